@@ -1,0 +1,30 @@
+"""Errors that a user can mend: one line with the name, the value and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ConfigError(ValueError):
+    """A setting that the user gave cannot be used.
+
+    Every message is one line. The command line prints it as it is and exits with status 2.
+    """
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str:
+    """Suggests the known names that resemble an unknown one.
+
+    Args:
+        name: What the user wrote.
+        candidates: The names that exist.
+
+    Returns:
+        A sentence to append to an error message, such as ``" Did you mean 'a' or 'b'?"``, or the
+        empty string where nothing comes close.
+    """
+    close = difflib.get_close_matches(name, list(candidates), n=3, cutoff=0.6)
+    if not close:
+        return ""
+    return f" Did you mean {' or '.join(repr(match) for match in close)}?"
