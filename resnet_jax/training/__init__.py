@@ -1,0 +1,1 @@
+"""Training: configuration, pure steps, and the one loop that has side effects."""

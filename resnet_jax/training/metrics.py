@@ -1,0 +1,75 @@
+"""Metrics travel as sums and counts; the division comes last.
+
+So the result is the same for every batch size and number of devices, and each example counts once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from resnet_jax.training.losses import cross_entropy
+
+Sums = dict[str, jax.Array]
+
+
+def evaluation_sums(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> Sums:
+    """Sums the plain cross-entropy and the hits over the examples of a batch that are real.
+
+    Args:
+        logits: [batch, classes].
+        labels: [batch] integers.
+        mask: [batch] bool, False where an example only fills the batch.
+
+    Returns:
+        Scalars `loss`, `top1`, `top5` and `count`. With fewer than five classes `top5` counts all.
+    """
+    best = jax.lax.top_k(logits, min(5, logits.shape[-1]))[1]
+    hits = (best == labels[:, None]) & mask[:, None]
+    return {
+        "loss": jnp.where(mask, cross_entropy(logits, labels), 0.0).sum(),
+        "top1": hits[:, 0].sum(),
+        "top5": hits.sum(),
+        "count": mask.sum(),
+    }
+
+
+class Totals:
+    """Adds the sums of many steps on the host, in double precision."""
+
+    def __init__(self, start: Mapping[str, float] | None = None) -> None:
+        self._sums: dict[str, float] = dict(start or {})
+        self._pending: list[Sums] = []
+
+    def add(self, sums: Sums) -> None:
+        """Takes the sums of one step without waiting for the device."""
+        self._pending.append(sums)
+
+    def fetch(self) -> dict[str, float]:
+        """Waits for the steps added so far and returns the sums over all of them."""
+        for sums in jax.device_get(self._pending):
+            for name, value in sums.items():
+                self._sums[name] = self._sums.get(name, 0) + np.asarray(value).item()
+        self._pending = []
+        return dict(self._sums)
+
+
+def ratios(sums: Mapping[str, float], *, over: str = "count") -> dict[str, float]:
+    """Divides every sum by one of them.
+
+    Args:
+        sums: From `Totals.fetch`.
+        over: The name of the divisor.
+
+    Returns:
+        The other names with their ratios; nan where nothing was counted.
+    """
+    count = sums.get(over, 0)
+    return {
+        name: value / count if count else float("nan")
+        for name, value in sums.items()
+        if name != over
+    }

@@ -1,0 +1,108 @@
+"""What a run carries from one step to the next, and how it begins."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from resnet_jax.models.resnet import ResNet
+from resnet_jax.training.config import ModelConfig, TrainConfig
+from resnet_jax.zoo import model_config
+
+PyTree = Any
+
+
+class Variables(NamedTuple):
+    """The arrays that make a network compute: plain nested dicts."""
+
+    params: PyTree
+    batch_stats: PyTree
+
+
+class TrainState(NamedTuple):
+    """A run between two steps: plain arrays, nothing hidden.
+
+    Attributes:
+        step: Updates done so far.
+        skipped: Steps that did nothing because the loss or a gradient was not finite.
+        params: The live parameters.
+        batch_stats: The live BatchNorm statistics.
+        opt_state: The optimizer's memory.
+        average: Moving averages of parameters and statistics, or None.
+    """
+
+    step: jax.Array
+    skipped: jax.Array
+    params: PyTree
+    batch_stats: PyTree
+    opt_state: optax.OptState
+    average: Variables | None
+
+    @property
+    def evaluated(self) -> Variables:
+        """The variables that evaluation uses: the averages where they are kept."""
+        return self.average or Variables(self.params, self.batch_stats)
+
+
+class Graphs(NamedTuple):
+    """The network's structure without its arrays, once for each mode."""
+
+    train: nnx.GraphDef[ResNet]
+    evaluate: nnx.GraphDef[ResNet]
+
+
+def build_model(config: ModelConfig, *, rngs: nnx.Rngs) -> ResNet:
+    """Builds the network of a recipe.
+
+    Raises:
+        ValueError: The zoo has no network of that name.
+    """
+    architecture = model_config(
+        config.name, num_classes=config.num_classes, in_features=config.in_features
+    )
+    architecture = dataclasses.replace(
+        architecture,
+        zero_init_last=config.zero_init_last,
+        drop_path_rate=config.drop_path_rate,
+    )
+    dtype = None if config.dtype == "float32" else jnp.dtype(config.dtype)
+    return ResNet(architecture, dtype=dtype, rngs=rngs)
+
+
+def make_graphs(config: ModelConfig) -> Graphs:
+    """Describes the network without computing any array."""
+    model = nnx.eval_shape(lambda: build_model(config, rngs=nnx.Rngs(0)))
+    model.train()
+    evaluated = nnx.view(model, use_running_average=True, deterministic=True)
+    return Graphs(train=nnx.graphdef(model), evaluate=nnx.graphdef(evaluated))
+
+
+def initial_state(config: TrainConfig, optimizer: optax.GradientTransformation) -> TrainState:
+    """Draws the first parameters from the run's seed.
+
+    Pure, so that it can run under `jax.jit` with the sharding that the state shall have.
+
+    Args:
+        config: The run.
+        optimizer: From `make_optimizer`.
+
+    Returns:
+        The state before the first step.
+    """
+    model = build_model(config.model, rngs=nnx.Rngs(config.seed))
+    _, params, batch_stats = nnx.split(model, nnx.Param, nnx.BatchStat)
+    variables = Variables(nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats))
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        skipped=jnp.zeros((), jnp.int32),
+        params=variables.params,
+        batch_stats=variables.batch_stats,
+        opt_state=optimizer.init(variables.params),
+        # A copy: a donated state must not hold one buffer twice.
+        average=jax.tree.map(jnp.copy, variables) if config.ema else None,
+    )

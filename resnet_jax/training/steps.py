@@ -1,0 +1,122 @@
+"""The pure functions that a run repeats: one training step, one step of evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from resnet_jax.data.augment import augment, normalize
+from resnet_jax.training.config import EmaConfig, TrainConfig
+from resnet_jax.training.losses import cross_entropy
+from resnet_jax.training.metrics import Sums, evaluation_sums
+from resnet_jax.training.state import Graphs, TrainState, Variables
+
+PyTree = Any
+Batch = dict[str, jax.Array]
+TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Sums]]
+EvalStep = Callable[[Variables, Batch], Sums]
+
+
+class _Keys(NamedTuple):
+    """The random keys of one step."""
+
+    augment: jax.Array
+    dropout: jax.Array
+
+
+def make_train_step(
+    graphs: Graphs, optimizer: optax.GradientTransformation, config: TrainConfig
+) -> TrainStep:
+    """Makes the function `train_step(state, batch) -> (state, sums)`.
+
+    It is pure: its randomness comes from the run's seed and the number of the step. Where the loss
+    or the gradient is not finite it changes nothing but the counter `skipped`, and sums nothing.
+
+    Args:
+        graphs: From `make_graphs`.
+        optimizer: From `make_optimizer`.
+        config: The run.
+
+    Returns:
+        A function for `jax.jit` with `donate_argnums=0`. The sums are `loss`, `top1` and `count`
+        over examples, `gradient_norm` and `skipped` over steps.
+    """
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
+        keys = _step_keys(config.seed, state)
+        images = normalize(augment(keys.augment, batch["image"], config.augment), config.data)
+
+        def loss_fn(params: PyTree) -> tuple[jax.Array, tuple[jax.Array, PyTree]]:
+            module = nnx.merge(graphs.train, params, state.batch_stats)
+            logits = module(images, rngs=nnx.Rngs(dropout=keys.dropout))
+            losses = cross_entropy(logits, batch["label"], label_smoothing=config.label_smoothing)
+            return losses.mean(), (logits, nnx.to_pure_dict(nnx.state(module, nnx.BatchStat)))
+
+        (loss, (logits, batch_stats)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
+            state.params
+        )
+        norm = optax.global_norm(gradients)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        updated = _average(
+            state._replace(
+                step=state.step + 1,
+                params=optax.apply_updates(state.params, updates),
+                batch_stats=batch_stats,
+                opt_state=opt_state,
+            ),
+            config.ema,
+        )
+        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+        skipped = state._replace(skipped=state.skipped + 1)
+        new_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), updated, skipped)
+        return new_state, _training_sums(loss, norm, logits, batch["label"], finite)
+
+    return train_step
+
+
+def make_eval_step(graphs: Graphs, config: TrainConfig) -> EvalStep:
+    """Makes the function `eval_step(variables, batch) -> sums` over the examples that are real."""
+
+    def eval_step(variables: Variables, batch: Batch) -> Sums:
+        module = nnx.merge(graphs.evaluate, variables.params, variables.batch_stats)
+        logits = module(normalize(batch["image"], config.data))
+        return evaluation_sums(logits, batch["label"], batch["mask"])
+
+    return eval_step
+
+
+def _step_keys(seed: int, state: TrainState) -> _Keys:
+    # A skipped step still moves on: a retry with the same random numbers would fail again.
+    number = state.step + state.skipped
+    return _Keys(*jax.random.split(jax.random.fold_in(jax.random.key(seed), number)))
+
+
+def _average(state: TrainState, config: EmaConfig | None) -> TrainState:
+    """Moves the averages toward the live values; the weight of the old ones warms up."""
+    if config is None:
+        return state
+    updates = state.step.astype(jnp.float32)
+    decay = jnp.minimum(config.decay, (1 + updates) / (10 + updates))
+    live = Variables(state.params, state.batch_stats)
+    average = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, state.average, live)
+    return state._replace(average=average)
+
+
+def _training_sums(
+    loss: jax.Array, norm: jax.Array, logits: jax.Array, labels: jax.Array, finite: jax.Array
+) -> Sums:
+    batch_size = labels.shape[0]
+    hits = (logits.argmax(axis=-1) == labels).sum()
+    return {
+        "loss": jnp.where(finite, loss * batch_size, 0.0),
+        "top1": jnp.where(finite, hits, 0),
+        "count": jnp.where(finite, batch_size, 0),
+        "gradient_norm": jnp.where(finite, norm, 0.0),
+        "steps": finite.astype(jnp.int32),
+        "skipped": 1 - finite.astype(jnp.int32),
+    }
