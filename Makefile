@@ -1,0 +1,78 @@
+# Two commands do everything, and create $(VENV) by themselves:
+#   make train    install the package and train the default recipe
+#   make test     format, lint, types, import contracts and every test
+#
+# Variables, on the command line or in the environment:
+#   PYTHON        the interpreter behind a new environment (3.11 or later)
+#   VENV          where the environment lies
+#   CONSTRAINTS   the file of exact versions; empty takes the newest within the bounds
+#   TRAIN_ARGS    further arguments of train.py
+#   PYTEST_ARGS   further arguments of pytest, for example "-n 2" or "-k resume"
+#   TORCH_INDEX   a package index that carries PyTorch built for CPU. On x86-64 Linux the build
+#                 in the default index brings several gigabytes of CUDA libraries along.
+
+PYTHON ?= python3
+VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
+TRAIN_ARGS ?=
+PYTEST_ARGS ?=
+TORCH_INDEX ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
+TORCH_OPTIONS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+MANIFEST := pyproject.toml $(CONSTRAINTS)
+
+.PHONY: help train test lint format peers clean
+
+help:
+	@echo "make train    install the package and train the default recipe"
+	@echo "make test     check format, lint, types and import contracts, then run every test"
+	@echo "make lint     the checks of make test without the tests"
+	@echo "make format   format the code and repair what the linter can"
+	@echo "make peers    add PyTorch, torchvision and timm, which some tests compare with"
+	@echo "make clean    remove the environment, caches and builds; runs/ stays"
+
+train: $(VENV)/.package
+	$(BIN)/python train.py $(TRAIN_ARGS)
+
+test: lint
+	$(BIN)/python -m pytest -m "" $(PYTEST_ARGS)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.test
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+peers: $(VENV)/.peers
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is newer than the files that it was installed from, so that nothing is installed twice.
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit("error: Python 3.11 or later is needed and $(PYTHON) is %d.%d; name another one with make PYTHON=..." % v[:2] if v < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.package: $(MANIFEST) | $(BIN)/python
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.test: $(MANIFEST) | $(BIN)/python
+	$(INSTALL) --editable ".[test]"
+	@touch $@ $(VENV)/.package
+
+# torchvision and timm come without their dependencies: torchvision asks for the very build of
+# PyTorch that it was compiled with, and the tests need no more of it than its Python code.
+$(VENV)/.peers: $(MANIFEST) | $(BIN)/python
+	$(INSTALL) $(TORCH_OPTIONS) --editable ".[test,peers]"
+	$(INSTALL) $(TORCH_OPTIONS) --no-deps torchvision==0.28.0 timm==1.0.31
+	@touch $@ $(VENV)/.test $(VENV)/.package
