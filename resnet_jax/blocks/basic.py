@@ -1,0 +1,128 @@
+"""The block of the 18 and 34-layer networks and of the CIFAR ones, and its plain twin."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from resnet_jax.blocks.parts import Parts
+from resnet_jax.layers import DropPath
+
+
+class BasicBlock(nnx.Module):
+    """Two 3x3 convolutions with norms, added to the shortcut.
+
+    Attributes:
+        conv1: 3x3, strided.
+        norm1: norm, followed by the activation.
+        conv2: 3x3.
+        norm2: norm.
+        attention: channel attention on the branch; identity by default.
+        shortcut: identity, or what `parts.shortcut` builds.
+
+    References:
+        He et al. 2015, figure 5 left, https://arxiv.org/abs/1512.03385.
+    """
+
+    expansion = 1
+
+    def __init__(
+        self,
+        in_features: int,
+        features: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        mid_features: int | None = None,
+        groups: int = 1,
+        drop_path_rate: float = 0.0,
+        parts: Parts = Parts(),
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        """Builds the block in training mode.
+
+        Args:
+            in_features: channels of the input.
+            features: channels of the output.
+            stride: step of the first convolution and of the shortcut.
+            dilation: dilation of the convolutions.
+            mid_features: channels between the convolutions; None takes `features`.
+            groups: groups of the convolutions.
+            drop_path_rate: probability that an example skips the residual branch in training.
+            parts: builders of the layers.
+            dtype: dtype of the computation; statistics of the norms stay in float32.
+            param_dtype: dtype in which the parameters are stored.
+            rngs: the key `params` initialises the parameters.
+        """
+        mid_features = mid_features or features
+        parts = parts.bind(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        conv_stride, self.downsample = parts.striding(stride)
+        self.conv1 = parts.conv(
+            in_features, mid_features, 3, stride=conv_stride, dilation=dilation, groups=groups
+        )
+        self.norm1 = parts.norm(mid_features)
+        self.conv2 = parts.conv(mid_features, features, 3, dilation=dilation, groups=groups)
+        self.norm2 = parts.last_norm(features)
+        self.attention = parts.attention(features)
+        self.drop_path = DropPath(drop_path_rate)
+        self.shortcut = parts.shortcut(in_features, features, stride=stride)
+        self.act = parts.act
+
+    def __call__(self, x: jax.Array, *, rngs: nnx.Rngs | None = None) -> jax.Array:
+        """Maps [batch, height, width, in_features] to [batch, height / stride, ..., features].
+
+        Args:
+            x: the input.
+            rngs: its stream `dropout` feeds stochastic depth; needed only for that, in training.
+        """
+        y = self.downsample(self.act(self.norm1(self.conv1(x))))
+        y = self.attention(self.norm2(self.conv2(y)))
+        return self.act(self.drop_path(y, rngs) + self.shortcut(x))
+
+
+class PlainBlock(nnx.Module):
+    """The layers of `BasicBlock` without a shortcut: deep stacks of it degrade.
+
+    Attributes:
+        conv1: 3x3, strided.
+        norm1: norm, followed by the activation.
+        conv2: 3x3.
+        norm2: norm, followed by the activation.
+
+    References:
+        He et al. 2015, section 3.3 "Plain Network", https://arxiv.org/abs/1512.03385.
+    """
+
+    expansion = 1
+
+    def __init__(
+        self,
+        in_features: int,
+        features: int,
+        *,
+        stride: int = 1,
+        parts: Parts = Parts(),
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        """Builds the block in training mode; arguments as for `BasicBlock`."""
+        parts = parts.bind(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        self.conv1 = parts.conv(in_features, features, 3, stride=stride)
+        self.norm1 = parts.norm(features)
+        self.conv2 = parts.conv(features, features, 3)
+        self.norm2 = parts.norm(features)
+        self.act = parts.act
+
+    def __call__(self, x: jax.Array, *, rngs: nnx.Rngs | None = None) -> jax.Array:
+        """Maps [batch, height, width, in_features] to [batch, height / stride, ..., features].
+
+        Args:
+            x: the input.
+            rngs: unused; every block of a network is called alike.
+        """
+        del rngs
+        y = self.act(self.norm1(self.conv1(x)))
+        return self.act(self.norm2(self.conv2(y)))

@@ -1,0 +1,59 @@
+"""The residual block of the notes that this project began with."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from resnet_jax.layers import BatchNorm, conv1x1, conv3x3
+
+
+class ResidualBlock(nnx.Module):
+    """Two 3x3 convolutions with BatchNorm, and a 1x1 convolution with bias on the shortcut.
+
+    The shortcut is convolved in every block and has no norm; see `BasicBlock` for the block of the
+    published networks.
+
+    Attributes:
+        conv1: 3x3, strided, no bias.
+        norm1: BatchNorm, followed by a ReLU.
+        conv2: 3x3, no bias.
+        norm2: BatchNorm.
+        shortcut: 1x1, strided, with bias.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        features: int,
+        *,
+        stride: int = 1,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        """Builds the block in training mode.
+
+        Args:
+            in_features: channels of the input.
+            features: channels of the output.
+            stride: step of the first convolution and of the shortcut.
+            dtype: dtype of the computation; BatchNorm's statistics stay in float32.
+            param_dtype: dtype in which the parameters are stored.
+            rngs: the key `params` initialises the kernels.
+        """
+        self.conv1 = conv3x3(
+            in_features, features, stride=stride, dtype=dtype, param_dtype=param_dtype, rngs=rngs
+        )
+        self.norm1 = BatchNorm(features, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        self.conv2 = conv3x3(features, features, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        self.norm2 = BatchNorm(features, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        self.shortcut = conv1x1(
+            in_features, features, stride=stride, dtype=dtype, param_dtype=param_dtype, rngs=rngs
+        )
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [batch, height, width, in_features] to [batch, height / stride, ..., features]."""
+        y = nnx.relu(self.norm1(self.conv1(x)))
+        y = self.norm2(self.conv2(y))
+        return nnx.relu(y + self.shortcut(x))

@@ -1,0 +1,133 @@
+"""Shortcuts: what a residual block adds its branch to.
+
+A shortcut is built by a function `(in_features, features, *, stride, conv, norm)`, in which `conv`
+and `norm` build layers and know the dtypes already. Options A, B and C are those of He et al.
+2015, section 4.1 (https://arxiv.org/abs/1512.03385); option D is the ResNet-D of He et al. 2018,
+figure 2c (https://arxiv.org/abs/1812.01187).
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from resnet_jax.layers import average_pool
+
+LayerFactory = Callable[..., Callable[[jax.Array], jax.Array]]
+Shortcut = Callable[[jax.Array], jax.Array]
+
+
+def identity(x: jax.Array) -> jax.Array:
+    """Returns x."""
+    return x
+
+
+class PadShortcut(nnx.Module):
+    """Takes every `stride`-th pixel and fills the new features with zeros: no parameters.
+
+    Half of the zeros go before the features, and the larger half behind them.
+    """
+
+    def __init__(self, in_features: int, features: int, *, stride: int) -> None:
+        """Builds the shortcut.
+
+        Raises:
+            ValueError: there are fewer features to come than there are.
+        """
+        if features < in_features:
+            raise ValueError(
+                f"shortcut A pads with zeros and cannot go from {in_features} features to "
+                f"{features}; use shortcut B."
+            )
+        self.stride = stride
+        self.before = (features - in_features) // 2
+        self.after = features - in_features - self.before
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [batch, height, width, in_features] to the block's output shape."""
+        x = x[:, :: self.stride, :: self.stride, :]
+        return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (self.before, self.after)))
+
+
+class Projection(nnx.Module):
+    """A 1x1 convolution and a norm.
+
+    Attributes:
+        conv: the convolution, which strides.
+        norm: the norm.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        features: int,
+        *,
+        stride: int,
+        conv: LayerFactory,
+        norm: LayerFactory,
+        kernel_size: int = 1,
+    ) -> None:
+        """Builds the shortcut; `kernel_size` is 3 in SENet-154."""
+        self.conv = conv(in_features, features, kernel_size, stride=stride)
+        self.norm = norm(features)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [batch, height, width, in_features] to the block's output shape."""
+        return self.norm(self.conv(x))
+
+
+class PooledProjection(Projection):
+    """A projection which loses no pixel: a 2x2 average pool strides, not the convolution."""
+
+    def __init__(
+        self,
+        in_features: int,
+        features: int,
+        *,
+        stride: int,
+        conv: LayerFactory,
+        norm: LayerFactory,
+    ) -> None:
+        """Builds the shortcut."""
+        super().__init__(in_features, features, stride=1, conv=conv, norm=norm)
+        self.stride = stride
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [batch, height, width, in_features] to the block's output shape."""
+        return super().__call__(x if self.stride == 1 else average_pool(x, stride=self.stride))
+
+
+def shortcut_a(
+    in_features: int, features: int, *, stride: int, conv: LayerFactory, norm: LayerFactory
+) -> Shortcut:
+    """Builds option A: identity, and where the shape changes a subsampled, zero-padded one."""
+    del conv, norm
+    if stride == 1 and in_features == features:
+        return identity
+    return PadShortcut(in_features, features, stride=stride)
+
+
+def shortcut_b(
+    in_features: int, features: int, *, stride: int, conv: LayerFactory, norm: LayerFactory
+) -> Shortcut:
+    """Builds option B: identity, and where the shape changes a projection."""
+    if stride == 1 and in_features == features:
+        return identity
+    return Projection(in_features, features, stride=stride, conv=conv, norm=norm)
+
+
+def shortcut_c(
+    in_features: int, features: int, *, stride: int, conv: LayerFactory, norm: LayerFactory
+) -> Shortcut:
+    """Builds option C: a projection in every block."""
+    return Projection(in_features, features, stride=stride, conv=conv, norm=norm)
+
+
+def shortcut_d(
+    in_features: int, features: int, *, stride: int, conv: LayerFactory, norm: LayerFactory
+) -> Shortcut:
+    """Builds option D: identity, and where the shape changes a projection of pooled pixels."""
+    if stride == 1 and in_features == features:
+        return identity
+    return PooledProjection(in_features, features, stride=stride, conv=conv, norm=norm)

@@ -1,0 +1,124 @@
+"""Batch normalisation that keeps its statistics in float32 and says over which examples."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+
+class BatchNorm(nnx.Module):
+    """Batch normalisation over all axes but the last.
+
+    Differs from `nnx.BatchNorm` where that one departs from what published ResNets were trained
+    with: the momentum defaults to 0.9 (PyTorch's 0.1), and neither the batch's statistics nor the
+    running ones ever pass through half precision, whatever `dtype` is.
+
+    The batch that the statistics are taken over is explicit. Under `jax.jit` with a batch sharded
+    over devices it is the global batch; with `group_size=N` it is each N consecutive examples.
+
+    Attributes:
+        scale: Param [features].
+        bias: Param [features].
+        mean: BatchStat [features], float32: the running mean.
+        var: BatchStat [features], float32: the running variance.
+        use_running_average: normalise with the running statistics, and leave them alone. Set by
+            `module.eval()` and cleared by `module.train()`.
+
+    References:
+        Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167. Small groups: Hoffer et al. 2017,
+        https://arxiv.org/abs/1705.08741.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        momentum: float = 0.9,
+        epsilon: float = 1e-5,
+        group_size: int | None = None,
+        unbiased_variance: bool = False,
+        two_pass: bool = False,
+        scale_init: nnx.Initializer = nnx.initializers.ones,
+        use_running_average: bool = False,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        """Builds the layer in training mode.
+
+        Args:
+            features: channels, the size of the last axis.
+            momentum: weight of the old running value at each update; PyTorch's number is one
+                minus this.
+            epsilon: added to the variance before the root.
+            group_size: examples that share statistics; None takes the whole batch.
+            unbiased_variance: store n / (n - 1) times the variance, as PyTorch does; the batch is
+                normalised with the biased variance either way.
+            two_pass: compute the variance from the centred values; slower, and exact where the
+                mean is large beside the deviation.
+            scale_init: initialiser of `scale`; zeros make a residual branch start as nothing.
+            use_running_average: start in evaluation mode.
+            dtype: dtype of the output; None keeps the input's.
+            param_dtype: dtype in which `scale` and `bias` are stored.
+            rngs: the key `params` goes to `scale_init`.
+        """
+        self.scale = nnx.Param(scale_init(rngs.params(), (features,), param_dtype))
+        self.bias = nnx.Param(jnp.zeros((features,), param_dtype))
+        # float64 parameters are for comparisons in double precision: the statistics follow.
+        stat_dtype = jnp.promote_types(jnp.float32, param_dtype)
+        self.mean = nnx.BatchStat(jnp.zeros((features,), stat_dtype))
+        self.var = nnx.BatchStat(jnp.ones((features,), stat_dtype))
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.group_size = group_size
+        self.unbiased_variance = unbiased_variance
+        self.two_pass = two_pass
+        self.use_running_average = use_running_average
+        self.dtype = dtype
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Normalises x [batch, ..., features]; updates the running statistics when training.
+
+        Raises:
+            ValueError: the batch does not divide into groups of `group_size` examples.
+        """
+        out_dtype = self.dtype if self.dtype is not None else x.dtype
+        values = x.astype(jnp.promote_types(jnp.float32, x.dtype))
+        if self.use_running_average:
+            return self._normalize(values, self.mean[...], self.var[...]).astype(out_dtype)
+        groups = self._split(values)
+        mean, var = self._statistics(groups)
+        self._update(mean, var, count=groups.size // (groups.shape[0] * groups.shape[-1]))
+        shape = (groups.shape[0], *(1,) * (groups.ndim - 2), groups.shape[-1])
+        y = self._normalize(groups, mean.reshape(shape), var.reshape(shape))
+        return y.reshape(x.shape).astype(out_dtype)
+
+    def _split(self, x: jax.Array) -> jax.Array:
+        """Reshapes [batch, ...] to [groups, batch // groups, ...]."""
+        batch = x.shape[0]
+        size = batch if self.group_size is None else self.group_size
+        if batch % size:
+            raise ValueError(
+                f"BatchNorm: a batch of {batch} does not divide into groups of group_size={size}; "
+                f"choose a group_size that divides the batch."
+            )
+        return x.reshape(batch // size, size, *x.shape[1:])
+
+    def _statistics(self, groups: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Mean and biased variance of each group, both [groups, features]."""
+        axes = tuple(range(1, groups.ndim - 1))
+        mean = jnp.mean(groups, axes)
+        if self.two_pass:
+            return mean, jnp.var(groups, axes)
+        # One reading of the activations instead of two; rounding can leave it just below zero.
+        return mean, jnp.maximum(jnp.mean(jnp.square(groups), axes) - jnp.square(mean), 0.0)
+
+    def _update(self, mean: jax.Array, var: jax.Array, count: int) -> None:
+        if self.unbiased_variance:
+            var = var * (count / max(count - 1, 1))
+        for running, batch in ((self.mean, mean), (self.var, var)):
+            new = self.momentum * running[...] + (1 - self.momentum) * jnp.mean(batch, axis=0)
+            running[...] = jax.lax.stop_gradient(new.astype(running.dtype))
+
+    def _normalize(self, x: jax.Array, mean: jax.Array, var: jax.Array) -> jax.Array:
+        return (x - mean) * (jax.lax.rsqrt(var + self.epsilon) * self.scale[...]) + self.bias[...]
