@@ -1,0 +1,1 @@
+"""Data: sources, pipelines and augmentation. Importing this package imports no TFDS."""
