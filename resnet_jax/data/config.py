@@ -1,0 +1,106 @@
+"""What a recipe says about its data: plain frozen dataclasses that validate themselves."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from resnet_jax.errors import ConfigError, nearest
+
+PREFIXES = ("folder", "zip", "hf")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the examples come from and how they are read.
+
+    Attributes:
+      name: `digits`, a TFDS set (`cifar10`, `imagenet2012_subset/10pct`), `folder:PATH`,
+        `zip:PATH` or `hf:NAME`.
+      data_dir: Where prepared TFDS sets lie. None: see `resnet_jax.data.sources.open_split`.
+      train_split: Split that is trained on, in TFDS syntax: `train`, `train[:90%]`,
+        `train+validation`.
+      validation_split: Split for choices made while training; None for none.
+      test_split: Split that is reported at the end; it chooses nothing.
+      channels: 1 or 3 converts the images; None leaves them as the set has them.
+      mean: Mean of the pixels in units of 0..1, one number for all channels or one a channel.
+      std: Standard deviation of the pixels, in the same units.
+      in_memory: Decode every image once and keep them; None: where the set is small.
+      workers: Spawned processes that read and decode; 0: threads of this process.
+    """
+
+    name: str = "digits"
+    data_dir: str | None = None
+    train_split: str = "train"
+    validation_split: str | None = "validation"
+    test_split: str = "test"
+    channels: Literal[1, 3] | None = None
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.5,)
+    in_memory: bool | None = None
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        for field in ("train_split", "test_split"):
+            if not getattr(self, field).strip():
+                raise ConfigError(f"data.{field}='' names no split; write one, such as 'train'")
+        for field in ("mean", "std"):
+            values = getattr(self, field)
+            if len(values) not in (1, 3):
+                raise ConfigError(
+                    f"data.{field}={values} has {len(values)} numbers; give 1, or 3 for RGB"
+                )
+        if not all(0 <= value <= 1 for value in self.mean):
+            raise ConfigError(f"data.mean={self.mean} leaves 0..1; divide pixel values by 255")
+        if not all(0 < value <= 1 for value in self.std):
+            raise ConfigError(f"data.std={self.std} leaves 0..1 (0 excluded); divide by 255")
+        if self.workers < 0:
+            raise ConfigError(f"data.workers={self.workers} is negative; 0 means no processes")
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Random changes of the training images, on the accelerator, one draw an image.
+
+    Zero switches a change off. They are applied in the order of the fields, to pixel
+    values before normalisation; what comes from outside of the image is black.
+
+    Attributes:
+      shift: Largest shift along each axis in pixels, fractions included.
+      rotate: Largest rotation in degrees, both ways.
+      scale: Largest change of size as a fraction: factors from 1 - scale to 1 + scale.
+      pad_crop: Pixels of padding on each side, from which a window of the old size is cut.
+      flip: Probability of mirroring left and right.
+    """
+
+    shift: float = 0.0
+    rotate: float = 0.0
+    scale: float = 0.0
+    pad_crop: int = 0
+    flip: float = 0.0
+
+    def __post_init__(self) -> None:
+        limits = {"shift": math.inf, "rotate": 180.0, "scale": 0.99, "flip": 1.0}
+        for field, limit in limits.items():
+            value = getattr(self, field)
+            if isinstance(value, bool):
+                raise ConfigError(f"augment.{field}={value} is no number; give 0 to {limit:g}")
+            if not 0 <= value <= limit:
+                raise ConfigError(f"augment.{field}={value} is out of range; give 0 to {limit:g}")
+        if self.pad_crop < 0:
+            raise ConfigError(f"augment.pad_crop={self.pad_crop} is negative; 0 switches it off")
+
+
+def _check_name(name: str) -> None:
+    prefix, colon, rest = name.partition(":")
+    if colon and prefix in PREFIXES:
+        if not rest:
+            raise ConfigError(f"data.name={name!r} names nothing; write {prefix}:PATH")
+    elif not re.fullmatch(r"[a-z]\w*(/[\w.\-]+)?(:\d+\.\d+\.\d+)?", name):
+        raise ConfigError(
+            f"data.name={name!r} is no name of a data set.{nearest(prefix, PREFIXES)} Give "
+            "'digits', a TFDS name such as 'cifar10', folder:PATH, zip:PATH or hf:NAME"
+        )

@@ -1,0 +1,52 @@
+import pytest
+from pydantic import TypeAdapter
+
+from resnet_jax.data.config import AugmentConfig, DataConfig
+from resnet_jax.errors import ConfigError
+
+
+def test_pydantic_builds_them():
+    config = TypeAdapter(DataConfig).validate_python({"name": "folder:photos", "mean": [0.5]})
+    assert config.mean == (0.5,)
+    assert TypeAdapter(AugmentConfig).validate_python({"shift": 1}).shift == 1.0
+
+
+@pytest.mark.parametrize(
+    "name", ["digits", "cifar10:3.0.2", "imagenet2012_subset/10pct", "zip:/a b.zip", "hf:org/set"]
+)
+def test_names_of_every_kind_are_taken(name):
+    assert DataConfig(name=name).name == name
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"name": "foldr:photos"}, "data.name='foldr:photos' .* Did you mean 'folder'"),
+        ({"name": "my photos"}, "data.name='my photos' is no name .* folder:PATH"),
+        ({"name": "zip:"}, "data.name='zip:' names nothing; write zip:PATH"),
+        ({"train_split": " "}, "data.train_split='' names no split"),
+        ({"mean": (0.5, 0.5)}, r"data.mean=\(0.5, 0.5\) has 2 numbers; give 1, or 3"),
+        ({"mean": (127.5,)}, "data.mean=.* leaves 0..1; divide"),
+        ({"std": (0.0,)}, "data.std=.* leaves 0..1"),
+        ({"workers": -1}, "data.workers=-1 is negative"),
+    ],
+)
+def test_a_wrong_data_field_is_named(fields, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        DataConfig(**fields)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"shift": -1.0}, "augment.shift=-1.0 is out of range; give 0 to inf"),
+        ({"rotate": 200.0}, "augment.rotate=200.0 is out of range; give 0 to 180"),
+        ({"scale": 1.0}, "augment.scale=1.0 is out of range; give 0 to 0.99"),
+        ({"flip": True}, "augment.flip=True is no number; give 0 to 1"),
+        ({"pad_crop": -4}, "augment.pad_crop=-4 is negative"),
+    ],
+)
+def test_a_wrong_augment_field_is_named(fields, message):
+    with pytest.raises(ConfigError, match=message):
+        AugmentConfig(**fields)

@@ -1,0 +1,100 @@
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+from resnet_jax.data.config import DataConfig
+from resnet_jax.data.sources import InMemorySource, load_split, open_split
+from resnet_jax.errors import ConfigError
+
+
+def test_a_source_gives_pixels_and_labels(digits_dir, digits):
+    source = open_split("digits", "train", data_dir=digits_dir)
+    assert len(list(source)) == len(source) == 1293
+    for index in (0, 1292):
+        example = source[index]
+        np.testing.assert_array_equal(example["image"], digits[index]["image"])
+        assert example["label"] == digits[index]["label"]
+        assert isinstance(example["label"], int)
+        assert example["image"].dtype == np.uint8
+    with pytest.raises(IndexError, match="1293"):
+        source[1293]
+
+
+def test_a_source_can_be_pickled(digits_dir):
+    source = open_split("digits", "train", data_dir=digits_dir)
+    copy = pickle.loads(pickle.dumps(source))
+    np.testing.assert_array_equal(copy[5]["image"], source[5]["image"])
+
+
+def test_a_small_set_is_kept_in_memory_unless_the_recipe_says_no(digits_dir):
+    config = DataConfig(data_dir=str(digits_dir))
+    assert isinstance(load_split(config, "test"), InMemorySource)
+    streamed = load_split(DataConfig(data_dir=str(digits_dir), in_memory=False), "test")
+    assert not isinstance(streamed, InMemorySource)
+
+
+def test_any_set_prepared_as_array_record_can_be_read(digits_dir, tmp_path):
+    (tmp_path / "pencils").mkdir()
+    for version in ("1.0.0", "1.10.0", "1.9.0"):
+        (tmp_path / "pencils" / version).symlink_to(digits_dir / "digits" / "1.0.0")
+    newest = open_split("pencils", "test", data_dir=tmp_path)
+    assert newest.record(0).name.startswith("pencils test")
+    assert newest._directory.name == "1.10.0"
+    assert open_split("pencils:1.9.0", "test", data_dir=tmp_path)._directory.name == "1.9.0"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "cifar10",
+            "data.name='cifar10' is not prepared in .* pip install 'resnet-jax\\[prepare\\]' && "
+            "tfds build cifar10 --file_format=array_record --data_dir=",
+        ),
+        ("cifr10", "data.name='cifr10' is no data set.* Did you mean 'cifar10'"),
+        ("digit", "data.name='digit' is no data set.* Did you mean 'digits'"),
+    ],
+)
+def test_a_missing_set_is_named_with_the_remedy(tmp_path, name, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        open_split(name, "train", data_dir=tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ("tset", "split 'tset': .* has no split 'tset'. Did you mean 'test'"),
+        ("train[:x%]", r"split 'train\[:x%\]' cannot be read: .* write it as"),
+    ],
+)
+def test_a_wrong_split_is_named(digits_dir, split, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        open_split("digits", split, data_dir=digits_dir)
+    assert "\n" not in str(error.value)
+
+
+def test_a_set_without_random_access_is_refused(digits_dir, tmp_path):
+    folder = tmp_path / "old" / "1.0.0"
+    folder.mkdir(parents=True)
+    for path in (digits_dir / "digits" / "1.0.0").iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    info = json.loads((folder / "dataset_info.json").read_text())
+    info["fileFormat"] = "tfrecord"
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    with pytest.raises(ConfigError, match=r"prepared as tfrecord.*--file_format=array_record"):
+        open_split("old", "train", data_dir=tmp_path)
+
+
+def test_images_of_several_sizes_are_not_kept_in_memory(digits):
+    class Uneven(InMemorySource):
+        def record(self, index):
+            record = super().record(index)
+            return record._replace(image=record.image[: 8 - index % 2])
+
+        in_memory = InMemorySource.__mro__[1].in_memory
+
+    with pytest.raises(ValueError, match=r"example 1 has the shape \(7, 8, 1\)"):
+        Uneven(digits.images, digits.labels, digits.class_names).in_memory()
