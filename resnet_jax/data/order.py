@@ -1,0 +1,65 @@
+"""The order of the training examples: one permutation an epoch, a pure function of the seed."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_jax.errors import ConfigError
+
+
+def steps_per_epoch(num_examples: int, batch_size: int) -> int:
+    """Counts the training steps of an epoch; the examples that fill no batch are left out.
+
+    Args:
+      num_examples: Examples of the training split.
+      batch_size: Examples of a step, over all hosts.
+
+    Returns:
+      The number of steps, at least 1.
+
+    Raises:
+      ValueError: The split is shorter than one batch.
+    """
+    if not 0 < batch_size <= num_examples:
+        raise ConfigError(
+            f"batch_size={batch_size} does not fit a training split of {num_examples} examples; "
+            f"give 1 to {num_examples}"
+        )
+    return num_examples // batch_size
+
+
+@functools.lru_cache(maxsize=4)
+def epoch_order(num_examples: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Permutes the examples for one epoch.
+
+    Args:
+      num_examples: Examples of the split.
+      seed: Seed of the run.
+      epoch: From 0.
+
+    Returns:
+      A permutation of range(num_examples), read-only.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(num_examples)
+    order.flags.writeable = False
+    return order
+
+
+def step_indices(num_examples: int, batch_size: int, *, seed: int, step: int) -> NDArray[np.int64]:
+    """Gives the examples of one training step, over all hosts.
+
+    Args:
+      num_examples: Examples of the split.
+      batch_size: Examples of a step, over all hosts.
+      seed: Seed of the run.
+      step: From 0, without end.
+
+    Returns:
+      Indices into the split, shape [batch_size].
+    """
+    epoch, position = divmod(step, steps_per_epoch(num_examples, batch_size))
+    order = epoch_order(num_examples, seed=seed, epoch=epoch)
+    return order[position * batch_size : (position + 1) * batch_size]
