@@ -23,12 +23,12 @@ def normalize(images: Array, mean: Sequence[float], std: Sequence[float]) -> Arr
     """Brings pixels to the units in which the network was, or will be, trained.
 
     Args:
-      images: [..., channels] in units of 0..255, uint8 or floating.
-      mean: Mean in units of 0..1, for all channels or one a channel.
-      std: Standard deviation in units of 0..1, for all channels or one a channel.
+        images: [..., channels] in units of 0..255, uint8 or floating.
+        mean: Mean in units of 0..1, for all channels or one a channel.
+        std: Standard deviation in units of 0..1, for all channels or one a channel.
 
     Returns:
-      float32 array of the same shape, `(images / 255 - mean) / std`.
+        float32 array of the same shape, `(images / 255 - mean) / std`.
     """
     scale = 1.0 / (255.0 * jnp.asarray(std, jnp.float32))
     offset = jnp.asarray(mean, jnp.float32) / jnp.asarray(std, jnp.float32)
@@ -42,12 +42,12 @@ def affine(images: Array, matrices: Array, offsets: Array) -> Array:
     image lies zero: `scipy.ndimage.affine_transform` with `order=1, mode="grid-constant"`.
 
     Args:
-      images: float32 [batch, height, width, channels].
-      matrices: [batch, 2, 2] over (row, column).
-      offsets: Pixels (row, column), shape [batch, 2].
+        images: float32 [batch, height, width, channels].
+        matrices: [batch, 2, 2] over (row, column).
+        offsets: Pixels (row, column), shape [batch, 2].
 
     Returns:
-      float32 array of the shape of `images`.
+        float32 array of the shape of `images`.
     """
     height, width = images.shape[1:3]
     centre = jnp.array([(height - 1) / 2, (width - 1) / 2])
@@ -71,14 +71,14 @@ def random_affine(
     """Shifts, rotates about the centre and scales each image at random; outside of it is zero.
 
     Args:
-      key: Random key.
-      images: float32 [batch, height, width, channels].
-      shift: Largest shift along each axis in pixels, fractions included.
-      rotate: Largest rotation in degrees, both ways.
-      scale: Largest change of size as a fraction: factors from 1 - scale to 1 + scale.
+        key: Random key.
+        images: float32 [batch, height, width, channels].
+        shift: Largest shift along each axis in pixels, fractions included.
+        rotate: Largest rotation in degrees, both ways.
+        scale: Largest change of size as a fraction: factors from 1 - scale to 1 + scale.
 
     Returns:
-      float32 array of the shape of `images`.
+        float32 array of the shape of `images`.
     """
     batch = images.shape[0]
     shift_key, rotate_key, scale_key = jax.random.split(key, 3)
@@ -94,12 +94,12 @@ def random_pad_crop(key: Array, images: Array, *, pad: int) -> Array:
     """Pads each image with zeros and cuts a window of the old size from a random place.
 
     Args:
-      key: Random key.
-      images: [batch, height, width, channels].
-      pad: Pixels of padding on each side; each of the (2 pad + 1)^2 places is as likely.
+        key: Random key.
+        images: [batch, height, width, channels].
+        pad: Pixels of padding on each side; each of the (2 pad + 1)^2 places is as likely.
 
     Returns:
-      An array of the shape and dtype of `images`.
+        An array of the shape and dtype of `images`.
     """
     padded = jnp.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     corners = jax.random.randint(key, (images.shape[0], 2), 0, 2 * pad + 1)
@@ -114,12 +114,12 @@ def random_flip(key: Array, images: Array, *, probability: float = 0.5) -> Array
     """Mirrors images left and right.
 
     Args:
-      key: Random key.
-      images: [batch, height, width, channels].
-      probability: Probability of each image to be mirrored.
+        key: Random key.
+        images: [batch, height, width, channels].
+        probability: Probability of each image to be mirrored.
 
     Returns:
-      An array of the shape and dtype of `images`.
+        An array of the shape and dtype of `images`.
     """
     chosen = jax.random.bernoulli(key, probability, (images.shape[0], 1, 1, 1))
     return jnp.where(chosen, images[:, :, ::-1, :], images)
@@ -129,11 +129,11 @@ def build_augment(config: AugmentConfig) -> Augment:
     """Composes the augmentations of a recipe.
 
     Args:
-      config: What to do and how strongly; see `AugmentConfig`.
+        config: What to do and how strongly; see `AugmentConfig`.
 
     Returns:
-      A pure function of (key, images), to be used inside the jitted step before `normalize`. It
-      takes uint8 or float32 in units of 0..255 and gives float32.
+        A pure function of (key, images), to be used inside the jitted step before `normalize`. It
+        takes uint8 or float32 in units of 0..255 and gives float32.
     """
     chain: list[Augment] = []
     if config.shift or config.rotate or config.scale:

@@ -17,18 +17,18 @@ class DataConfig:
     """Where the examples come from and how they are read.
 
     Attributes:
-      name: `digits`, a TFDS set (`cifar10`, `imagenet2012_subset/10pct`), `folder:PATH`,
-        `zip:PATH` or `hf:NAME`.
-      data_dir: Where prepared TFDS sets lie. None: see `resnet_jax.data.sources.open_split`.
-      train_split: Split that is trained on, in TFDS syntax: `train`, `train[:90%]`,
-        `train+validation`.
-      validation_split: Split for choices made while training; None for none.
-      test_split: Split that is reported at the end; it chooses nothing.
-      channels: 1 or 3 converts the images; None leaves them as the set has them.
-      mean: Mean of the pixels in units of 0..1, one number for all channels or one a channel.
-      std: Standard deviation of the pixels, in the same units.
-      in_memory: Decode every image once and keep them; None: where the set is small.
-      workers: Spawned processes that read and decode; 0: threads of this process.
+        name: `digits`, a TFDS set (`cifar10`, `imagenet2012_subset/10pct`), `folder:PATH`,
+            `zip:PATH` or `hf:NAME`.
+        data_dir: Where prepared TFDS sets lie. None: see `resnet_jax.data.sources.open_split`.
+        train_split: Split that is trained on, in TFDS syntax: `train`, `train[:90%]`,
+            `train+validation`.
+        validation_split: Split for choices made while training; None for none.
+        test_split: Split that is reported at the end; it chooses nothing.
+        channels: 1 or 3 converts the images; None leaves them as the set has them.
+        mean: Mean of the pixels in units of 0..1, one number for all channels or one a channel.
+        std: Standard deviation of the pixels, in the same units.
+        in_memory: Decode every image once and keep them; None: where the set is small.
+        workers: Spawned processes that read and decode; 0: threads of this process.
     """
 
     name: str = "digits"
@@ -69,11 +69,11 @@ class AugmentConfig:
     values before normalisation; what comes from outside of the image is black.
 
     Attributes:
-      shift: Largest shift along each axis in pixels, fractions included.
-      rotate: Largest rotation in degrees, both ways.
-      scale: Largest change of size as a fraction: factors from 1 - scale to 1 + scale.
-      pad_crop: Pixels of padding on each side, from which a window of the old size is cut.
-      flip: Probability of mirroring left and right.
+        shift: Largest shift along each axis in pixels, fractions included.
+        rotate: Largest rotation in degrees, both ways.
+        scale: Largest change of size as a fraction: factors from 1 - scale to 1 + scale.
+        pad_crop: Pixels of padding on each side, from which a window of the old size is cut.
+        flip: Probability of mirroring left and right.
     """
 
     shift: float = 0.0

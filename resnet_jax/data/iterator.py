@@ -16,12 +16,12 @@ class BatchIterator(Iterator[Batch]):
     Close it, or use it in a `with` statement: it holds threads or processes.
 
     Args:
-      batches: Maps a step to its batch.
-      steps: Number of batches; None for no end.
-      workers: Spawned processes; 0 for threads of this process.
-      threads: Threads that read ahead where there are no processes; 0 reads on demand.
-      identity: What the order of the batches depends on; a state is only taken back by an iterator
-        with the same.
+        batches: Maps a step to its batch.
+        steps: Number of batches; None for no end.
+        workers: Spawned processes; 0 for threads of this process.
+        threads: Threads that read ahead where there are no processes; 0 reads on demand.
+        identity: What the order of the batches depends on; a state is only taken back by an
+            iterator with the same.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class BatchIterator(Iterator[Batch]):
         """Moves to a saved position.
 
         Args:
-          state: What `get_state` gave.
+            state: What `get_state` gave.
 
         Raises:
-          ValueError: The state comes from an iterator that was set up in another way, which would
-            give other batches; the first difference is named.
+            ValueError: The state comes from an iterator that was set up in another way, which would
+                give other batches; the first difference is named.
         """
         for field, value in self._identity.items():
             saved = state.get(field)

@@ -14,14 +14,14 @@ def steps_per_epoch(num_examples: int, batch_size: int) -> int:
     """Counts the training steps of an epoch; the examples that fill no batch are left out.
 
     Args:
-      num_examples: Examples of the training split.
-      batch_size: Examples of a step, over all hosts.
+        num_examples: Examples of the training split.
+        batch_size: Examples of a step, over all hosts.
 
     Returns:
-      The number of steps, at least 1.
+        The number of steps, at least 1.
 
     Raises:
-      ValueError: The split is shorter than one batch.
+        ValueError: The split is shorter than one batch.
     """
     if not 0 < batch_size <= num_examples:
         raise ConfigError(
@@ -36,12 +36,12 @@ def epoch_order(num_examples: int, *, seed: int, epoch: int) -> NDArray[np.int64
     """Permutes the examples for one epoch.
 
     Args:
-      num_examples: Examples of the split.
-      seed: Seed of the run.
-      epoch: From 0.
+        num_examples: Examples of the split.
+        seed: Seed of the run.
+        epoch: From 0.
 
     Returns:
-      A permutation of range(num_examples), read-only.
+        A permutation of range(num_examples), read-only.
     """
     order = np.random.default_rng([seed, epoch]).permutation(num_examples)
     order.flags.writeable = False
@@ -52,13 +52,13 @@ def step_indices(num_examples: int, batch_size: int, *, seed: int, step: int) ->
     """Gives the examples of one training step, over all hosts.
 
     Args:
-      num_examples: Examples of the split.
-      batch_size: Examples of a step, over all hosts.
-      seed: Seed of the run.
-      step: From 0, without end.
+        num_examples: Examples of the split.
+        batch_size: Examples of a step, over all hosts.
+        seed: Seed of the run.
+        step: From 0, without end.
 
     Returns:
-      Indices into the split, shape [batch_size].
+        Indices into the split, shape [batch_size].
     """
     epoch, position = divmod(step, steps_per_epoch(num_examples, batch_size))
     order = epoch_order(num_examples, seed=seed, epoch=epoch)

@@ -36,19 +36,19 @@ def train_loader(
     are the batch that one host alone would see.
 
     Args:
-      source: The training split.
-      batch_size: Examples of a step, over all hosts.
-      seed: Seed of the order and of the transforms, not negative.
-      hosts: Number of processes that train together.
-      host: This process, from 0.
-      workers: Spawned processes that read and decode; 0 for threads of this process.
-      transform: Brings an example to the pixels of the batch; None decodes it.
+        source: The training split.
+        batch_size: Examples of a step, over all hosts.
+        seed: Seed of the order and of the transforms, not negative.
+        hosts: Number of processes that train together.
+        host: This process, from 0.
+        workers: Spawned processes that read and decode; 0 for threads of this process.
+        transform: Brings an example to the pixels of the batch; None decodes it.
 
     Returns:
-      An iterator of batches with `batch_size // hosts` rows, which can be saved and restored.
+        An iterator of batches with `batch_size // hosts` rows, which can be saved and restored.
 
     Raises:
-      ValueError: The batch is larger than the split, or the hosts do not divide it.
+        ValueError: The batch is larger than the split, or the hosts do not divide it.
     """
     steps_per_epoch(len(source), batch_size)  # refuses a split shorter than a batch
     _check_hosts(batch_size, hosts, host)
@@ -69,10 +69,10 @@ class EvalLoader:
     """The batches of one host over a whole split, each example once; can be iterated again.
 
     Args:
-      batches: Maps a number to a batch.
-      steps: Number of batches, the same on every host.
-      workers: Spawned processes; 0 for threads of this process.
-      threads: Threads that read ahead where there are no processes.
+        batches: Maps a number to a batch.
+        steps: Number of batches, the same on every host.
+        workers: Spawned processes; 0 for threads of this process.
+        threads: Threads that read ahead where there are no processes.
     """
 
     def __init__(self, batches: EvalBatches, *, steps: int, workers: int, threads: int) -> None:
@@ -109,18 +109,18 @@ def eval_loader(
     hosts each example stands in exactly one row whose mask is True.
 
     Args:
-      source: The split.
-      batch_size: Rows of a step, over all hosts.
-      hosts: Number of processes that evaluate together.
-      host: This process, from 0.
-      workers: Spawned processes that read and decode; 0 for threads of this process.
-      transform: Brings an example to the pixels of the batch; None decodes it.
+        source: The split.
+        batch_size: Rows of a step, over all hosts.
+        hosts: Number of processes that evaluate together.
+        host: This process, from 0.
+        workers: Spawned processes that read and decode; 0 for threads of this process.
+        transform: Brings an example to the pixels of the batch; None decodes it.
 
     Returns:
-      The batches of this host, `batch_size // hosts` rows each, the same number on every host.
+        The batches of this host, `batch_size // hosts` rows each, the same number on every host.
 
     Raises:
-      ValueError: The split is empty, or the hosts do not divide the batch.
+        ValueError: The split is empty, or the hosts do not divide the batch.
     """
     if not len(source):
         raise ConfigError("the split has no examples; evaluate one that has")

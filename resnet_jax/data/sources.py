@@ -28,9 +28,9 @@ class Record(NamedTuple):
     """One example as it is stored.
 
     Attributes:
-      image: The content of an image file, or pixels, uint8 [height, width, channels].
-      label: The class, from 0.
-      name: What to call the example in a message.
+        image: The content of an image file, or pixels, uint8 [height, width, channels].
+        label: The class, from 0.
+        name: What to call the example in a message.
     """
 
     image: bytes | NDArray[np.uint8]
@@ -42,9 +42,9 @@ class Source(abc.ABC):
     """Random access to labelled images; can be pickled for worker processes.
 
     Attributes:
-      class_names: The name of each label.
-      channels: Channels of the decoded images, 1 or 3.
-      image_shape: (height, width, channels) where every image has the same, else None.
+        class_names: The name of each label.
+        channels: Channels of the decoded images, 1 or 3.
+        image_shape: (height, width, channels) where every image has the same, else None.
     """
 
     class_names: tuple[str, ...]
@@ -77,10 +77,10 @@ class Source(abc.ABC):
         """Decodes every image once.
 
         Returns:
-          A source with the same examples in the same order.
+            A source with the same examples in the same order.
 
         Raises:
-          ValueError: The images differ in shape.
+            ValueError: The images differ in shape.
         """
         images: list[NDArray[np.uint8]] = []
         labels: list[int] = []
@@ -103,9 +103,9 @@ class InMemorySource(Source):
     """Decoded images of one shape.
 
     Args:
-      images: uint8 [examples, height, width, channels].
-      labels: integers [examples], from 0.
-      class_names: The name of each label.
+        images: uint8 [examples, height, width, channels].
+        labels: integers [examples], from 0.
+        class_names: The name of each label.
     """
 
     def __init__(
@@ -140,18 +140,18 @@ def open_split(
     """Opens one split of a data set.
 
     Args:
-      name: `digits`, or the name of a TFDS set that was prepared as array_record, such as
-        `cifar10`, `imagenet2012_subset/10pct` or `cifar10:3.0.2`.
-      split: A split in TFDS syntax: `train`, `train[:90%]`, `train+validation`.
-      data_dir: Where prepared sets lie. None: for `digits` a folder in the user's cache, for other
-        names also TFDS's own (`~/tensorflow_datasets`).
-      channels: 1 or 3 converts the images; None leaves them as the set has them.
+        name: `digits`, or the name of a TFDS set that was prepared as array_record, such as
+            `cifar10`, `imagenet2012_subset/10pct` or `cifar10:3.0.2`.
+        split: A split in TFDS syntax: `train`, `train[:90%]`, `train+validation`.
+        data_dir: Where prepared sets lie. None: for `digits` a folder in the user's cache, for
+            other names also TFDS's own (`~/tensorflow_datasets`).
+        channels: 1 or 3 converts the images; None leaves them as the set has them.
 
     Returns:
-      The split's examples.
+        The split's examples.
 
     Raises:
-      ValueError: There is no such set, or no such split, or it cannot be read.
+        ValueError: There is no such set, or no such split, or it cannot be read.
     """
     from resnet_jax.data.tfds_sets import open_tfds_split
 
@@ -162,11 +162,11 @@ def load_split(config: DataConfig, split: str) -> Source:
     """Opens a split as a recipe asks for it; in memory where it says so or the set is small.
 
     Args:
-      config: Names the set and says whether its decoded images are kept in memory.
-      split: A split in TFDS syntax, such as `config.train_split`.
+        config: Names the set and says whether its decoded images are kept in memory.
+        split: A split in TFDS syntax, such as `config.train_split`.
 
     Returns:
-      The split's examples; an `InMemorySource` where they are kept in memory.
+        The split's examples; an `InMemorySource` where they are kept in memory.
     """
     source = open_split(config.name, split, data_dir=config.data_dir, channels=config.channels)
     keep = config.in_memory

@@ -19,13 +19,13 @@ class TfdsSource(Source):
     """One split of a prepared set.
 
     Args:
-      directory: The folder of the set's version, which holds `dataset_info.json`.
-      split: A split in TFDS syntax.
-      channels: 1 or 3 converts the images; None leaves them as the set has them.
+        directory: The folder of the set's version, which holds `dataset_info.json`.
+        split: A split in TFDS syntax.
+        channels: 1 or 3 converts the images; None leaves them as the set has them.
 
     Raises:
-      ValueError: The set is in another file format, has no such split, or has not exactly one
-        image and one label.
+        ValueError: The set is in another file format, has no such split, or has not exactly one
+            image and one label.
     """
 
     def __init__(self, directory: Path, split: str, *, channels: int | None = None) -> None:
@@ -95,10 +95,10 @@ def open_tfds_split(
     """Opens one split of a prepared set; `digits` is prepared first where it is missing.
 
     Args:
-      name: `digits`, `SET`, `SET/CONFIG`, either of them with `:VERSION`.
-      split: A split in TFDS syntax.
-      data_dir: Where prepared sets lie; None for the usual places.
-      channels: 1 or 3 converts the images; None leaves them as the set has them.
+        name: `digits`, `SET`, `SET/CONFIG`, either of them with `:VERSION`.
+        split: A split in TFDS syntax.
+        data_dir: Where prepared sets lie; None for the usual places.
+        channels: 1 or 3 converts the images; None leaves them as the set has them.
     """
     if name == "digits":
         return TfdsSource(prepare_digits(data_dir or default_data_dir()), split, channels=channels)
@@ -109,14 +109,14 @@ def find_prepared(name: str, *, data_dir: str | Path | None) -> Path:
     """Finds the folder of a prepared set.
 
     Args:
-      name: `SET`, `SET/CONFIG`, either of them with `:VERSION`; without one, the newest.
-      data_dir: Where to look; None for TFDS's own folder and the project's.
+        name: `SET`, `SET/CONFIG`, either of them with `:VERSION`; without one, the newest.
+        data_dir: Where to look; None for TFDS's own folder and the project's.
 
     Returns:
-      The folder of the version, which holds `dataset_info.json`.
+        The folder of the version, which holds `dataset_info.json`.
 
     Raises:
-      ValueError: There is none; the message gives the commands that prepare it.
+        ValueError: There is none; the message gives the commands that prepare it.
     """
     path, _, version = name.partition(":")
     roots = [Path(data_dir).expanduser()] if data_dir else _usual_roots()

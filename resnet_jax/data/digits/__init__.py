@@ -29,10 +29,10 @@ def prepare_digits(data_dir: str | Path) -> Path:
     which prepare it at once, or are killed while they do, leave a whole set or none.
 
     Args:
-      data_dir: Folder of prepared sets; created where it is missing.
+        data_dir: Folder of prepared sets; created where it is missing.
 
     Returns:
-      The folder of the prepared version.
+        The folder of the prepared version.
     """
     root = Path(data_dir).expanduser()
     target = root / "digits" / "1.0.0"

@@ -25,10 +25,10 @@ def levels_to_uint8(levels: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Maps the 17 ink levels 0..16 onto 0..255, the nearest integer to `level * 255 / 16`.
 
     Args:
-      levels: ink levels, integers 0..16 in any dtype, of any shape.
+        levels: ink levels, integers 0..16 in any dtype, of any shape.
 
     Returns:
-      uint8 array of the same shape; `uint8_to_levels` gives the levels back exactly.
+        uint8 array of the same shape; `uint8_to_levels` gives the levels back exactly.
     """
     return ((levels.astype(np.int32) * 255 + MAX_LEVEL // 2) // MAX_LEVEL).astype(np.uint8)
 
@@ -46,10 +46,10 @@ def split_indices(labels: NDArray[np.integer]) -> dict[str, NDArray[np.int64]]:
     `test_size=144`. Indices keep the order in which `train_test_split` returns them.
 
     Args:
-      labels: integer labels, shape [1797].
+        labels: integer labels, shape [1797].
 
     Returns:
-      Indices into the 1797 examples, by split name.
+        Indices into the 1797 examples, by split name.
     """
     from sklearn.model_selection import train_test_split
 
