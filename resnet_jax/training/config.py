@@ -26,6 +26,9 @@ class ModelConfig:
         in_features: Channels of the input images.
         zero_init_last: Whether the last BatchNorm scale of each block starts at zero.
         drop_path_rate: Probability of dropping the last block's branch; earlier ones rise to it.
+        dropout_rate: Probability of dropping an input of the classifier.
+        norm_group_size: Images that share BatchNorm statistics; None takes the global batch.
+        unbiased_variance: Whether the running variance is PyTorch's n / (n - 1) one.
         dtype: The type of the computation. Parameters, statistics, logits and loss stay float32.
     """
 
@@ -34,6 +37,9 @@ class ModelConfig:
     in_features: PositiveInt = 3
     zero_init_last: bool = False
     drop_path_rate: Fraction = 0.0
+    dropout_rate: Fraction = 0.0
+    norm_group_size: PositiveInt | None = None
+    unbiased_variance: bool = False
     dtype: Literal["float32", "bfloat16"] = "float32"
 
 
@@ -164,15 +170,15 @@ class TrainConfig:
     steps: PositiveInt | None = None
     batch_size: PositiveInt = 128
     eval_batch_size: PositiveInt = 256
-    model: ModelConfig = ModelConfig()
-    data: DataConfig = DataConfig()
-    augment: AugmentConfig = AugmentConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    schedule: ScheduleConfig = ScheduleConfig()
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
     label_smoothing: Fraction = 0.0
     ema: EmaConfig | None = None
     max_skipped: PositiveInt = 20
     log_every_steps: PositiveInt = 50
     eval_every_epochs: PositiveInt = 1
-    checkpoint: CheckpointConfig = CheckpointConfig()
-    mesh: MeshConfig = MeshConfig()
+    checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
+    mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)

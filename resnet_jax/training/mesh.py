@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
-import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from resnet_jax.data.batches import Batch
 from resnet_jax.errors import ConfigError
 from resnet_jax.training.config import MeshConfig
 
@@ -59,7 +58,7 @@ def check_divides(batch_size: int, mesh: Mesh, *, field: str) -> None:
         )
 
 
-def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, Any]:
+def put_batch(batch: Batch, mesh: Mesh) -> dict[str, Any]:
     """Moves the part of a batch that this process loaded onto its devices.
 
     Args:

@@ -15,6 +15,9 @@ from resnet_jax.training.losses import cross_entropy
 
 Sums = dict[str, jax.Array]
 
+# Steps that may wait on the device; more would only hold memory.
+_MAX_AHEAD = 16
+
 
 def evaluation_sums(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> Sums:
     """Sums the plain cross-entropy and the hits over the examples of a batch that are real.
@@ -38,15 +41,21 @@ def evaluation_sums(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> Su
 
 
 class Totals:
-    """Adds the sums of many steps on the host, in double precision."""
+    """Adds the sums of many steps on the host, in double precision.
+
+    Args:
+        start: Sums of earlier steps.
+    """
 
     def __init__(self, start: Mapping[str, float] | None = None) -> None:
         self._sums: dict[str, float] = dict(start or {})
         self._pending: list[Sums] = []
 
     def add(self, sums: Sums) -> None:
-        """Takes the sums of one step without waiting for the device."""
+        """Takes the sums of one step; waits only where the device is many steps behind."""
         self._pending.append(sums)
+        if len(self._pending) > _MAX_AHEAD:
+            jax.block_until_ready(self._pending[-_MAX_AHEAD])
 
     def fetch(self) -> dict[str, float]:
         """Waits for the steps added so far and returns the sums over all of them."""
@@ -57,19 +66,6 @@ class Totals:
         return dict(self._sums)
 
 
-def ratios(sums: Mapping[str, float], *, over: str = "count") -> dict[str, float]:
-    """Divides every sum by one of them.
-
-    Args:
-        sums: From `Totals.fetch`.
-        over: The name of the divisor.
-
-    Returns:
-        The other names with their ratios; nan where nothing was counted.
-    """
-    count = sums.get(over, 0)
-    return {
-        name: value / count if count else float("nan")
-        for name, value in sums.items()
-        if name != over
-    }
+def ratio(sums: Mapping[str, float], name: str, *, over: str = "count") -> float | None:
+    """Divides one sum by another; None where nothing was counted."""
+    return sums[name] / sums[over] if sums.get(over) else None

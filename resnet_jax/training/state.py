@@ -30,6 +30,7 @@ class TrainState(NamedTuple):
     Attributes:
         step: Updates done so far.
         skipped: Steps that did nothing because the loss or a gradient was not finite.
+        skipped_in_row: How many of them came last, one after the other.
         params: The live parameters.
         batch_stats: The live BatchNorm statistics.
         opt_state: The optimizer's memory.
@@ -38,6 +39,7 @@ class TrainState(NamedTuple):
 
     step: jax.Array
     skipped: jax.Array
+    skipped_in_row: jax.Array
     params: PyTree
     batch_stats: PyTree
     opt_state: optax.OptState
@@ -62,13 +64,20 @@ def build_model(config: ModelConfig, *, rngs: nnx.Rngs) -> ResNet:
     Raises:
         ValueError: The zoo has no network of that name.
     """
-    architecture = model_config(
+    named = model_config(
         config.name, num_classes=config.num_classes, in_features=config.in_features
     )
+    batch_norm = dataclasses.replace(
+        named.batch_norm,
+        group_size=config.norm_group_size,
+        unbiased_variance=config.unbiased_variance,
+    )
     architecture = dataclasses.replace(
-        architecture,
+        named,
+        batch_norm=batch_norm,
         zero_init_last=config.zero_init_last,
         drop_path_rate=config.drop_path_rate,
+        dropout_rate=config.dropout_rate,
     )
     dtype = None if config.dtype == "float32" else jnp.dtype(config.dtype)
     return ResNet(architecture, dtype=dtype, rngs=rngs)
@@ -78,8 +87,9 @@ def make_graphs(config: ModelConfig) -> Graphs:
     """Describes the network without computing any array."""
     model = nnx.eval_shape(lambda: build_model(config, rngs=nnx.Rngs(0)))
     model.train()
-    evaluated = nnx.view(model, use_running_average=True, deterministic=True)
-    return Graphs(train=nnx.graphdef(model), evaluate=nnx.graphdef(evaluated))
+    train = nnx.graphdef(model)
+    model.eval()
+    return Graphs(train=train, evaluate=nnx.graphdef(model))
 
 
 def initial_state(config: TrainConfig, optimizer: optax.GradientTransformation) -> TrainState:
@@ -95,11 +105,12 @@ def initial_state(config: TrainConfig, optimizer: optax.GradientTransformation) 
         The state before the first step.
     """
     model = build_model(config.model, rngs=nnx.Rngs(config.seed))
-    _, params, batch_stats = nnx.split(model, nnx.Param, nnx.BatchStat)
+    params, batch_stats = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
     variables = Variables(nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         skipped=jnp.zeros((), jnp.int32),
+        skipped_in_row=jnp.zeros((), jnp.int32),
         params=variables.params,
         batch_stats=variables.batch_stats,
         opt_state=optimizer.init(variables.params),

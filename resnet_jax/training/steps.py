@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from resnet_jax.data.augment import augment, normalize
+from resnet_jax.data.augment import build_augment, normalize
 from resnet_jax.training.config import EmaConfig, TrainConfig
 from resnet_jax.training.losses import cross_entropy
 from resnet_jax.training.metrics import Sums, evaluation_sums
@@ -35,7 +35,7 @@ def make_train_step(
     """Makes the function `train_step(state, batch) -> (state, sums)`.
 
     It is pure: its randomness comes from the run's seed and the number of the step. Where the loss
-    or the gradient is not finite it changes nothing but the counter `skipped`, and sums nothing.
+    or the gradient is not finite it changes nothing but the counters of skipped steps.
 
     Args:
         graphs: From `make_graphs`.
@@ -44,12 +44,15 @@ def make_train_step(
 
     Returns:
         A function for `jax.jit` with `donate_argnums=0`. The sums are `loss`, `top1` and `count`
-        over examples, `gradient_norm` and `skipped` over steps.
+        over examples, `gradient_norm`, `steps` and `skipped` over steps; `skipped_in_row` is the
+        counter after the step.
     """
+    augment = build_augment(config.augment)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
         keys = _step_keys(config.seed, state)
-        images = normalize(augment(keys.augment, batch["image"], config.augment), config.data)
+        changed = augment(keys.augment, batch["image"])
+        images = normalize(changed, config.data.mean, config.data.std)
 
         def loss_fn(params: PyTree) -> tuple[jax.Array, tuple[jax.Array, PyTree]]:
             module = nnx.merge(graphs.train, params, state.batch_stats)
@@ -62,19 +65,17 @@ def make_train_step(
         )
         norm = optax.global_norm(gradients)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        updated = _average(
-            state._replace(
-                step=state.step + 1,
-                params=optax.apply_updates(state.params, updates),
-                batch_stats=batch_stats,
-                opt_state=opt_state,
-            ),
-            config.ema,
+        updated = state._replace(
+            step=state.step + 1,
+            skipped_in_row=jnp.zeros_like(state.skipped_in_row),
+            params=optax.apply_updates(state.params, updates),
+            batch_stats=batch_stats,
+            opt_state=opt_state,
         )
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
-        skipped = state._replace(skipped=state.skipped + 1)
-        new_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), updated, skipped)
-        return new_state, _training_sums(loss, norm, logits, batch["label"], finite)
+        new_state = _choose(finite, _average(updated, config.ema), state)
+        sums = _training_sums(loss, norm, logits, batch["label"], finite)
+        return new_state, sums | {"skipped_in_row": new_state.skipped_in_row}
 
     return train_step
 
@@ -84,7 +85,7 @@ def make_eval_step(graphs: Graphs, config: TrainConfig) -> EvalStep:
 
     def eval_step(variables: Variables, batch: Batch) -> Sums:
         module = nnx.merge(graphs.evaluate, variables.params, variables.batch_stats)
-        logits = module(normalize(batch["image"], config.data))
+        logits = module(normalize(batch["image"], config.data.mean, config.data.std))
         return evaluation_sums(logits, batch["label"], batch["mask"])
 
     return eval_step
@@ -94,6 +95,12 @@ def _step_keys(seed: int, state: TrainState) -> _Keys:
     # A skipped step still moves on: a retry with the same random numbers would fail again.
     number = state.step + state.skipped
     return _Keys(*jax.random.split(jax.random.fold_in(jax.random.key(seed), number)))
+
+
+def _choose(finite: jax.Array, updated: TrainState, state: TrainState) -> TrainState:
+    """Takes the update, or where it is not finite the old state with its counters moved."""
+    skipped = state._replace(skipped=state.skipped + 1, skipped_in_row=state.skipped_in_row + 1)
+    return jax.tree.map(lambda new, old: jnp.where(finite, new, old), updated, skipped)
 
 
 def _average(state: TrainState, config: EmaConfig | None) -> TrainState:

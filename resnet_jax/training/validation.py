@@ -90,7 +90,8 @@ def _replaced(part: Any, path: Sequence[str], text: str, *, where: tuple[str, ..
         return dataclasses.replace(part, **{name: _parse(text, hint, here)})
     inner = getattr(part, name)
     if inner is None:
-        inner = next((kind() for kind in _choices(hint) if dataclasses.is_dataclass(kind)), None)
+        kinds = [kind for kind in _choices(hint) if isinstance(kind, type)]
+        inner = next((kind() for kind in kinds if dataclasses.is_dataclass(kind)), None)
     if not dataclasses.is_dataclass(inner):
         raise ConfigError(f"{'.'.join(here)} holds a plain value: it has no field {rest[0]!r}")
     return dataclasses.replace(part, **{name: _replaced(inner, rest, text, where=here)})

@@ -1,0 +1,44 @@
+"""The default recipe: 1,797 handwritten digits of 8x8 pixels that come with scikit-learn.
+
+Command:  python train.py
+Hardware: any; two CPU cores are enough
+Time:     not yet measured
+Target:   99.0% on the 360 test images, the mean of the seeds 0 to 4
+Result:   not yet measured
+
+The test split is scikit-learn's `train_test_split(test_size=360, stratify=target, random_state=0)`,
+on which `SVC(gamma=0.001, C=10)` reaches 98.89%. Nothing here is chosen by it.
+"""
+
+from resnet_jax.data.config import AugmentConfig, DataConfig
+from resnet_jax.training.config import (
+    CheckpointConfig,
+    EmaConfig,
+    ModelConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainConfig,
+)
+
+
+def get_config() -> TrainConfig:
+    """Returns the recipe."""
+    return TrainConfig(
+        epochs=50,
+        batch_size=64,
+        eval_batch_size=120,
+        model=ModelConfig(name="resnet20", num_classes=10, in_features=1),
+        data=DataConfig(name="digits"),
+        augment=AugmentConfig(shift=1.0, rotate=10.0, scale=0.1),
+        optimizer=OptimizerConfig(
+            learning_rate=0.1,
+            nesterov=True,
+            weight_decay=5e-4,
+            decay_on="matrices",
+        ),
+        schedule=ScheduleConfig(name="cosine", warmup_epochs=3),
+        label_smoothing=0.1,
+        ema=EmaConfig(decay=0.99),
+        eval_every_epochs=5,
+        checkpoint=CheckpointConfig(every_epochs=10),
+    )

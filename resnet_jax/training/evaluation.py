@@ -1,0 +1,71 @@
+"""Evaluation of a network over a whole split."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+from jax.sharding import Mesh
+
+from resnet_jax.data.batches import Batch
+from resnet_jax.training.mesh import put_batch
+from resnet_jax.training.metrics import Totals, ratio
+from resnet_jax.training.state import Variables
+from resnet_jax.training.steps import EvalStep
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """How a network does on a split.
+
+    Attributes:
+        count: Images counted, each once.
+        loss: Mean cross-entropy, without label smoothing.
+        top1: Images whose label has the highest logit.
+        top5: Images whose label is among the five highest logits.
+    """
+
+    count: int
+    loss: float
+    top1: int
+    top5: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the images that are right."""
+        return self.top1 / self.count
+
+    @property
+    def top5_accuracy(self) -> float:
+        """Share of the images whose label is among the first five."""
+        return self.top5 / self.count
+
+
+def evaluate(
+    eval_step: EvalStep,
+    variables: Variables,
+    batches: Iterable[Batch],
+    *,
+    mesh: Mesh,
+) -> Evaluation:
+    """Evaluates a network.
+
+    Args:
+        eval_step: Compiled, from `make_eval_step`.
+        variables: What is evaluated.
+        batches: This process's part of the split; every process has the same number of batches.
+        mesh: The devices.
+
+    Returns:
+        The result over the whole split. It does not depend on the batch size.
+    """
+    totals = Totals()
+    for batch in batches:
+        totals.add(eval_step(variables, put_batch(batch, mesh)))
+    sums = totals.fetch()
+    return Evaluation(
+        count=int(sums["count"]),
+        loss=ratio(sums, "loss") or 0.0,
+        top1=int(sums["top1"]),
+        top5=int(sums["top5"]),
+    )

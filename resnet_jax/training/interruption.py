@@ -1,0 +1,50 @@
+"""A polite end: the first signal is noted, the second leaves at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+RESUME_STATUS = 75
+"""Exit status of a run that was interrupted and saved (EX_TEMPFAIL): start it again to resume."""
+
+
+class Interruption:
+    """Notes SIGTERM and SIGINT while it is open, so that a step can be finished and saved.
+
+    Outside of the main thread, where Python allows no handlers, it notes nothing.
+    """
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+        self._old: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._old[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal came."""
+        return self.signal is not None
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if self.signal is not None and number == signal.SIGINT:
+            # A save in the background would hold an orderly exit back; half of one is never read.
+            os._exit(128 + number)
+        self.signal = signal.Signals(number)

@@ -1,0 +1,80 @@
+"""The records of a run: `metrics.jsonl` for programs, TensorBoard events for a browser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import jax
+from tensorboardX import SummaryWriter
+
+from resnet_jax.training.workdir import Workdir, write_text
+
+Record = dict[str, Any]
+
+
+def read_records(workdir: Workdir) -> list[Record]:
+    """Reads the records of a run in the order of their steps.
+
+    A last line that a killed process left half written is left out.
+    """
+    if not workdir.metrics.is_file():
+        return []
+    records = []
+    for line in workdir.metrics.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+class MetricsLog:
+    """Writes records; use it in a `with` statement. Only the first process writes.
+
+    Args:
+        workdir: Where to.
+        start: The step that the run continues from: records of later steps, which a process wrote
+            before it was killed, are taken out, so that no step stands there twice.
+    """
+
+    def __init__(self, workdir: Workdir, *, start: int) -> None:
+        self._workdir = workdir
+        self._writer: SummaryWriter | None = None
+        if jax.process_index() == 0:
+            kept = [record for record in read_records(workdir) if record["step"] <= start]
+            write_text(workdir.metrics, "".join(f"{json.dumps(record)}\n" for record in kept))
+            # TensorBoard leaves out what an earlier process wrote from this step on.
+            purge = start + 1 if start else None
+            self._writer = SummaryWriter(str(workdir.tensorboard), purge_step=purge)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def write(self, step: int, values: Mapping[str, float | None]) -> None:
+        """Writes the record of a step.
+
+        Args:
+            step: Batches seen so far.
+            values: Numbers by name; None where there is nothing to say.
+        """
+        if self._writer is None:
+            return
+        with self._workdir.metrics.open("a") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+        for name, value in values.items():
+            if value is not None:
+                group, _, rest = name.partition("_")
+                split = group in ("train", "validation", "test")
+                self._writer.add_scalar(f"{group}/{rest}" if split else name, value, step)

@@ -1,0 +1,237 @@
+"""The training loop: the only place where a run has side effects."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import time
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import jax
+from rich.console import Console
+
+from resnet_jax.data.pipeline import BatchIterator
+from resnet_jax.training.cadence import Cadence
+from resnet_jax.training.checkpoints import Checkpoints
+from resnet_jax.training.config import TrainConfig
+from resnet_jax.training.curves import draw_curves
+from resnet_jax.training.evaluation import Evaluation, evaluate
+from resnet_jax.training.interruption import Interruption
+from resnet_jax.training.logs import MetricsLog, Record, read_records
+from resnet_jax.training.mesh import put_batch
+from resnet_jax.training.metrics import Totals, ratio
+from resnet_jax.training.progress import ProgressReport, say
+from resnet_jax.training.setup import Evaluator, Trainer, make_evaluator, make_trainer
+from resnet_jax.training.state import TrainState
+from resnet_jax.training.workdir import Workdir
+
+
+class DivergedError(ValueError):
+    """Too many steps in a row had a loss or a gradient that is not finite."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How a call of `train` ended.
+
+    Attributes:
+        status: `finished` now, `interrupted` by a signal after saving, or finished `before`.
+        step: Batches seen.
+        total_steps: Batches of the whole run.
+        record: The last record of the run: `test_accuracy`, `test_count` and the others.
+    """
+
+    status: Literal["finished", "interrupted", "before"]
+    step: int
+    total_steps: int
+    record: Record
+
+
+def train(
+    config: TrainConfig, workdir: str | pathlib.Path, *, console: Console | None = None
+) -> Result:
+    """Trains a network, or continues where an earlier call stopped.
+
+    Args:
+        config: The run.
+        workdir: Folder for everything that the run writes.
+        console: Where to report; None takes the standard output.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        ConfigError: The config cannot be used, or the folder belongs to another run.
+        CheckpointError: No checkpoint of the run can be read.
+        DivergedError: More than `config.max_skipped` steps in a row were not finite.
+    """
+    console = console or Console()
+    files = Workdir(pathlib.Path(workdir))
+    evaluator = make_evaluator(config)
+    trainer = make_trainer(config, evaluator)
+    files.claim(config)
+    with (
+        Interruption() as interruption,
+        Checkpoints(files.checkpoints, config.checkpoint) as checkpoints,
+        trainer.batches() as batches,
+    ):
+        cadence = Cadence(config, trainer.steps_per_epoch, trainer.total_steps)
+        run = _Run(trainer, evaluator, cadence, files, console, checkpoints, batches, interruption)
+        result = run.go()
+    _conclude(result, files, console)
+    return result
+
+
+@dataclasses.dataclass
+class _Run:
+    """One call of `train` between its beginning and its end."""
+
+    trainer: Trainer
+    evaluator: Evaluator
+    cadence: Cadence
+    files: Workdir
+    console: Console
+    checkpoints: Checkpoints
+    batches: BatchIterator
+    interruption: Interruption
+
+    def go(self) -> Result:
+        """Runs the steps that are left."""
+        total = self.trainer.total_steps
+        if total in self.checkpoints.steps():
+            return Result("before", total, total, _last_record(self.files))
+        start, state, window = self._begin()
+        with (
+            MetricsLog(self.files, start=start) as log,
+            ProgressReport(self.console, start=start, total=total) as progress,
+        ):
+            step = self._steps(start, state, window, log, progress)
+        status: Literal["finished", "interrupted"] = "finished" if step == total else "interrupted"
+        return Result(status, step, total, _last_record(self.files))
+
+    def _begin(self) -> tuple[int, TrainState, Totals]:
+        """Draws the first state, or restores the last one that was saved."""
+        if not self.checkpoints.steps():
+            return 0, self.trainer.first_state(), Totals()
+        restored = self.checkpoints.restore(self.trainer.like())
+        for step, reason in restored.broken.items():
+            say(self.console, f"checkpoint {step} cannot be read and was set aside: {reason}")
+        if restored.broken:
+            self.checkpoints.set_aside(list(restored.broken))
+        self.batches.set_state(restored.notes["data"])
+        say(self.console, f"resuming at step {restored.step} of {self.trainer.total_steps}")
+        return restored.step, restored.state, Totals(restored.notes["window"])
+
+    def _steps(
+        self,
+        start: int,
+        state: TrainState,
+        window: Totals,
+        log: MetricsLog,
+        progress: ProgressReport,
+    ) -> int:
+        """Trains until the end or a signal and returns the number of the last step."""
+        since = (start, time.perf_counter())
+        for step in range(start + 1, self.trainer.total_steps + 1):
+            batch = put_batch(next(self.batches), self.trainer.mesh)
+            state, sums = self.trainer.train_step(state, batch)
+            in_row = sums.pop("skipped_in_row")
+            window.add(sums)
+            progress.advance()
+            values: dict[str, float | None] = {}
+            if self.cadence.is_due_for_record(step):
+                values = self._training_values(step, window.fetch())
+                self._check_skipped(step, int(in_row))
+                values["images_per_second"] = self._rate(step, *since)
+                values |= self._evaluations(step, state)
+                log.write(step, values)
+                progress.show(step, values)
+                window, since = Totals(), (step, time.perf_counter())
+            stop = self.interruption.requested
+            if stop or self.cadence.is_due_for_checkpoint(step):
+                self._save(step, state, window, values)
+            if stop:
+                return step
+        return self.trainer.total_steps
+
+    def _rate(self, step: int, since_step: int, since_time: float) -> float:
+        images = (step - since_step) * self.trainer.config.batch_size
+        return images / (time.perf_counter() - since_time)
+
+    def _training_values(self, step: int, sums: Mapping[str, float]) -> dict[str, float | None]:
+        return {
+            "epoch": step / self.trainer.steps_per_epoch,
+            "learning_rate": float(self.trainer.schedule(step - 1)),
+            "train_loss": ratio(sums, "loss"),
+            "train_accuracy": ratio(sums, "top1"),
+            "gradient_norm": ratio(sums, "gradient_norm", over="steps"),
+            "skipped": sums["skipped"],
+        }
+
+    def _check_skipped(self, step: int, in_row: int) -> None:
+        if in_row > self.trainer.config.max_skipped:
+            raise DivergedError(
+                f"no finite loss or gradient since step {step - in_row + 1}, {in_row} steps in a "
+                f"row; lower optimizer.learning_rate={self.trainer.config.optimizer.learning_rate}"
+            )
+
+    def _evaluations(self, step: int, state: TrainState) -> dict[str, float | None]:
+        """Evaluates on the validation split where it is time, and at the end on the test split."""
+        data = self.trainer.config.data
+        values: dict[str, float | None] = {}
+        if data.validation_split and self.cadence.is_due_for_validation(step):
+            values |= _named("validation", self._evaluate(data.validation_split, state))
+        if self.cadence.is_last(step):
+            values |= _named("test", self._evaluate(data.test_split, state))
+        return values
+
+    def _evaluate(self, split: str, state: TrainState) -> Evaluation:
+        batches = self.evaluator.batches(split)
+        return evaluate(
+            self.evaluator.eval_step, state.evaluated, batches, mesh=self.evaluator.mesh
+        )
+
+    def _save(
+        self, step: int, state: TrainState, window: Totals, values: Mapping[str, float | None]
+    ) -> None:
+        notes: dict[str, Any] = {"data": self.batches.get_state(), "window": window.fetch()}
+        accuracy = values.get("validation_accuracy")
+        self.checkpoints.save(step, state, notes, validation_accuracy=accuracy)
+
+
+def _named(split: str, result: Evaluation) -> dict[str, float | None]:
+    return {
+        f"{split}_loss": result.loss,
+        f"{split}_accuracy": result.accuracy,
+        f"{split}_top5_accuracy": result.top5_accuracy,
+        f"{split}_count": result.count,
+    }
+
+
+def _last_record(files: Workdir) -> Record:
+    records = read_records(files)
+    return records[-1] if records else {}
+
+
+def _conclude(result: Result, files: Workdir, console: Console) -> None:
+    """Draws the curves of a finished run and says where everything lies."""
+    root = files.root
+    if result.status == "interrupted":
+        say(console, f"interrupted: saved step {result.step} of {result.total_steps} in {root}")
+        say(console, "resume with the same command")
+        return
+    if result.status == "before":
+        say(console, f"the run in {root} is finished: nothing to do")
+    if jax.process_index() == 0 and not (result.status == "before" and files.curves.is_file()):
+        draw_curves(read_records(files), files.curves)
+    record = result.record
+    if "test_accuracy" in record:
+        share, count = record["test_accuracy"], record["test_count"]
+        right = round(share * count)
+        say(console, f"test accuracy {share:.2%} ({right} of {count} images)")
+    say(console, f"checkpoint   {files.checkpoints / str(result.step)}")
+    say(console, f"TensorBoard  {files.tensorboard}  (tensorboard --logdir={files.tensorboard})")
+    say(console, f"metrics      {files.metrics}")
+    say(console, f"curves       {files.curves}")
+    say(console, f"evaluate     python train.py --mode=eval --workdir={root}")

@@ -1,0 +1,105 @@
+"""What a person sees while a run goes on: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+import jax
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+
+class ProgressReport:
+    """Shows how far a run is; use it in a `with` statement. Only the first process speaks.
+
+    Args:
+        console: Where to.
+        start: Steps that were done before.
+        total: Steps of the whole run.
+    """
+
+    def __init__(self, console: Console, *, start: int, total: int) -> None:
+        self._console = console
+        self._start = start
+        self._total = total
+        self._first: float | None = None
+        self._bar = None
+        if console.is_terminal and jax.process_index() == 0:
+            self._bar = _make_bar(console)
+            self._task = self._bar.add_task("", total=total, completed=start)
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self) -> None:
+        """Counts one step."""
+        if self._first is None:
+            # The first step compiles: the time left counts from its end.
+            self._first = time.perf_counter()
+        if self._bar is not None:
+            self._bar.advance(self._task)
+
+    def show(self, step: int, values: Mapping[str, float | None]) -> None:
+        """Shows the record of a step."""
+        text = "  ".join(_phrases(values))
+        if self._bar is not None:
+            self._bar.update(self._task, description=text)
+        elif jax.process_index() == 0:
+            say(self._console, f"step {step}/{self._total}  {text}{self._time_left(step)}")
+
+    def _time_left(self, step: int) -> str:
+        done = step - self._start - 1
+        if self._first is None or done < 1:
+            return ""
+        seconds = (time.perf_counter() - self._first) / done * (self._total - step)
+        return f"  {int(seconds // 60)}:{int(seconds % 60):02d} left"
+
+
+def say(console: Console, text: str) -> None:
+    """Writes one line as it is."""
+    if jax.process_index() == 0:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _make_bar(console: Console) -> Progress:
+    return Progress(
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def _phrases(values: Mapping[str, float | None]) -> list[str]:
+    """Puts the numbers that a person wants to see into words."""
+    wording = {
+        "train_loss": "loss {:.3f}",
+        "train_accuracy": "accuracy {:.1%}",
+        "validation_accuracy": "validation {:.2%}",
+        "images_per_second": "{:,.0f} images/s",
+    }
+    known = ((text, values.get(name)) for name, text in wording.items())
+    return [text.format(value) for text, value in known if value is not None]

@@ -1,0 +1,175 @@
+"""Puts the parts of a run together: devices, data, network, compiled steps."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import optax
+from jax.sharding import Mesh
+
+from resnet_jax.data.pipeline import BatchIterator, EvalLoader, eval_loader, steps_per_epoch
+from resnet_jax.data.pipeline import train_loader as loader_of
+from resnet_jax.data.sources import Source, load_split
+from resnet_jax.errors import ConfigError
+from resnet_jax.training.checkpoints import like
+from resnet_jax.training.config import TrainConfig
+from resnet_jax.training.mesh import check_divides, make_mesh, replicated
+from resnet_jax.training.optimizers import make_optimizer, make_schedule
+from resnet_jax.training.state import Graphs, TrainState, Variables, initial_state, make_graphs
+from resnet_jax.training.steps import EvalStep, TrainStep, make_eval_step, make_train_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluator:
+    """What evaluation needs, built once.
+
+    Attributes:
+        config: The run.
+        mesh: The devices.
+        graphs: The network's structure.
+        eval_step: Compiled on its first call.
+    """
+
+    config: TrainConfig
+    mesh: Mesh
+    graphs: Graphs
+    eval_step: EvalStep
+
+    def batches(self, split: str) -> EvalLoader:
+        """Opens a split for evaluation.
+
+        Raises:
+            ConfigError: There is no such split, or its images do not fit the network.
+        """
+        source = load_split(self.config.data, split)
+        check_fits(source, self.config)
+        return eval_loader(
+            source,
+            batch_size=self.config.eval_batch_size,
+            hosts=jax.process_count(),
+            host=jax.process_index(),
+            workers=self.config.data.workers,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Trainer:
+    """What training needs besides, built once.
+
+    Attributes:
+        config: The run.
+        mesh: The devices.
+        source: The training split.
+        optimizer: Turns gradients into updates.
+        schedule: The learning rate of each update.
+        train_step: Compiled on its first call; donates the state.
+        steps_per_epoch: Batches of an epoch.
+        total_steps: Batches of the run.
+    """
+
+    config: TrainConfig
+    mesh: Mesh
+    source: Source
+    optimizer: optax.GradientTransformation
+    schedule: optax.Schedule
+    train_step: TrainStep
+    steps_per_epoch: int
+    total_steps: int
+
+    def batches(self) -> BatchIterator:
+        """Opens the training batches of this process; they have no end."""
+        return loader_of(
+            self.source,
+            batch_size=self.config.batch_size,
+            seed=self.config.seed,
+            hosts=jax.process_count(),
+            host=jax.process_index(),
+            workers=self.config.data.workers,
+        )
+
+    def first_state(self) -> TrainState:
+        """Draws the state before the first step, on every device of the mesh."""
+        return jax.jit(self._initial, out_shardings=replicated(self.mesh))()
+
+    def like(self) -> TrainState:
+        """Describes the state without its values, for restoring."""
+        return like(jax.eval_shape(self._initial), replicated(self.mesh))
+
+    def _initial(self) -> TrainState:
+        return initial_state(self.config, self.optimizer)
+
+
+def make_evaluator(config: TrainConfig) -> Evaluator:
+    """Builds what evaluation needs.
+
+    Raises:
+        ConfigError: The network is unknown, or the batch does not divide over the devices.
+    """
+    mesh = make_mesh(config.mesh)
+    check_divides(config.eval_batch_size, mesh, field="eval_batch_size")
+    graphs = make_graphs(config.model)
+    step = jax.jit(make_eval_step(graphs, config), out_shardings=replicated(mesh))
+    return Evaluator(config, mesh, graphs, step)
+
+
+def make_trainer(config: TrainConfig, evaluator: Evaluator) -> Trainer:
+    """Builds what training needs.
+
+    Args:
+        config: The run.
+        evaluator: Of the same run.
+
+    Raises:
+        ConfigError: The data cannot be opened or do not fit the network, or the batch does not
+            divide.
+    """
+    mesh = evaluator.mesh
+    check_divides(config.batch_size, mesh, field="batch_size")
+    source = load_split(config.data, config.data.train_split)
+    check_fits(source, config)
+    per_epoch = steps_per_epoch(len(source), config.batch_size)
+    total = config.steps or config.epochs * per_epoch
+    schedule = make_schedule(
+        config.schedule,
+        peak=config.optimizer.learning_rate,
+        total_steps=total,
+        steps_per_epoch=per_epoch,
+    )
+    optimizer = make_optimizer(config.optimizer, schedule)
+    step = jax.jit(
+        make_train_step(evaluator.graphs, optimizer, config),
+        donate_argnums=0,
+        out_shardings=replicated(mesh),
+    )
+    return Trainer(config, mesh, source, optimizer, schedule, step, per_epoch, total)
+
+
+def variables_like(evaluator: Evaluator) -> Variables:
+    """Describes the network's variables without their values, for restoring."""
+
+    def build() -> Variables:
+        state = initial_state(evaluator.config, optax.identity())
+        return Variables(state.params, state.batch_stats)
+
+    return like(jax.eval_shape(build), replicated(evaluator.mesh))
+
+
+def check_fits(source: Source, config: TrainConfig) -> None:
+    """Checks that the network can take the images and name their classes.
+
+    Raises:
+        ConfigError: It cannot; the message says which field to change.
+    """
+    model, data = config.model, config.data
+    if source.channels != model.in_features:
+        raise ConfigError(
+            f"model.in_features={model.in_features}: the images of {data.name} have "
+            f"{source.channels} channels; set model.in_features={source.channels} or "
+            f"data.channels={model.in_features}"
+        )
+    if len(source.class_names) > model.num_classes:
+        raise ConfigError(
+            f"model.num_classes={model.num_classes}: {data.name} has {len(source.class_names)} "
+            f"classes; set model.num_classes={len(source.class_names)}"
+        )
