@@ -1,0 +1,75 @@
+"""Arrays: what state dicts hold, as NumPy arrays in PyTorch's layout and back."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+Shape = tuple[int, ...]
+
+
+def as_numpy(value: Any) -> np.ndarray | None:
+    """Returns a NumPy array of what may be a PyTorch tensor, a JAX array or a NumPy array.
+
+    PyTorch itself is never imported. Returns None for anything that is no array of floats.
+    """
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        if str(value.dtype) == "torch.bfloat16":  # NumPy has none; float32 holds it exactly
+            value = value.float()
+        value = value.numpy()
+    if not hasattr(value, "dtype") or not hasattr(value, "shape"):
+        return None
+    array = np.asarray(value)
+    # The kind of bfloat16 is V: it is no type of NumPy's own.
+    return array if array.dtype.kind == "f" or array.dtype.name == "bfloat16" else None
+
+
+def torch_shape(leaf: str, shape: Shape) -> Shape:
+    """Returns the shape that PyTorch gives to a parameter of ours."""
+    return (shape[-1], shape[-2], *shape[:-2]) if leaf == "kernel" else shape
+
+
+def to_torch_layout(leaf: str, array: np.ndarray) -> np.ndarray:
+    """Turns [*spatial, in, out] kernels into [out, in, *spatial]; leaves the rest."""
+    if leaf != "kernel":
+        return array
+    order = (array.ndim - 1, array.ndim - 2, *range(array.ndim - 2))
+    return np.ascontiguousarray(array.transpose(order))
+
+
+def from_torch_layout(leaf: str, array: np.ndarray) -> np.ndarray:
+    """Turns [out, in, *spatial] kernels into [*spatial, in, out]; leaves the rest."""
+    if leaf != "kernel":
+        return array
+    return np.ascontiguousarray(array.transpose((*range(2, array.ndim), 1, 0)))
+
+
+def same_matrix(a: Shape, b: Shape) -> bool:
+    """Tells whether two PyTorch shapes are equal, or one is a matrix and one a 1x1 convolution."""
+    return a == b or (len(a) > 1 and len(b) > 1 and _matrix(a) == _matrix(b))
+
+
+def _matrix(shape: Shape) -> Shape:
+    return shape[:2] if math.prod(shape[2:]) == 1 else shape
+
+
+def adapt_input(array: np.ndarray, in_features: int) -> np.ndarray:
+    """Fits a first convolution to another number of image channels, as timm does.
+
+    One channel gets the sum over the old ones: a grey image gives what it gave in colour. More
+    channels repeat the old ones in turn, scaled so that the sum over them stays alike.
+
+    Args:
+        array: [out, in, height, width].
+        in_features: channels to come.
+
+    Returns:
+        [out, in_features, height, width], float32 or wider.
+    """
+    old = array.shape[1]
+    array = array.astype(np.promote_types(np.float32, array.dtype))
+    if in_features == 1:
+        return array.sum(axis=1, keepdims=True)
+    repeated = np.tile(array, (1, -(-in_features // old), 1, 1))[:, :in_features]
+    return repeated * np.asarray(old / in_features, repeated.dtype)

@@ -1,0 +1,161 @@
+"""Names: from a parameter's path in this library to its key in a PyTorch state dict.
+
+Rules rewrite dotted paths. They hold for whole networks and for single blocks alike, because the
+rules for what lies inside a block do not ask where the block lies.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+Path = tuple[str | int, ...]
+Rule = tuple[str, str | Callable[[re.Match[str]], str]]
+
+# How the paths call a projection behind a pool: PyTorch counts the pool among its layers.
+POOLED = "pooled_shortcut"
+
+_LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
+_COUNTER = "num_batches_tracked"
+_WRAPPERS = ("module.", "_orig_mod.", "model.")
+
+
+class Dialect(NamedTuple):
+    """One way of naming the same parameters.
+
+    Attributes:
+        name: for messages.
+        rules: patterns and replacements, applied in order to the path `stages.0.1.norm1.weight`.
+        head: what the classifier's keys start with.
+        pointwise: pattern of the keys whose matrices PyTorch stores as 1x1 convolutions.
+    """
+
+    name: str
+    rules: tuple[Rule, ...]
+    head: str
+    pointwise: str = r"(^|\.)se\.fc\d\.weight$"
+
+
+def _stage(match: re.Match[str]) -> str:
+    return f"layer{int(match[1]) + 1}.{match[2]}."
+
+
+def _layer(match: re.Match[str]) -> str:
+    kind = {"conv": "convolution", "norm": "normalization"}[match[1]]
+    return f"layer.{int(match[2]) - 1}.{kind}."
+
+
+def _transformers(name: str, prefix: str) -> Dialect:
+    rules: tuple[Rule, ...] = (
+        (r"^stem\.conv\.", f"{prefix}embedder.embedder.convolution."),
+        (r"^stem\.norm\.", f"{prefix}embedder.embedder.normalization."),
+        (r"\bshortcut\.conv\.", "shortcut.convolution."),
+        (r"\bshortcut\.norm\.", "shortcut.normalization."),
+        (r"\b(conv|norm)(\d)\.", _layer),
+        (r"^stages\.(\d+)\.(\d+)\.", rf"{prefix}encoder.stages.\1.layers.\2."),
+        (r"^head\.", "classifier.1."),
+    )
+    return Dialect(name, rules, head="classifier.")
+
+
+_SHARED: tuple[Rule, ...] = (
+    (r"^stem\.conv\.", "conv1."),
+    (r"^stem\.norm\.", "bn1."),
+    (r"\bnorm(\d)\.", r"bn\1."),
+    (r"^stages\.(\d+)\.(\d+)\.", _stage),
+)
+
+RESNET = Dialect(
+    "timm and torchvision",
+    (
+        *_SHARED,
+        (rf"\b{POOLED}\.conv\.", "downsample.1."),
+        (rf"\b{POOLED}\.norm\.", "downsample.2."),
+        (r"\bshortcut\.conv\.", "downsample.0."),
+        (r"\bshortcut\.norm\.", "downsample.1."),
+        # The block of the notes has a bare convolution on its shortcut, the block's third.
+        (r"\bshortcut\.(weight|bias)$", r"conv3.\1"),
+        (r"^head\.", "fc."),
+    ),
+    head="fc.",
+)
+RESNETV2 = Dialect(
+    "timm's resnetv2",
+    (
+        (r"^stages\.(\d+)\.(\d+)\.", r"stages.\1.blocks.\2."),
+        (rf"\b({POOLED}|shortcut)\.(conv|norm)\.", r"downsample.\2."),
+        (r"\bshortcut\.(weight|bias)$", r"downsample.conv.\1"),
+        (r"^head\.", "head.fc."),
+    ),
+    head="head.",
+    pointwise=r"^head\.fc\.weight$|(^|\.)se\.fc\d\.weight$",
+)
+AKAMASTER = Dialect(
+    "akamaster",
+    (
+        *_SHARED,
+        (r"\bshortcut\.conv\.", "shortcut.0."),
+        (r"\bshortcut\.norm\.", "shortcut.1."),
+        (r"^head\.", "linear."),
+    ),
+    head="linear.",
+)
+DIALECTS = (
+    RESNET,
+    RESNETV2,
+    AKAMASTER,
+    _transformers("transformers", "resnet."),
+    _transformers("transformers, without a classifier", ""),
+)
+
+
+def torch_key(path: Path, dialect: Dialect) -> str:
+    """Returns the PyTorch key of a parameter or statistic of ours."""
+    *parents, leaf = (str(part) for part in path)
+    key = ".".join([*parents, _LEAVES.get(leaf, leaf)])
+    for pattern, replacement in dialect.rules:
+        key = re.sub(pattern, replacement, key)
+    return key
+
+
+def own_dialect(paths: Sequence[Path]) -> Dialect:
+    """Returns the naming that timm has for a module: networks that end in a norm are resnetv2."""
+    return RESNETV2 if any(path[0] == "norm" for path in paths) else RESNET
+
+
+def is_head(path: Path) -> bool:
+    """Tells whether a path of ours lies in the classifier."""
+    return path[0] == "head"
+
+
+def is_input_kernel(path: Path) -> bool:
+    """Tells whether a path of ours is the kernel that sees the images."""
+    return path in {("stem", "conv", "kernel"), ("stem", "conv1", "kernel")}
+
+
+def is_pointwise(key: str, dialect: Dialect) -> bool:
+    """Tells whether PyTorch stores the matrix of this key as a 1x1 convolution."""
+    return re.search(dialect.pointwise, key) is not None
+
+
+def is_counter(key: str) -> bool:
+    """Tells whether a PyTorch key counts training steps, which no computation here reads."""
+    return key.rpartition(".")[2] == _COUNTER
+
+
+def counter_key(key: str) -> str:
+    """Returns the key of the counter beside a running mean."""
+    return f"{key.rpartition('.')[0]}.{_COUNTER}".removeprefix(".")
+
+
+def unwrapped_keys(keys: Sequence[str]) -> dict[str, str]:
+    """Drops what wrappers such as DataParallel put before every key.
+
+    Returns:
+        The key without its wrappers -> the key as it stands in the source.
+    """
+    inner = {key: key for key in keys}
+    for _ in range(len(_WRAPPERS)):
+        for wrapper in _WRAPPERS:
+            if inner and all(key.startswith(wrapper) for key in inner):
+                inner = {key.removeprefix(wrapper): source for key, source in inner.items()}
+    return inner
