@@ -3,13 +3,22 @@
 import os
 import pathlib
 
-# Before the first import of jax: the backend is chosen when jax starts.
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+# jax reads these when it is first imported, and the processes that tests start inherit them.
+# The folder keeps what was compiled for the next test, process and run; a limit on its size makes
+# jax take a lock, without which two processes could write the same entry.
+ENVIRONMENT = {
+    "JAX_PLATFORMS": "cpu",
+    "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "jax"),
+    "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**29),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+}
+for name, value in ENVIRONMENT.items():
+    os.environ.setdefault(name, value)
 
 
 @pytest.fixture(scope="session")

@@ -1,32 +1,43 @@
-"""The peers that these tests compare with: PyTorch, torchvision and timm (`make peers`)."""
+"""The peers that these tests compare with: PyTorch, torchvision and timm."""
 
+import importlib.util
+import pathlib
 import types
 
 import pytest
 
-INSTALL = "`make peers` installs it"
+REASON = "could not import {}: `make peers` installs it"
 
 
 @pytest.fixture(scope="session")
 def torch() -> types.ModuleType:
-    """PyTorch, on one device and with a fixed order of sums."""
-    module = pytest.importorskip("torch", reason=f"torch is not installed; {INSTALL}")
-    module.use_deterministic_algorithms(True)
-    return module
+    """PyTorch."""
+    return pytest.importorskip("torch", reason=REASON.format("torch"))
 
 
 @pytest.fixture(scope="session")
 def torchvision(torch: types.ModuleType) -> types.ModuleType:
-    """torchvision's Python code, which needs two operators that its compiled half would define."""
-    library = torch.library.Library("torchvision", "DEF")
-    for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    module = pytest.importorskip("torchvision", reason=f"torchvision is not installed; {INSTALL}")
-    module._operators = library  # the declarations live as long as this object
-    return module
+    """torchvision, its Python code at the least.
+
+    That code registers shapes for two operators of the compiled half when it is imported. Where
+    the compiled half belongs to another build of PyTorch and does not load, they are declared here.
+    """
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or spec.origin is None:
+        pytest.skip(REASON.format("torchvision"))
+    try:
+        for compiled in pathlib.Path(spec.origin).parent.glob("_C.*"):
+            torch.ops.load_library(str(compiled))
+    except OSError:
+        for operator in ("nms", "qnms"):
+            torch.library.define(
+                f"torchvision::{operator}",
+                "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+            )
+    return pytest.importorskip("torchvision", reason=REASON.format("torchvision"))
 
 
 @pytest.fixture(scope="session")
 def timm(torchvision: types.ModuleType) -> types.ModuleType:
     """timm, which imports torchvision."""
-    return pytest.importorskip("timm", reason=f"timm is not installed; {INSTALL}")
+    return pytest.importorskip("timm", reason=REASON.format("timm"))

@@ -1,0 +1,97 @@
+"""What an installation gets: versions, files, bounds, and how little `import resnet_jax` loads."""
+
+import importlib.metadata
+import pathlib
+import subprocess
+import sys
+import tomllib
+import zipfile
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import resnet_jax
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DIRECT = [Requirement(line) for line in PROJECT["dependencies"]]
+TEST = [Requirement(line) for line in PROJECT["optional-dependencies"]["test"]]
+OTHER_EXTRAS = [
+    Requirement(line)
+    for extra, lines in PROJECT["optional-dependencies"].items()
+    if extra != "test"
+    for line in lines
+]
+
+
+def constraint_lines() -> list[str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return [line for line in lines if not line.startswith("#")]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_the_wheel_carries_the_version_of_the_package(wheel):
+    assert wheel.name.split("-")[:2] == ["resnet_jax", resnet_jax.__version__]
+
+
+def test_the_installed_version_is_that_of_the_package():
+    try:
+        installed = importlib.metadata.version("resnet-jax")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("resnet-jax is not installed here: `pip install -e .` installs it")
+    assert installed == resnet_jax.__version__, "installed before the version changed: reinstall"
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel):
+    package = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "resnet_jax").rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert "resnet_jax/py.typed" in package
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name for name in names if ".dist-info/" not in name} == package
+
+
+@pytest.mark.parametrize("requirement", DIRECT + TEST + OTHER_EXTRAS, ids=str)
+def test_a_dependency_has_bounds_on_both_sides(requirement):
+    operators = {specifier.operator for specifier in requirement.specifier}
+    assert operators == {"=="} or operators == {">=", "<"}
+
+
+def test_constraints_are_names_with_one_exact_version_each():
+    constraints = [Requirement(line) for line in constraint_lines()]
+    for constraint in constraints:
+        (specifier,) = constraint.specifier
+        assert specifier.operator == "=="
+        assert constraint.url is None
+    names = [canonicalize_name(constraint.name) for constraint in constraints]
+    assert names == sorted(set(names))
+
+
+@pytest.mark.parametrize("requirement", DIRECT + TEST, ids=str)
+def test_the_constraints_fix_a_version_within_the_bounds(requirement):
+    versions = dict(line.split("==") for line in constraint_lines())
+    exact = {canonicalize_name(name): version for name, version in versions.items()}
+    assert requirement.specifier.contains(exact[canonicalize_name(requirement.name)])
+
+
+def test_importing_the_package_loads_neither_another_framework_nor_the_data_libraries():
+    heavy = "grain matplotlib sklearn tensorflow tensorflow_datasets torch"
+    program = (
+        "import sys, resnet_jax; "
+        f"print([name for name in {heavy.split()!r} if name in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert result.stdout.strip() == "[]"
