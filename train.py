@@ -1,4 +1,4 @@
-"""Train or evaluate a network: `python train.py --config=configs/digits.py --workdir=runs/digits`."""
+"""Trains a network: `python train.py --config=configs/digits.py --workdir=runs/digits`."""
 
 from resnet_jax.cli import train
 
