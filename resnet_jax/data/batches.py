@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_jax.data.examples import Example, InMemorySource, Record, Source
 from resnet_jax.data.order import step_indices
-from resnet_jax.data.sources import InMemorySource, Record, Source
 from resnet_jax.errors import ConfigError
 
 
@@ -46,9 +46,24 @@ class TrainBatches:
         indices = step_indices(len(self.source), self.batch_size, seed=self.seed, step=step)
         first = self.host * (self.batch_size // self.hosts)
         rows = range(first, first + self.batch_size // self.hosts)
+        chosen = indices[rows.start : rows.stop]
+        if isinstance(self.source, InMemorySource) and self.transform is None:
+            return _gather(self.source, chosen)
         # Keyed by the row of the global batch: the same numbers however many hosts there are.
-        rngs = (np.random.default_rng([self.seed, step, row]) for row in rows)
-        return _read(self.source, indices[rows.start : rows.stop], self.transform, rngs)
+        examples = [
+            self._read(int(index), [self.seed, step, row])
+            for index, row in zip(chosen, rows, strict=True)
+        ]
+        return _stack(examples)
+
+    def _read(self, index: int, key: list[int]) -> Example:
+        """Reads the example, or the next one in the source that can be used."""
+        for attempt in range(len(self.source)):
+            at = (index + attempt) % len(self.source)
+            example = _read(self.source, at, self.transform, key)
+            if example is not None:
+                return example
+        raise ConfigError("the split has no example that can be read; mend the files")
 
 
 @dataclass(frozen=True)
@@ -66,38 +81,54 @@ class EvalBatches:
         local = self.batch_size // self.hosts
         first = number * self.batch_size + self.host * local
         indices = np.arange(first, first + local)
-        mask = indices < len(self.source)
-        rngs = (np.random.default_rng(int(index)) for index in indices)
+        inside = indices < len(self.source)
         # Rows past the end repeat the last example, for the shape; the mask takes them out.
-        batch = _read(self.source, indices.clip(max=len(self.source) - 1), self.transform, rngs)
-        batch["mask"] = mask
+        indices = indices.clip(max=len(self.source) - 1)
+        if isinstance(self.source, InMemorySource) and self.transform is None:
+            batch = _gather(self.source, indices)
+            batch["mask"] = inside & self.source.valid[indices]
+            return batch
+        examples = [_read(self.source, int(at), self.transform, [int(at)]) for at in indices]
+        used = np.array([example is not None for example in examples])
+        batch = _stack([example or self._any_example() for example in examples])
+        batch["mask"] = inside & used
         return batch
+
+    def _any_example(self) -> Example:
+        """Fills the row of an example that was skipped."""
+        reads = (_read(self.source, at, self.transform, [at]) for at in range(len(self.source)))
+        example = next(filter(None, reads), None)
+        if example is None:
+            raise ConfigError("the split has no example that can be read; mend the files")
+        return example
+
+
+def _gather(source: InMemorySource, indices: NDArray[np.int64]) -> Batch:
+    return {
+        "image": source.images[indices],
+        "label": source.labels[indices],
+        "mask": np.ones(len(indices), dtype=np.bool_),
+    }
 
 
 def _read(
-    source: Source,
-    indices: NDArray[np.int64],
-    transform: Transform | None,
-    rngs: Iterator[np.random.Generator],
-) -> Batch:
-    if isinstance(source, InMemorySource) and transform is None:
-        images, labels = source.images[indices], source.labels[indices]
-    else:
-        records = [source.record(int(index)) for index in indices]
-        if transform is None:
-            rows = [source.pixels(record) for record in records]
-        else:
-            rows = [transform(record, rng) for record, rng in zip(records, rngs, strict=True)]
-        images = _stack(rows, records)
-        labels = np.array([record.label for record in records], dtype=np.int32)
-    return {"image": images, "label": labels, "mask": np.ones(len(indices), dtype=np.bool_)}
+    source: Source, index: int, transform: Transform | None, key: list[int]
+) -> Example | None:
+    if transform is None:
+        return source.read(index)
+    return source.read(index, lambda record: transform(record, np.random.default_rng(key)))
 
 
-def _stack(rows: list[NDArray[np.uint8]], records: list[Record]) -> NDArray[np.uint8]:
-    for row, record in zip(rows, records, strict=True):
-        if row.shape != rows[0].shape:
+def _stack(examples: list[Example]) -> Batch:
+    images = [example["image"] for example in examples]
+    for image in images:
+        if image.shape != images[0].shape:
             raise ConfigError(
-                f"{record.name} has the shape {list(row.shape)}, another image of its batch "
-                f"{list(rows[0].shape)}; choose a transform that brings all to one size"
+                f"images of the shapes {list(images[0].shape)} and {list(image.shape)} cannot be "
+                "put into one batch; set data.image_size, which brings all to one size"
             )
-    return np.stack(rows)
+    return {
+        "image": np.stack(images),
+        "label": np.array([example["label"] for example in examples], dtype=np.int32),
+        "mask": np.ones(len(examples), dtype=np.bool_),
+    }

@@ -29,6 +29,9 @@ class DataConfig:
         std: Standard deviation of the pixels, in the same units.
         in_memory: Decode every image once and keep them; None: where the set is small.
         workers: Spawned processes that read and decode; 0: threads of this process.
+        on_error: `stop` at an example that cannot be used, or `skip` it: count it and list it in
+            `bad_examples.jsonl`.
+        max_bad_examples: The most examples that may be skipped.
     """
 
     name: str = "digits"
@@ -41,6 +44,8 @@ class DataConfig:
     std: tuple[float, ...] = (0.5,)
     in_memory: bool | None = None
     workers: int = 0
+    on_error: Literal["stop", "skip"] = "stop"
+    max_bad_examples: int = 100
 
     def __post_init__(self) -> None:
         _check_name(self.name)
@@ -57,6 +62,8 @@ class DataConfig:
             raise ConfigError(f"data.mean={self.mean} leaves 0..1; divide pixel values by 255")
         if not all(0 < value <= 1 for value in self.std):
             raise ConfigError(f"data.std={self.std} leaves 0..1 (0 excluded); divide by 255")
+        if self.max_bad_examples < 0:
+            raise ConfigError(f"data.max_bad_examples={self.max_bad_examples} is negative")
         if self.workers < 0:
             raise ConfigError(f"data.workers={self.workers} is negative; 0 means no processes")
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 
 from resnet_jax.data.batches import Batch, EvalBatches, TrainBatches, Transform
+from resnet_jax.data.examples import InMemorySource, Source
 from resnet_jax.data.iterator import BatchIterator
 from resnet_jax.data.order import steps_per_epoch
-from resnet_jax.data.sources import InMemorySource, Source
 from resnet_jax.errors import ConfigError
 
 __all__ = ["Batch", "BatchIterator", "EvalLoader", "eval_loader", "steps_per_epoch", "train_loader"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_jax.data.digits import default_data_dir, prepare_digits
-from resnet_jax.data.sources import Record, Source
+from resnet_jax.data.examples import Record, Source
 from resnet_jax.errors import ConfigError, nearest
 
 _INFO = "dataset_info.json"
@@ -53,8 +53,11 @@ class TfdsSource(Source):
     def record(self, index: int) -> Record:
         """Reads the example at `index`; its image is the content of an image file."""
         example = self._reader[index]
-        name = f"{self._directory.parent.name} {self._split}, example {index}"
-        return Record(example[self._image_key], int(example[self._label_key]), name)
+        return Record(example[self._image_key], int(example[self._label_key]))
+
+    def name(self, index: int) -> str:
+        """Names the set, the split and the index."""
+        return f"{self._directory.parent.name} {self._split}, example {index}"
 
     def __getstate__(self) -> dict[str, Any]:
         cached = ("_builder", "_reader")

@@ -175,7 +175,7 @@ def test_images_of_several_sizes_are_refused(numbered):
         return np.zeros((1 + record.label, 1, 1), np.uint8)
 
     loader = train_loader(numbered, batch_size=4, seed=0, transform=grow)
-    with pytest.raises(ConfigError, match=r"example . has the shape .* choose a transform"):
+    with pytest.raises(ConfigError, match=r"images of the shapes .* set data.image_size"):
         next(loader)
     loader.close()
 

@@ -1,0 +1,56 @@
+"""The record of examples that were left out because they could not be used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from resnet_jax.errors import ConfigError
+
+
+class BadExamples:
+    """Counts and lists examples that are skipped, one JSON object a line, each of them once.
+
+    Worker processes and later runs write to the same file; what it lists counts towards the limit.
+
+    Args:
+        path: The file, such as `WORKDIR/bad_examples.jsonl`; it is created with the first line.
+        limit: The most examples that may be skipped.
+    """
+
+    def __init__(self, path: str | Path, *, limit: int) -> None:
+        self.path = Path(path)
+        self.limit = limit
+        self._known: set[str] = set()
+
+    def names(self) -> list[str]:
+        """Gives the names of all examples that were skipped."""
+        if not self.path.is_file():
+            return []
+        with self.path.open(encoding="utf-8") as lines:
+            return list(dict.fromkeys(json.loads(line)["name"] for line in lines))
+
+    def add(self, name: str, reason: str) -> None:
+        """Records an example that is skipped.
+
+        Args:
+            name: The file or the example.
+            reason: Why it cannot be used.
+
+        Raises:
+            ValueError: More examples than the limit were skipped.
+        """
+        if name in self._known:
+            return
+        listed = self.names()
+        if name not in listed:
+            if len(listed) >= self.limit:
+                raise ConfigError(
+                    f"{name}: {reason}; it would be example {len(listed) + 1} to be skipped and "
+                    f"data.max_bad_examples={self.limit}. They are listed in {self.path}: mend the "
+                    "files or raise the limit"
+                )
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps({"name": name, "reason": reason}) + "\n")
+        self._known = {*self._known, *listed, name}

@@ -1,0 +1,145 @@
+import io
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnet_jax.data import decode
+from resnet_jax.data.decode import BadImageError, decode_image, decode_jpeg_at_least
+
+
+def encoded(image, kind, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def picture():
+    """A smooth picture of 40 x 30 pixels, brightest at the top left."""
+    rows, columns = np.mgrid[:30, :40]
+    return np.stack([250 - 4 * rows, 250 - 5 * columns, 100 + rows + columns], axis=-1).astype(
+        np.uint8
+    )
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jpeg_equals_pillow(picture, mode, channels):
+    data = encoded(Image.fromarray(picture).convert(mode), "JPEG", quality=90)
+    pixels = decode_image(data, channels=channels)
+    with Image.open(io.BytesIO(data)) as image:
+        expected = np.asarray(image.convert({1: "L", 3: "RGB"}[channels]))
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (30, 40, channels)
+    # Grey is the JPEG's own luma; Pillow goes through RGB and rounds twice.
+    limit = 0 if channels == 3 else 1
+    assert np.abs(pixels.astype(int) - expected.reshape(pixels.shape)).max() <= limit
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_exif_orientation_turns_the_picture_upright(picture, orientation, kind):
+    stored = {
+        1: picture,
+        2: picture[:, ::-1],
+        3: picture[::-1, ::-1],
+        4: picture[::-1],
+        5: picture.transpose(1, 0, 2),
+        6: np.rot90(picture),
+        7: picture[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(picture, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"PNG": {}, "JPEG": {"quality": 95}, "WEBP": {"lossless": True}}[kind]
+    data = encoded(Image.fromarray(np.ascontiguousarray(stored)), kind, exif=exif, **options)
+    pixels = decode_image(data)
+    assert pixels.shape == picture.shape
+    assert np.abs(pixels.astype(int) - picture).max() <= (12 if kind == "JPEG" else 0)
+
+
+def test_other_formats_and_modes(picture):
+    image = Image.fromarray(picture)
+    palette = image.quantize(16)
+    np.testing.assert_array_equal(
+        decode_image(encoded(palette, "PNG")), np.asarray(palette.convert("RGB"))
+    )
+    np.testing.assert_array_equal(decode_image(encoded(image, "WEBP", lossless=True)), picture)
+    with_alpha = image.convert("RGBA")
+    with_alpha.putalpha(7)
+    np.testing.assert_array_equal(decode_image(encoded(with_alpha, "PNG")), picture)
+    black_and_white = decode_image(encoded(image.convert("1"), "PNG"), channels=1)
+    assert set(np.unique(black_and_white)) <= {0, 255}
+
+
+def test_16_bit_levels_are_scaled():
+    levels = np.array([[0, 128, 129, 255, 256, 32768, 65535]], np.uint16)
+    pixels = decode_image(encoded(Image.fromarray(levels), "PNG"), channels=1)
+    np.testing.assert_array_equal(pixels[0, :, 0], np.rint(levels[0] / 257).astype(np.uint8))
+    assert decode_image(encoded(Image.fromarray(levels), "PNG"))[0, -1].tolist() == [255] * 3
+
+
+@pytest.mark.parametrize(
+    ("least", "shape"), [(30, 30), (20, 30), (15, 15), (8, 15), (7, 8), (2, 4)]
+)
+def test_a_jpeg_is_decoded_no_smaller_than_asked(picture, least, shape):
+    data = encoded(Image.fromarray(picture), "JPEG", quality=95)
+    pixels = decode_jpeg_at_least(data, height=least, width=1)
+    assert pixels.shape[0] == shape
+    factor = 30 / shape
+    small = np.asarray(Image.fromarray(picture).resize(pixels.shape[1::-1], Image.Resampling.BOX))
+    assert np.abs(pixels.astype(int) - small).mean() < 2 + factor
+
+
+def test_stray_bytes_in_a_jpeg_do_no_harm(picture):
+    data = encoded(Image.fromarray(picture), "JPEG", quality=95)
+    np.testing.assert_array_equal(decode_image(data[:-2] + b"xx" + data[-2:]), decode_image(data))
+
+
+def huge_png(width, height):
+    def chunk(kind, body):
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("size", [(9500, 9500), (60000, 60000)])
+def test_a_decompression_bomb_is_refused(size):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(BadImageError, match="too large"):
+            decode_image(huge_png(*size))
+
+
+def test_a_huge_jpeg_is_refused_before_it_is_decoded(picture, monkeypatch):
+    monkeypatch.setattr(decode, "MAX_PIXELS", 1000)
+    with pytest.raises(BadImageError, match="40 x 30 pixels, the limit is 1000"):
+        decode_image(encoded(Image.fromarray(picture), "JPEG"))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_damaged_file_is_refused(picture, kind):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(noise), kind)
+    with pytest.raises(BadImageError, match=r"damaged|no image"):
+        decode_image(data[: len(data) // 2])
+    with pytest.raises(BadImageError):
+        decode_image(data[:20])
+
+
+@pytest.mark.parametrize(("data", "reason"), [(b"", "empty"), (b"%PDF-1.4 hello", "no image")])
+def test_what_is_no_image_is_refused(data, reason):
+    with pytest.raises(BadImageError, match=reason):
+        decode_image(data)
+
+
+def test_float_pixels_are_refused():
+    with pytest.raises(BadImageError, match="floating-point"):
+        decode_image(encoded(Image.fromarray(np.zeros((2, 2), np.float32)), "TIFF"))
