@@ -19,7 +19,7 @@ def initialize(build: Callable[..., M], key: jax.Array) -> M:
     """
 
     @jax.jit
-    def init(key: jax.Array) -> nnx.State:
+    def init(key: jax.Array) -> nnx.State[Any, Any]:
         return nnx.state(build(rngs=nnx.Rngs(key)))
 
     graphdef = nnx.graphdef(nnx.eval_shape(lambda: build(rngs=nnx.Rngs(0))))

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
+from resnet_jax.blocks.shortcut import LayerFactory
 from resnet_jax.layers import BatchNorm, conv1x1, conv3x3
 
 
@@ -28,6 +29,7 @@ class ResidualBlock(nnx.Module):
         features: int,
         *,
         stride: int = 1,
+        norm: LayerFactory = BatchNorm,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
@@ -38,6 +40,7 @@ class ResidualBlock(nnx.Module):
             in_features: channels of the input.
             features: channels of the output.
             stride: step of the first convolution and of the shortcut.
+            norm: `(features, *, dtype, param_dtype, rngs)` builds the norms.
             dtype: dtype of the computation; BatchNorm's statistics stay in float32.
             param_dtype: dtype in which the parameters are stored.
             rngs: the key `params` initialises the kernels.
@@ -45,9 +48,9 @@ class ResidualBlock(nnx.Module):
         self.conv1 = conv3x3(
             in_features, features, stride=stride, dtype=dtype, param_dtype=param_dtype, rngs=rngs
         )
-        self.norm1 = BatchNorm(features, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        self.norm1 = norm(features, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         self.conv2 = conv3x3(features, features, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
-        self.norm2 = BatchNorm(features, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        self.norm2 = norm(features, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         self.shortcut = conv1x1(
             in_features, features, stride=stride, dtype=dtype, param_dtype=param_dtype, rngs=rngs
         )

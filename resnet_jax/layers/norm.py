@@ -118,7 +118,7 @@ class BatchNorm(nnx.Module):
             var = var * (count / max(count - 1, 1))
         for running, batch in ((self.mean, mean), (self.var, var)):
             new = self.momentum * running[...] + (1 - self.momentum) * jnp.mean(batch, axis=0)
-            running[...] = jax.lax.stop_gradient(new.astype(running.dtype))
+            running.set_value(jax.lax.stop_gradient(new.astype(running.dtype)))
 
     def _normalize(self, x: jax.Array, mean: jax.Array, var: jax.Array) -> jax.Array:
         return (x - mean) * (jax.lax.rsqrt(var + self.epsilon) * self.scale[...]) + self.bias[...]

@@ -26,7 +26,7 @@ from resnet_jax.models.stem import cifar_stem, imagenet_stem
 Block = Callable[..., jax.Array]  # `block(x, rngs=None)`
 
 ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {"relu": nnx.relu, "silu": nnx.silu}
-BLOCKS: Mapping[str, Callable[..., Block]] = {
+BLOCKS: Mapping[str, type[BasicBlock | Bottleneck | PlainBlock]] = {
     "basic": BasicBlock,
     "bottleneck": Bottleneck,
     "plain": PlainBlock,
@@ -139,7 +139,7 @@ class ResNetConfig:
         return {name: value for name, value in options.items() if value is not None}
 
     def _check_block_options(self) -> None:
-        accepted = inspect.signature(BLOCKS[self.block]).parameters
+        accepted = inspect.signature(BLOCKS[self.block].__init__).parameters
         for name in self.block_options(self.widths[0], position=1.0):
             if name not in accepted:
                 field = {"mid_features": "mid_ratio"}.get(name, name)

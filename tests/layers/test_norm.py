@@ -1,0 +1,102 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from resnet_jax.layers import BatchNorm
+
+
+@pytest.fixture
+def x():
+    return 3.0 + 2.0 * jax.random.normal(jax.random.key(0), (8, 4, 4, 5))
+
+
+def build(**settings):
+    return BatchNorm(5, rngs=nnx.Rngs(0), **settings)
+
+
+@pytest.mark.parametrize("two_pass", [False, True])
+def test_training_normalises_with_the_biased_variance(x, two_pass):
+    mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    chex.assert_trees_all_close(
+        build(two_pass=two_pass)(x), (x - mean) / jnp.sqrt(var + 1e-5), rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("unbiased", [False, True])
+def test_running_statistics(x, unbiased):
+    norm = build(unbiased_variance=unbiased)
+    norm(x)
+    n = x.size // 5
+    var = x.var((0, 1, 2)) * (n / (n - 1) if unbiased else 1.0)
+    chex.assert_trees_all_close(norm.mean[...], 0.1 * x.mean((0, 1, 2)), rtol=1e-5)
+    chex.assert_trees_all_close(norm.var[...], 0.9 + 0.1 * var, rtol=1e-5)
+
+
+def test_evaluation_uses_the_running_statistics_and_leaves_them(x):
+    norm = build()
+    norm(x)
+    norm.eval()
+    before = nnx.state(norm, nnx.BatchStat)
+    y = norm(x[:1])
+    chex.assert_trees_all_equal(nnx.state(norm, nnx.BatchStat), before)
+    expected = (x[:1] - norm.mean[...]) / jnp.sqrt(norm.var[...] + 1e-5)
+    chex.assert_trees_all_close(y, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("two_pass", [False, True])
+def test_groups_are_normalised_apart(x, two_pass):
+    norm = build(group_size=2, two_pass=two_pass)
+    y = norm(x)
+    alone = [build(two_pass=two_pass) for _ in range(4)]
+    parts = [norm(x[2 * i : 2 * i + 2]) for i, norm in enumerate(alone)]
+    chex.assert_trees_all_close(y, jnp.concatenate(parts), rtol=1e-6, atol=1e-6)
+    for name in ("mean", "var"):
+        expected = jnp.mean(jnp.stack([getattr(norm, name)[...] for norm in alone]), 0)
+        chex.assert_trees_all_close(getattr(norm, name)[...], expected, rtol=1e-6)
+
+
+def test_a_batch_that_does_not_divide_is_refused(x):
+    with pytest.raises(ValueError, match=r"batch of 8 .* group_size=3; choose"):
+        build(group_size=3)(x)
+
+
+def test_statistics_pass_through_no_half_precision():
+    """In bfloat16 300.5 would be 300, and values around it would have no variance left."""
+    x = 300.5 + 0.25 * jax.random.normal(jax.random.key(1), (64, 2, 2, 5))
+    norm = build(dtype=jnp.bfloat16, momentum=0.0, two_pass=True)
+    assert norm(x).dtype == jnp.bfloat16
+    chex.assert_type([norm.mean[...], norm.var[...]], jnp.float32)
+    chex.assert_trees_all_close(norm.mean[...], x.mean((0, 1, 2)), rtol=1e-6)
+    norm.eval()
+    y = norm(x)
+    assert y.dtype == jnp.bfloat16
+    expected = (x - norm.mean[...]) / jnp.sqrt(norm.var[...] + 1e-5)
+    # Half a unit in the last place of bfloat16 is 2**-9.
+    chex.assert_trees_all_close(y.astype(jnp.float32), expected, rtol=2**-8, atol=1e-6)
+
+
+def test_two_passes_keep_what_one_pass_loses():
+    x = 1e4 + jax.random.normal(jax.random.key(2), (64, 4, 4, 5))
+    exact = np.asarray(x, np.float64).var((0, 1, 2))
+    norm = build(two_pass=True, momentum=0.0)
+    norm(x)
+    # The values themselves are rounded to 2**-10, which is where this tolerance comes from.
+    chex.assert_trees_all_close(norm.var[...], exact.astype(np.float32), rtol=1e-3)
+    one = build(momentum=0.0)
+    one(x)
+    assert (one.var[...] >= 0).all()
+
+
+def test_gradients_equal_finite_differences(x):
+    with jax.enable_x64(True):
+        x64 = jnp.asarray(np.asarray(x, np.float64))[:2, :2, :2]
+        weights = jax.random.normal(jax.random.key(3), x64.shape, jnp.float64)
+
+        def loss(x):
+            norm = BatchNorm(5, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
+            return jnp.sum(norm(x) ** 3 * weights)
+
+        jax.test_util.check_grads(loss, (x64,), order=1, modes=["rev"])

@@ -1,0 +1,140 @@
+import dataclasses
+import math
+
+import chex
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+
+from resnet_jax import ConfigError, ResNet, ResNetConfig, create_model, functional, model_config
+
+TINY = ResNetConfig(
+    depths=(1, 2), widths=(8, 16), stem="cifar", stem_features=8, num_classes=5, in_features=2
+)
+
+
+def vary(**settings):
+    return dataclasses.replace(TINY, **settings)
+
+
+def count(config):
+    model = nnx.eval_shape(lambda: ResNet(config, rngs=nnx.Rngs(0)))
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("resnet18", 11_689_512),
+        ("resnet34", 21_797_672),
+        ("resnet50", 25_557_032),
+        ("resnet101", 44_549_160),
+        ("resnet152", 60_192_808),
+        # ResNet-18 without its three projections and their BatchNorms.
+        ("plain18", 11_689_512 - (64 * 128 + 128 * 256 + 256 * 512) - 2 * (128 + 256 + 512)),
+        ("resnet20", 269_722),
+        ("plain20", 269_722),
+    ],
+)
+def test_parameter_counts(name, parameters):
+    assert count(model_config(name)) == parameters
+
+
+@pytest.mark.parametrize("layers", [20, 32, 44, 56, 110, 1202])
+def test_cifar_networks_have_6n_plus_2_layers(layers):
+    config = model_config(f"resnet{layers}")
+    assert 2 * sum(config.depths) + 2 == layers
+    assert (config.widths, config.stem, config.shortcut) == ((16, 32, 64), "cifar", "a")
+    assert config.num_classes == 10
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("block", ["basic", "bottleneck", "plain"])
+@pytest.mark.parametrize("stem", ["cifar", "imagenet"])
+def test_shapes_and_dtypes(block, stem, dtype):
+    config = vary(block=block, stem=stem)
+    init, apply = functional(ResNet, config, dtype=dtype)
+    params, batch_stats = init(jax.random.key(0))
+    logits, batch_stats = apply(params, batch_stats, jnp.ones((3, 32, 32, 2), dtype), True)
+    chex.assert_shape(logits, (3, 5))
+    # Head, statistics and parameters stay in float32, whatever the computation is in.
+    chex.assert_type(jax.tree.leaves((logits, params, batch_stats)), jnp.float32)
+
+
+@pytest.mark.parametrize("stem", ["cifar", "imagenet"])
+def test_features_have_the_shapes_that_feature_info_says(stem):
+    model = create_model(vary(stem=stem), rngs=nnx.Rngs(0))
+    maps = model.features(jnp.ones((1, 32, 32, 2)))
+    assert len(maps) == 3
+    for array, (features, stride) in zip(maps, model.feature_info, strict=True):
+        chex.assert_shape(array, (1, 32 // stride, 32 // stride, features))
+
+
+def test_statistics_move_in_training_and_inputs_do_not():
+    init, apply = functional(ResNet, TINY)
+    x = jax.random.normal(jax.random.key(1), (4, 8, 8, 2))
+    state = init(jax.random.key(0))
+    before = jax.tree.map(jnp.copy, (state, x))
+    _, batch_stats = apply(*state, x, True)
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), batch_stats, state[1])
+    assert all(jax.tree.leaves(moved))
+    chex.assert_trees_all_equal((state, x), before)
+    chex.assert_trees_all_equal(apply(*state, x, False)[1], state[1])
+
+
+def test_zero_init_last_starts_every_block_as_its_shortcut():
+    model = create_model(vary(depths=(3, 2), zero_init_last=True), rngs=nnx.Rngs(0))
+    x = nnx.relu(jax.random.normal(jax.random.key(1), (2, 8, 8, 8)))
+    for block in model.stages[0]:
+        chex.assert_trees_all_equal(block(x), x)
+
+
+def test_stochastic_depth_rises_linearly():
+    model = ResNet(vary(depths=(2, 3), drop_path_rate=0.4), rngs=nnx.Rngs(0))
+    rates = [block.drop_path.rate for blocks in model.stages for block in blocks]
+    assert rates == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
+
+
+def test_dropout_and_depth_draw_from_the_rngs_of_the_call():
+    model = create_model(vary(drop_path_rate=0.5, dropout_rate=0.5), rngs=nnx.Rngs(0))
+    x = jnp.ones((2, 8, 8, 2))
+    with pytest.raises(ValueError, match="needs randomness"):
+        model(x)
+    outputs = [model(x, rngs=nnx.Rngs(dropout=seed)) for seed in (0, 0, 1)]
+    chex.assert_trees_all_equal(outputs[0], outputs[1])
+    assert (outputs[0] != outputs[2]).any()
+    model.eval()
+    model(x)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"block": "bottelneck"}, r"block='bottelneck' is unknown; .*Did you mean 'bottleneck'"),
+        ({"shortcut": "e"}, r"shortcut='e' is unknown; choose one of a, b, c, d"),
+        ({"stem": "imagnet"}, r"Did you mean 'imagenet'"),
+        ({"activation": "rleu"}, r"Did you mean 'relu'"),
+        ({"depths": (1,)}, r"depths=\(1,\) and widths=\(8, 16\) need one entry for each stage"),
+        ({"widths": (0, 1)}, r"widths=\(0, 1\) must be at least 1"),
+        ({"num_classes": -1}, r"num_classes=-1 must be at least"),
+        ({"dropout_rate": 1.0}, r"dropout_rate=1.0 must lie in \[0, 1\)"),
+        ({"stride_first": True}, r"stride_first=True does not go with block='basic'"),
+        ({"block": "plain", "drop_path_rate": 0.1}, r"drop_path_rate=0.1 does not go with"),
+    ],
+)
+def test_bad_settings_are_one_line(settings, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        vary(**settings)
+    assert "\n" not in str(error.value)
+
+
+def test_a_wrong_name_gets_the_nearest():
+    with pytest.raises(ConfigError, match=r"no model 'resnet5'\. Did you mean .*'resnet50'"):
+        create_model("resnet5")
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 2), (1, 2, 8, 8)])
+def test_bad_images_are_refused(shape):
+    with pytest.raises(ValueError, match=r"expected images \[batch, height, width, 2\], got"):
+        create_model(TINY, rngs=nnx.Rngs(0))(jnp.ones(shape))
