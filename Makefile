@@ -60,7 +60,7 @@ clean:
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit("error: Python 3.11 or later is needed and $(PYTHON) is %d.%d; name another one with make PYTHON=..." % v[:2] if v < (3, 11) else 0)'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -f $@; exit 1; }
 
 $(VENV)/.package: $(MANIFEST) | $(BIN)/python
 	$(INSTALL) --editable .
