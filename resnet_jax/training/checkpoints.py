@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
 import jax
@@ -74,12 +73,7 @@ class Checkpoints:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @property
@@ -153,6 +147,12 @@ class Checkpoints:
         return loaded.step, Variables(**loaded.parts[part])
 
     def _load(self, like: dict[str, Any], step: int | None) -> _Loaded:
+        if step not in (None, *self.steps()) or not self.steps():
+            have = ", ".join(str(number) for number in self.steps()) or "none"
+            wanted = "" if step is None else f" {step}"
+            raise CheckpointError(
+                f"no checkpoint{wanted} in {self._directory}; there is {have} so far"
+            )
         candidates = [step] if step is not None else sorted(self.steps(), reverse=True)
         broken: dict[int, str] = {}
         for number in candidates:

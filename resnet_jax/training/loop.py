@@ -11,7 +11,7 @@ from typing import Any, Literal
 import jax
 from rich.console import Console
 
-from resnet_jax.data.pipeline import BatchIterator
+from resnet_jax.data.pipeline import BatchIterator, EvalLoader
 from resnet_jax.training.cadence import Cadence
 from resnet_jax.training.checkpoints import Checkpoints
 from resnet_jax.training.config import TrainConfig
@@ -70,6 +70,8 @@ def train(
     files = Workdir(pathlib.Path(workdir))
     evaluator = make_evaluator(config)
     trainer = make_trainer(config, evaluator)
+    chosen = filter(None, (config.data.validation_split, config.data.test_split))
+    splits = {split: evaluator.batches(split) for split in chosen}
     files.claim(config)
     with (
         Interruption() as interruption,
@@ -77,7 +79,9 @@ def train(
         trainer.batches() as batches,
     ):
         cadence = Cadence(config, trainer.steps_per_epoch, trainer.total_steps)
-        run = _Run(trainer, evaluator, cadence, files, console, checkpoints, batches, interruption)
+        run = _Run(
+            trainer, evaluator, splits, cadence, files, console, checkpoints, batches, interruption
+        )
         result = run.go()
     _conclude(result, files, console)
     return result
@@ -89,6 +93,7 @@ class _Run:
 
     trainer: Trainer
     evaluator: Evaluator
+    splits: Mapping[str, EvalLoader]
     cadence: Cadence
     files: Workdir
     console: Console
@@ -187,7 +192,7 @@ class _Run:
         return values
 
     def _evaluate(self, split: str, state: TrainState) -> Evaluation:
-        batches = self.evaluator.batches(split)
+        batches = self.splits[split]
         return evaluate(
             self.evaluator.eval_step, state.evaluated, batches, mesh=self.evaluator.mesh
         )

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import optax
 
+from resnet_jax.errors import ConfigError
 from resnet_jax.training.config import OptimizerConfig, ScheduleConfig
 
 PyTree = Any
@@ -53,11 +54,19 @@ def make_schedule(
     Returns:
         A function from an update count to a rate.
 
+    Raises:
+        ConfigError: The warm-up is longer than the run.
+
     References:
         Goyal et al., Accurate, Large Minibatch SGD, section 2.2 (linear warm-up).
         Loshchilov and Hutter, SGDR (cosine). Smith and Topin, Super-Convergence (one cycle).
     """
-    warmup = min(round(config.warmup_epochs * steps_per_epoch), total_steps)
+    warmup = round(config.warmup_epochs * steps_per_epoch)
+    if warmup > total_steps:
+        raise ConfigError(
+            f"schedule.warmup_epochs={config.warmup_epochs}: longer than the run of "
+            f"{total_steps / steps_per_epoch:g} epochs; lower it, or raise epochs"
+        )
     main = _main_schedule(config, peak=peak, warmup=warmup, total_steps=total_steps)
     if not warmup:
         return main

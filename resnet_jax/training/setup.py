@@ -164,8 +164,8 @@ def check_fits(source: Source, config: TrainConfig) -> None:
     model, data = config.model, config.data
     if source.channels != model.in_features:
         raise ConfigError(
-            f"model.in_features={model.in_features}: the images of {data.name} have "
-            f"{source.channels} channels; set model.in_features={source.channels} or "
+            f"model.in_features={model.in_features}: the images of {data.name} are [height, width, "
+            f"{source.channels}]; set model.in_features={source.channels} or "
             f"data.channels={model.in_features}"
         )
     if len(source.class_names) > model.num_classes:

@@ -48,7 +48,7 @@ def from_json(text: str) -> TrainConfig:
         config = _ADAPTER.validate_json(text)
     except ValidationError as error:
         raise ConfigError(_explain(error)) from None
-    _check_lengths(config)
+    _check_milestones(config)
     return config
 
 
@@ -161,16 +161,10 @@ def _fields_at(path: Iterable[str]) -> list[str]:
     return [field.name for field in dataclasses.fields(kind)]
 
 
-def _check_lengths(config: TrainConfig) -> None:
-    """Checks what no field can say alone."""
+def _check_milestones(config: TrainConfig) -> None:
     milestones = config.schedule.milestones
     if list(milestones) != sorted(set(milestones)):
         raise ConfigError(f"schedule.milestones={milestones}: must rise")
-    warmup = config.schedule.warmup_epochs
-    if config.steps is None and warmup > config.epochs:
-        raise ConfigError(
-            f"schedule.warmup_epochs={warmup}: longer than the run of epochs={config.epochs}"
-        )
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
