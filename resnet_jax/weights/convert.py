@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from resnet_jax.blocks import PooledProjection
-from resnet_jax.weights import arrays, names
+from resnet_jax.weights import arrays, files, names
 from resnet_jax.weights.errors import WeightsError, listed
 
 _ENTRIES = ("state_dict", "model_state", "model_state_dict", "model")
@@ -35,7 +35,7 @@ class _Leaf:
 
 def load_torch(
     module: nnx.Module,
-    source: Mapping[str, Any],
+    source: Mapping[str, Any] | files.FilePath,
     *,
     new_head: bool = False,
     adapt_input: bool = False,
@@ -49,16 +49,19 @@ def load_torch(
 
     Args:
         module: a network or block of this library; a skeleton from `nnx.eval_shape` is filled.
-        source: a state dict of PyTorch tensors or of arrays; a training checkpoint that holds one
-            as `state_dict`, `model` or the like.
+        source: a state dict of PyTorch tensors or of arrays, or a `.safetensors`, `.pth` or `.th`
+            file of one; also a training checkpoint that holds one as `state_dict` or `model`.
         new_head: leave the module's classifier as it is, and the source's aside.
         adapt_input: fit the first kernel to other image channels, as timm does: one channel gets
             the sum of the source's, more get them repeated in turn and scaled.
 
     Raises:
-        WeightsError: keys are missing, unexpected or of another shape; one message tells them all.
+        WeightsError: the file cannot be read, or keys are missing, unexpected or of another
+            shape; one message tells them all.
     """
-    origin = "the state dict"
+    origin = "the state dict" if isinstance(source, Mapping) else str(source)
+    if not isinstance(source, Mapping):
+        source = files.read_state_dict(source)
     weights = _unwrap(source, origin)
     leaves = _leaves(module)
     dialect = _recognise(leaves, weights, module, origin)
@@ -215,4 +218,5 @@ def _assign(variable: nnx.Variable[Any], array: np.ndarray) -> None:
     """Puts an array in the place of a variable's value: its dtype, its devices."""
     old = variable.get_value()
     sharding = old.sharding if isinstance(old, jax.Array) else None
-    variable.set_value(jax.device_put(jnp.asarray(array, dtype=old.dtype), sharding))
+    # A copy: on CPU an array can share the memory of a tensor that PyTorch goes on writing to.
+    variable.set_value(jax.device_put(jnp.array(array, dtype=old.dtype, copy=True), sharding))
