@@ -16,10 +16,10 @@ def to_linen(
     Its variables are plain arrays in the collections `params` and `batch_stats`.
 
     Args:
-        module: the class, such as `ResidualBlock`, or another callable that builds the module.
-        *args: its arguments.
-        name: the Linen module's name.
-        **kwargs: its keyword arguments, without `rngs`.
+        module: The class, such as `ResidualBlock`, or another callable that builds the module.
+        *args: Its arguments.
+        name: The Linen module's name.
+        **kwargs: Its keyword arguments, without `rngs`.
 
     Example:
         >>> class Net(linen.Module):
@@ -43,11 +43,11 @@ class LinenModule(nnx.bridge.ToLinen):
 
         Args:
             x: [batch, height, width, channels].
-            train: normalise with the batch's statistics and update the running ones; draw dropout
+            train: Normalise with the batch's statistics and update the running ones; draw dropout
                 and stochastic depth from the stream `dropout`, where the caller gives one.
 
         Raises:
-            ValueError: training would lose the new statistics, because `mutable` leaves out
+            ValueError: Training would lose the new statistics, because `mutable` leaves out
                 `batch_stats`.
         """
         keeps_statistics = self.is_initializing() or self.is_mutable_collection("batch_stats")

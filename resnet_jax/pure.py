@@ -15,7 +15,7 @@ def initialize(build: Callable[..., M], key: jax.Array) -> M:
 
     Args:
         build: `build(rngs=nnx.Rngs(...))` returns the module.
-        key: the key of the parameters.
+        key: The key of the parameters.
     """
 
     @jax.jit
@@ -34,9 +34,9 @@ def functional(
     Both can be transformed by `jax.jit`, `jax.grad`, `jax.vmap`; the trees hold arrays only.
 
     Args:
-        module: the class, such as `ResidualBlock`, or another callable that builds the module.
-        *args: its arguments.
-        **kwargs: its keyword arguments, without `rngs`.
+        module: The class, such as `ResidualBlock`, or another callable that builds the module.
+        *args: Its arguments.
+        **kwargs: Its keyword arguments, without `rngs`.
 
     Returns:
         `init(key) -> (params, batch_stats)`, nested dicts of arrays, and

@@ -58,12 +58,12 @@ def model_config(
     """Returns the config of a network.
 
     Args:
-        name: one of `list_models()`.
-        num_classes: outputs of the classifier; None takes those of the published network.
-        in_features: channels of the images.
+        name: One of `list_models()`.
+        num_classes: Outputs of the classifier; None takes those of the published network.
+        in_features: Channels of the images.
 
     Raises:
-        ConfigError: there is no network of that name; the nearest ones are named.
+        ConfigError: There is no network of that name; the nearest ones are named.
     """
     if name not in _CONFIGS:
         raise ConfigError(
@@ -90,15 +90,15 @@ def create_model(
     The initialisation is compiled as one program instead of being run operation by operation.
 
     Args:
-        name: one of `list_models()`, or a config, which has its own classes and channels.
-        num_classes: outputs of the classifier; None takes those of the published network.
-        in_features: channels of the images.
-        dtype: dtype of the computation; statistics, pooling and classifier stay in float32.
-        param_dtype: dtype in which the parameters are stored.
-        rngs: the key `params` initialises the parameters; None takes `nnx.Rngs(0)`.
+        name: One of `list_models()`, or a config, which has its own classes and channels.
+        num_classes: Outputs of the classifier; None takes those of the published network.
+        in_features: Channels of the images.
+        dtype: Dtype of the computation; statistics, pooling and classifier stay in float32.
+        param_dtype: Dtype in which the parameters are stored.
+        rngs: The key `params` initialises the parameters; None takes `nnx.Rngs(0)`.
 
     Raises:
-        ConfigError: there is no network of that name; the nearest ones are named.
+        ConfigError: There is no network of that name; the nearest ones are named.
     """
     config = name
     if isinstance(config, str):

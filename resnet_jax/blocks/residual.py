@@ -37,13 +37,13 @@ class ResidualBlock(nnx.Module):
         """Builds the block in training mode.
 
         Args:
-            in_features: channels of the input.
-            features: channels of the output.
-            stride: step of the first convolution and of the shortcut.
+            in_features: Channels of the input.
+            features: Channels of the output.
+            stride: Step of the first convolution and of the shortcut.
             norm: `(features, *, dtype, param_dtype, rngs)` builds the norms.
-            dtype: dtype of the computation; BatchNorm's statistics stay in float32.
-            param_dtype: dtype in which the parameters are stored.
-            rngs: the key `params` initialises the kernels.
+            dtype: Dtype of the computation; BatchNorm's statistics stay in float32.
+            param_dtype: Dtype in which the parameters are stored.
+            rngs: The key `params` initialises the kernels.
         """
         self.conv1 = conv3x3(
             in_features, features, stride=stride, dtype=dtype, param_dtype=param_dtype, rngs=rngs

@@ -19,8 +19,8 @@ class Dropout(nnx.Module):
         """Builds the layer.
 
         Args:
-            rate: probability that a value is dropped, at least 0 and below 1.
-            deterministic: start in evaluation mode.
+            rate: Probability that a value is dropped, at least 0 and below 1.
+            deterministic: Start in evaluation mode.
 
         Raises:
             ValueError: `rate` is outside [0, 1).
@@ -36,7 +36,7 @@ class Dropout(nnx.Module):
         """Drops from x, [batch, ...], with the stream `dropout` of `rngs`.
 
         Raises:
-            ValueError: training with a rate above 0, and no `rngs`.
+            ValueError: Training with a rate above 0, and no `rngs`.
         """
         if self.deterministic or self.rate == 0.0:
             return x

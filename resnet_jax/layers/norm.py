@@ -21,7 +21,7 @@ class BatchNorm(nnx.Module):
         bias: Param [features].
         mean: BatchStat [features], float32: the running mean.
         var: BatchStat [features], float32: the running variance.
-        use_running_average: normalise with the running statistics, and leave them alone. Set by
+        use_running_average: Normalise with the running statistics, and leave them alone. Set by
             `module.eval()` and cleared by `module.train()`.
 
     References:
@@ -47,20 +47,20 @@ class BatchNorm(nnx.Module):
         """Builds the layer in training mode.
 
         Args:
-            features: channels, the size of the last axis.
-            momentum: weight of the old running value at each update; PyTorch's number is one
+            features: Channels, the size of the last axis.
+            momentum: Weight of the old running value at each update; PyTorch's number is one
                 minus this.
-            epsilon: added to the variance before the root.
-            group_size: examples that share statistics; None takes the whole batch.
-            unbiased_variance: store n / (n - 1) times the variance, as PyTorch does; the batch is
+            epsilon: Added to the variance before the root.
+            group_size: Examples that share statistics; None takes the whole batch.
+            unbiased_variance: Store n / (n - 1) times the variance, as PyTorch does; the batch is
                 normalised with the biased variance either way.
-            two_pass: compute the variance from the centred values; slower, and exact where the
+            two_pass: Compute the variance from the centred values; slower, and exact where the
                 mean is large beside the deviation.
-            scale_init: initialiser of `scale`; zeros make a residual branch start as nothing.
-            use_running_average: start in evaluation mode.
-            dtype: dtype of the output; None keeps the input's.
-            param_dtype: dtype in which `scale` and `bias` are stored.
-            rngs: the key `params` goes to `scale_init`.
+            scale_init: Initialiser of `scale`; zeros make a residual branch start as nothing.
+            use_running_average: Start in evaluation mode.
+            dtype: Dtype of the output; None keeps the input's.
+            param_dtype: Dtype in which `scale` and `bias` are stored.
+            rngs: The key `params` goes to `scale_init`.
         """
         self.scale = nnx.Param(scale_init(rngs.params(), (features,), param_dtype))
         self.bias = nnx.Param(jnp.zeros((features,), param_dtype))
@@ -80,7 +80,7 @@ class BatchNorm(nnx.Module):
         """Normalises x [batch, ..., features]; updates the running statistics when training.
 
         Raises:
-            ValueError: the batch does not divide into groups of `group_size` examples.
+            ValueError: The batch does not divide into groups of `group_size` examples.
         """
         out_dtype = self.dtype if self.dtype is not None else x.dtype
         values = x.astype(jnp.promote_types(jnp.float32, x.dtype))

@@ -25,10 +25,10 @@ class ResNet(nnx.Module):
     """A residual network that a `ResNetConfig` describes.
 
     Attributes:
-        stem: from images to the first stage.
-        stages: lists of blocks.
-        head: the classifier.
-        feature_info: channels and stride of each map that `features` returns.
+        stem: From images to the first stage.
+        stages: Lists of blocks.
+        head: The classifier.
+        feature_info: Channels and stride of each map that `features` returns.
 
     References:
         He et al. 2015, https://arxiv.org/abs/1512.03385.
@@ -45,10 +45,10 @@ class ResNet(nnx.Module):
         """Builds the network in training mode.
 
         Args:
-            config: the network.
-            dtype: dtype of the computation; statistics, pooling and classifier stay in float32.
-            param_dtype: dtype in which the parameters are stored.
-            rngs: the key `params` initialises the parameters.
+            config: The network.
+            dtype: Dtype of the computation; statistics, pooling and classifier stay in float32.
+            param_dtype: Dtype in which the parameters are stored.
+            rngs: The key `params` initialises the parameters.
         """
         self.config = config
         parts = config.parts()
@@ -89,8 +89,8 @@ class ResNet(nnx.Module):
         """Classifies images.
 
         Args:
-            x: normalised images [batch, height, width, in_features].
-            rngs: its stream `dropout` feeds dropout and stochastic depth; needed only for these,
+            x: Normalised images [batch, height, width, in_features].
+            rngs: Its stream `dropout` feeds dropout and stochastic depth; needed only for these,
                 in training.
 
         Returns:
@@ -102,7 +102,7 @@ class ResNet(nnx.Module):
         """Returns the maps after the stem (before its pool) and after each stage.
 
         Raises:
-            ValueError: x is not [batch, height, width, in_features].
+            ValueError: X is not [batch, height, width, in_features].
         """
         if x.ndim != 4 or x.shape[-1] != self.config.in_features:
             raise ValueError(
@@ -124,8 +124,8 @@ class ResNet(nnx.Module):
 
         Args:
             x: [batch, height, width, features].
-            pre_logits: return what the classifier would get.
-            rngs: its stream `dropout` feeds the dropout.
+            pre_logits: Return what the classifier would get.
+            rngs: Its stream `dropout` feeds the dropout.
 
         Returns:
             float32, [batch, num_classes], or [batch, features] before the classifier.
