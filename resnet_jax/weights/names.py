@@ -39,6 +39,11 @@ def _stage(match: re.Match[str]) -> str:
     return f"layer{int(match[1]) + 1}.{match[2]}."
 
 
+def _deep_stem(match: re.Match[str]) -> str:
+    # Convolution, norm, activation, and so on: PyTorch numbers the layers of its Sequential.
+    return f"conv1.{3 * (int(match[2]) - 1) + (match[1] == 'norm')}."
+
+
 def _layer(match: re.Match[str]) -> str:
     kind = {"conv": "convolution", "norm": "normalization"}[match[1]]
     return f"layer.{int(match[2]) - 1}.{kind}."
@@ -57,11 +62,16 @@ def _transformers(name: str, prefix: str) -> Dialect:
     return Dialect(name, rules, head="classifier.")
 
 
+_ATTENTION: Rule = (r"\battention\.(fc1|fc2|conv)\.", r"se.\1.")
 _SHARED: tuple[Rule, ...] = (
     (r"^stem\.conv\.", "conv1."),
-    (r"^stem\.norm\.", "bn1."),
+    (r"^stem\.norm3?\.", "bn1."),
+    (r"^stem\.(conv|norm)(\d)\.", _deep_stem),
+    (r"^stem\.pool\.conv\.", "maxpool.0."),
+    (r"^stem\.pool\.norm\.", "maxpool.1."),
     (r"\bnorm(\d)\.", r"bn\1."),
     (r"^stages\.(\d+)\.(\d+)\.", _stage),
+    _ATTENTION,
 )
 
 RESNET = Dialect(
@@ -85,6 +95,7 @@ RESNETV2 = Dialect(
         (rf"\b({POOLED}|shortcut)\.(conv|norm)\.", r"downsample.\2."),
         (r"\bshortcut\.(weight|bias)$", r"downsample.conv.\1"),
         (r"^head\.", "head.fc."),
+        _ATTENTION,
     ),
     head="head.",
     pointwise=r"^head\.fc\.weight$|(^|\.)se\.fc\d\.weight$",

@@ -1,0 +1,118 @@
+"""Files of weights: which kind one is, reading it, and writing without leaving halves behind."""
+
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from resnet_jax.weights import torch_files
+from resnet_jax.weights.errors import WeightsError
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".bin")
+
+FilePath = str | os.PathLike[str]
+
+
+def read_state_dict(path: FilePath) -> Mapping[str, Any]:
+    """Reads a `.safetensors` file or one of `torch.save`; the content decides, not the name.
+
+    Raises:
+        WeightsError: the file is missing, damaged, of another kind or would run code.
+    """
+    file = _existing(path)
+    if is_safetensors(file):
+        return read_safetensors(file)[0]
+    try:
+        saved = torch_files.read(file)
+    except torch_files.RefusedError as error:
+        raise WeightsError(
+            f"{file} is refused: it asks for {error}, and reading that may run code. Where you "
+            f"trust it, load it in PyTorch and save model.state_dict() alone, as .safetensors."
+        ) from None
+    except torch_files.DamagedError as error:
+        raise _unreadable(file, str(error)) from None
+    if not isinstance(saved, Mapping):
+        raise WeightsError(
+            f"{file} holds a {type(saved).__name__} where a state dict belongs; save "
+            f"model.state_dict() in PyTorch."
+        )
+    return saved
+
+
+def read_safetensors(path: FilePath) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Reads the arrays and the metadata of a `.safetensors` file.
+
+    Raises:
+        WeightsError: the file is missing, damaged or of another kind.
+    """
+    file = _existing(path)
+    try:
+        with safetensors.safe_open(file, framework="numpy") as reader:
+            arrays = {key: reader.get_tensor(key) for key in reader.keys()}  # noqa: SIM118
+            return arrays, reader.metadata() or {}
+    except safetensors.SafetensorError as error:
+        raise _unreadable(file, str(error)) from None
+
+
+def write_safetensors(
+    path: FilePath, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> None:
+    """Writes a `.safetensors` file whole or not at all: readers see the old one until the end.
+
+    Raises:
+        WeightsError: the file cannot be written.
+    """
+    file = pathlib.Path(path)
+    if file.suffix != ".safetensors":
+        raise WeightsError(f"{file} is to be written as safetensors: name it *.safetensors.")
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        safetensors.numpy.save_file(dict(arrays), temporary, dict(metadata))
+        temporary.replace(file)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise WeightsError(
+            f"{file} cannot be written ({_reason(error)}); name a file in a folder that exists."
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def is_safetensors(path: FilePath) -> bool:
+    """Tells by its beginning whether a file is of safetensors: a length, and a JSON header."""
+    file = pathlib.Path(path)
+    with file.open("rb") as stream:
+        start = stream.read(9)
+    return start[8:] == b"{" or (
+        file.suffix == ".safetensors"
+        and not start.startswith((torch_files.ZIP_MAGIC, torch_files.PICKLE_MAGIC))
+    )
+
+
+def _existing(path: FilePath) -> pathlib.Path:
+    file = pathlib.Path(path)
+    if file.is_file() and os.access(file, os.R_OK):
+        return file
+    if file.is_dir():
+        fault = "is a folder; name the file of weights in it"
+    elif file.exists():
+        fault = "cannot be read; check its permissions"
+    else:
+        fault = "does not exist; check the path"
+    raise WeightsError(f"{file} {fault}.")
+
+
+def _unreadable(file: pathlib.Path, reason: str) -> WeightsError:
+    size = file.stat().st_size
+    fault = "is empty" if size == 0 else f"cannot be read as weights ({reason})"
+    return WeightsError(
+        f"{file}, {size:,} bytes, {fault}: it is truncated, damaged or of another kind; fetch it "
+        f"again, or name a .safetensors file or one of torch.save."
+    )
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
