@@ -25,6 +25,12 @@ class DataConfig:
         validation_split: Split for choices made while training; None for none.
         test_split: Split that is reported at the end; it chooses nothing.
         channels: 1 or 3 converts the images; None leaves them as the set has them.
+        image_size: Height and width to which images are brought on the host: by a random resized
+            crop for training, by resizing and the centre crop for evaluation. None: as they are.
+        crop_fraction: What the centre crop takes of the shorter side.
+        crop_area: Least and greatest share of the image that a random resized crop takes.
+        crop_ratio: Least and greatest width over height of a random resized crop.
+        interpolation: The filter of every resizing; evaluation uses it with antialiasing.
         mean: Mean of the pixels in units of 0..1, one number for all channels or one a channel.
         std: Standard deviation of the pixels, in the same units.
         in_memory: Decode every image once and keep them; None: where the set is small.
@@ -40,6 +46,11 @@ class DataConfig:
     validation_split: str | None = "validation"
     test_split: str = "test"
     channels: Literal[1, 3] | None = None
+    image_size: int | None = None
+    crop_fraction: float = 0.875
+    crop_area: tuple[float, float] = (0.08, 1.0)
+    crop_ratio: tuple[float, float] = (0.75, 4 / 3)
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.5,)
     in_memory: bool | None = None
@@ -62,6 +73,7 @@ class DataConfig:
             raise ConfigError(f"data.mean={self.mean} leaves 0..1; divide pixel values by 255")
         if not all(0 < value <= 1 for value in self.std):
             raise ConfigError(f"data.std={self.std} leaves 0..1 (0 excluded); divide by 255")
+        _check_crops(self)
         if self.max_bad_examples < 0:
             raise ConfigError(f"data.max_bad_examples={self.max_bad_examples} is negative")
         if self.workers < 0:
@@ -99,6 +111,22 @@ class AugmentConfig:
                 raise ConfigError(f"augment.{field}={value} is out of range; give 0 to {limit:g}")
         if self.pad_crop < 0:
             raise ConfigError(f"augment.pad_crop={self.pad_crop} is negative; 0 switches it off")
+
+
+def _check_crops(config: DataConfig) -> None:
+    if config.image_size is not None and config.image_size < 1:
+        raise ConfigError(
+            f"data.image_size={config.image_size} is no size; give 1 or more, or None"
+        )
+    if not 0 < config.crop_fraction <= 1:
+        raise ConfigError(f"data.crop_fraction={config.crop_fraction} leaves 0..1 (0 excluded)")
+    for field, limit in (("crop_area", 1.0), ("crop_ratio", math.inf)):
+        least, greatest = getattr(config, field)
+        if not 0 < least <= greatest <= limit:
+            raise ConfigError(
+                f"data.{field}={(least, greatest)} is no range; give two numbers, the smaller "
+                f"first, above 0 and at most {limit:g}"
+            )
 
 
 def _check_name(name: str) -> None:

@@ -28,6 +28,11 @@ def test_names_of_every_kind_are_taken(name):
         ({"mean": (0.5, 0.5)}, r"data.mean=\(0.5, 0.5\) has 2 numbers; give 1, or 3"),
         ({"mean": (127.5,)}, "data.mean=.* leaves 0..1; divide"),
         ({"std": (0.0,)}, "data.std=.* leaves 0..1"),
+        ({"image_size": 0}, "data.image_size=0 is no size"),
+        ({"crop_fraction": 0.0}, "data.crop_fraction=0.0 leaves 0..1"),
+        ({"crop_area": (0.5, 0.1)}, r"data.crop_area=\(0.5, 0.1\) is no range"),
+        ({"crop_ratio": (0.0, 1.0)}, r"data.crop_ratio=\(0.0, 1.0\) is no range"),
+        ({"max_bad_examples": -1}, "data.max_bad_examples=-1 is negative"),
         ({"workers": -1}, "data.workers=-1 is negative"),
     ],
 )
