@@ -1,0 +1,113 @@
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from resnet_jax import cli
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def call(entry, *words):
+    with pytest.raises(SystemExit) as caught:
+        entry(words)
+    return caught.value.code
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--confg=x"], "unknown argument '--confg=x'. Did you mean '--config'?"),
+        (["--mode=evaluate"], "argument --mode: invalid choice: 'evaluate'"),
+        (["--config=configs/digit.py"], "no recipe file configs/digit.py. Did you mean"),
+        (["--config.optimizer.learning_rte=1"], "Did you mean 'learning_rate'?"),
+        (["--config.epochs=ten"], "epochs='ten': must be a valid integer"),
+        (["--config.batch_size=0"], "batch_size=0: must be greater than 0"),
+        (["--config.batch_size=5000"], "batch_size=5000 does not fit a training split of"),
+        (["--config.mesh.devices=999"], "mesh.devices=999: this machine has"),
+        (["--config.model.name=resnet21"], "no model 'resnet21'. Did you mean"),
+        (["--config.model.in_features=3"], "set model.in_features=1 or data.channels=3"),
+        (["--config.model.num_classes=2"], "digits has 10 classes; set model.num_classes=10"),
+        (["--config.data.name=digitz"], "'digitz'"),
+        (["--config.data.test_split=tset"], "'tset'"),
+        (["--config.schedule.warmup_epochs=1000"], "schedule.warmup_epochs=1000.0: longer than"),
+        (["--mode=eval"], "no run in workdir"),
+        (["--mode=eval", "--step=x"], "argument --step: invalid int value: 'x'"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line_and_status_2(words, message, tmp_path, capsys):
+    assert call(cli.train, *words, f"--workdir={tmp_path / 'run'}") == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_workdir_that_cannot_be_made_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert call(cli.train, f"--workdir={tmp_path / 'file' / 'run'}") == 2
+    assert "Not a directory" in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback():
+    with pytest.raises(ValueError, match="no recipe file"):
+        cli.train(["--config=none.py", "--debug"])
+
+
+def test_a_fault_of_a_library_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr(cli, "_run_train", lambda flags, overrides: int("x"))
+    with pytest.raises(ValueError, match="invalid literal"):
+        cli.train([])
+
+
+def test_main_has_the_sub_commands(capsys):
+    assert call(cli.main, "--help") == 0
+    text = capsys.readouterr().out
+    assert all(command.name in text for command in cli.COMMANDS)
+    assert call(cli.main, "eval", "--workdir=nowhere") == 2
+    assert "no run in workdir nowhere" in capsys.readouterr().err
+    assert call(cli.main, "trian") == 2
+    assert "invalid choice: 'trian'" in capsys.readouterr().err
+
+
+def test_train_py_as_a_process_says_one_line(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), "--config.epochs=0"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: epochs=0: must be greater than 0\n"
+
+
+@pytest.mark.slow
+def test_train_resume_and_evaluate_as_processes(tmp_path):
+    def train(*words):
+        return subprocess.run(
+            [sys.executable, str(ROOT / "train.py"), *words],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    words = ["--config.epochs=1", "--config.schedule.warmup_epochs=0.5"]
+    first = train(*words)
+    assert first.returncode == 0, first.stderr
+    lines = first.stdout.splitlines()
+    accuracy = next(line for line in lines if line.startswith("test accuracy"))
+    assert accuracy.endswith("of 360 images)")
+    again = train(*words)
+    assert again.stdout.splitlines()[0] == "the run in runs/digits is finished: nothing to do"
+    for name in ("config.json", "metrics.jsonl", "curves.png", "tensorboard", "checkpoints/20"):
+        assert (tmp_path / "runs" / "digits" / name).exists()
+    evaluated = train("--mode=eval", "--workdir=runs/digits")
+    assert evaluated.stdout.startswith(accuracy)

@@ -1,0 +1,81 @@
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from resnet_jax import zoo
+from resnet_jax.models import ResNetConfig
+from resnet_jax.training import setup
+from resnet_jax.training.config import (
+    CheckpointConfig,
+    EmaConfig,
+    ModelConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainConfig,
+)
+
+TINY = ResNetConfig(depths=(1, 1), widths=(8, 16), stem="cifar", stem_features=8, shortcut="a")
+
+
+@pytest.fixture(autouse=True)
+def _tiny_network(monkeypatch):
+    monkeypatch.setitem(zoo._CONFIGS, "tiny", TINY)
+
+
+@pytest.fixture
+def config():
+    """A run of two epochs over the digits that takes seconds: 20 steps each."""
+    return TrainConfig(
+        epochs=2,
+        batch_size=64,
+        model=ModelConfig(name="tiny", in_features=1),
+        optimizer=OptimizerConfig(nesterov=True),
+        schedule=ScheduleConfig(warmup_epochs=0.5, warmup_start=0.1),
+        label_smoothing=0.1,
+        ema=EmaConfig(decay=0.9),
+        log_every_steps=8,
+        checkpoint=CheckpointConfig(every_steps=15),
+    )
+
+
+@pytest.fixture
+def vary():
+    """Replaces fields by dotted names written with two underscores."""
+
+    def vary(config, **changes):
+        for path, value in changes.items():
+            first, _, rest = path.partition("__")
+            value = vary(getattr(config, first), **{rest: value}) if rest else value
+            config = dataclasses.replace(config, **{first: value})
+        return config
+
+    return vary
+
+
+@pytest.fixture
+def make(config):
+    """Builds the compiled parts of a run."""
+
+    def make(chosen=config):
+        evaluator = setup.make_evaluator(chosen)
+        return evaluator, setup.make_trainer(chosen, evaluator)
+
+    return make
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(0)
+    return {
+        "image": rng.integers(0, 256, (16, 8, 8, 1), dtype=np.uint8),
+        "label": (np.arange(16) % 10).astype(np.int32),
+        "mask": np.ones(16, bool),
+    }
+
+
+@pytest.fixture
+def copied():
+    """Copies a tree to the host, out of the reach of donation."""
+    return lambda tree: jax.tree.map(np.array, tree)

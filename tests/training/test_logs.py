@@ -1,0 +1,66 @@
+import io
+import pathlib
+
+from rich.console import Console
+
+from resnet_jax.training.curves import draw_curves
+from resnet_jax.training.logs import MetricsLog, read_records
+from resnet_jax.training.progress import ProgressReport
+from resnet_jax.training.workdir import Workdir
+
+
+def steps(files):
+    return [record["step"] for record in read_records(files)]
+
+
+def test_no_step_stands_twice_after_a_resume(tmp_path):
+    files = Workdir(tmp_path)
+    with MetricsLog(files, start=0) as log:
+        for step in (10, 20, 30):
+            log.write(step, {"epoch": step / 10, "train_loss": 1.0, "validation_loss": None})
+    with files.metrics.open("a") as file:
+        file.write('{"step": 40, "train_lo')
+    assert steps(files) == [10, 20, 30]
+    with MetricsLog(files, start=20) as log:
+        log.write(30, {"epoch": 3, "train_loss": 2.0})
+    assert steps(files) == [10, 20, 30]
+    assert [record["train_loss"] for record in read_records(files)] == [1.0, 1.0, 2.0]
+    assert len(list(files.tensorboard.glob("events.out.tfevents.*"))) >= 1
+
+
+def test_curves_are_a_picture(tmp_path):
+    records = [
+        {"step": step, "epoch": step / 10, "train_loss": 1 / step, "train_accuracy": 0.5}
+        for step in (10, 20)
+    ]
+    records[-1] |= {"validation_loss": 0.1, "validation_accuracy": 0.9, "test_accuracy": None}
+    draw_curves(records, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    draw_curves([], tmp_path / "empty.png")
+
+
+def report(*, terminal):
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=160, _environ={})
+    values = {"train_loss": 1.25, "train_accuracy": 0.5, "images_per_second": 1234.5, "epoch": 1}
+    with ProgressReport(console, start=0, total=4) as progress:
+        progress.advance()
+        progress.advance()
+        progress.show(2, values)
+    return out.getvalue()
+
+
+def test_progress_is_a_plain_line_where_there_is_no_terminal():
+    text = report(terminal=False)
+    assert text == "step 2/4  loss 1.250  accuracy 50.0%  1,234 images/s  0:00 left\n"
+
+
+def test_progress_is_a_bar_on_a_terminal():
+    text = report(terminal=True)
+    for word in ("2/4", "loss 1.250", "accuracy 50.0%", "1,234 images/s", "━"):
+        assert word in text
+
+
+def test_the_folder_of_a_run_names_its_files():
+    files = Workdir(pathlib.Path("runs/x"))
+    assert files.curves == pathlib.Path("runs/x/curves.png")

@@ -1,0 +1,127 @@
+import io
+import signal
+
+import chex
+import pytest
+from rich.console import Console
+
+from resnet_jax.errors import ConfigError
+from resnet_jax.inference.evaluate import evaluate_run
+from resnet_jax.training.checkpoints import Checkpoints
+from resnet_jax.training.logs import read_records
+from resnet_jax.training.loop import DivergedError, train
+from resnet_jax.training.progress import ProgressReport
+from resnet_jax.training.workdir import Workdir
+
+
+def run(config, workdir):
+    out = io.StringIO()
+    result = train(config, workdir, console=Console(file=out, width=200))
+    return result, out.getvalue()
+
+
+def final_state(workdir, config, make, copied):
+    _, trainer = make(config)
+    with Checkpoints(Workdir(workdir).checkpoints, config.checkpoint) as checkpoints:
+        return copied(checkpoints.restore(trainer.like()).state)
+
+
+def without_speed(workdir):
+    return [
+        {name: value for name, value in record.items() if name != "images_per_second"}
+        for record in read_records(Workdir(workdir))
+    ]
+
+
+@pytest.fixture
+def signal_after(monkeypatch):
+    """Sends a signal to this process after a number of steps."""
+
+    def arrange(steps, number=signal.SIGTERM):
+        left = iter(range(steps - 1, -1, -1))
+        advance = ProgressReport.advance
+
+        def counted(self):
+            advance(self)
+            if next(left, None) == 0:
+                signal.raise_signal(number)
+
+        monkeypatch.setattr(ProgressReport, "advance", counted)
+
+    return arrange
+
+
+@pytest.mark.slow
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    tmp_path, config, make, copied, signal_after, vary
+):
+    config = vary(config, augment__shift=1.0, model__dropout_rate=0.1)
+    whole, _ = run(config, tmp_path / "whole")
+    assert (whole.status, whole.step) == ("finished", 40)
+    # Away from every epoch, record and checkpoint.
+    signal_after(13)
+    parts, text = run(config, tmp_path / "parts")
+    assert (parts.status, parts.step) == ("interrupted", 13)
+    assert "interrupted: saved step 13 of 40" in text
+    parts, text = run(config, tmp_path / "parts")
+    assert (parts.status, parts.step) == ("finished", 40)
+    assert "resuming at step 13 of 40" in text
+    chex.assert_trees_all_equal(
+        final_state(tmp_path / "parts", config, make, copied),
+        final_state(tmp_path / "whole", config, make, copied),
+    )
+    assert without_speed(tmp_path / "parts") == without_speed(tmp_path / "whole")
+    assert_finished_run_does_nothing(tmp_path / "whole", config, whole)
+    assert_other_configs_are_refused(tmp_path / "whole", config, vary)
+    assert_evaluation_is_independent_of_the_batch_size(tmp_path / "whole", whole)
+
+
+def assert_finished_run_does_nothing(workdir, config, before):
+    def stamps():
+        return {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
+
+    stamp = stamps()
+    stamp.pop(workdir / "config.json")
+    result, text = run(config, workdir)
+    assert (result.status, result.record) == ("before", before.record)
+    assert "is finished: nothing to do" in text
+    assert "of 360 images)" in text
+    after = stamps()
+    after.pop(workdir / "config.json")
+    assert after == stamp
+
+
+def assert_other_configs_are_refused(workdir, config, vary):
+    with pytest.raises(ConfigError, match=r"another config: optimizer\.momentum \(0\.9 against"):
+        run(vary(config, optimizer__momentum=0.8), workdir)
+    # What does not change the result may change.
+    result, _ = run(vary(config, eval_batch_size=100, log_every_steps=3), workdir)
+    assert result.status == "before"
+
+
+def assert_evaluation_is_independent_of_the_batch_size(workdir, before):
+    results = [evaluate_run(workdir, batch_size=size).result for size in (7, 360, 500)]
+    assert {result.count for result in results} == {360}
+    assert len({(result.top1, result.top5) for result in results}) == 1
+    assert results[0].accuracy == before.record["test_accuracy"]
+    for result in results:
+        assert result.loss == pytest.approx(before.record["test_loss"], rel=1e-5)
+
+
+def test_a_run_that_diverges_stops_and_names_the_step(tmp_path, config, vary):
+    wild = vary(
+        config,
+        optimizer__learning_rate=1e38,
+        max_skipped=2,
+        log_every_steps=1,
+        schedule__warmup_epochs=0.0,
+        data__validation_split=None,
+    )
+    with pytest.raises(DivergedError, match=r"no finite loss or gradient since step \d, 3 steps"):
+        run(wild, tmp_path)
+
+
+def test_a_folder_with_checkpoints_but_no_config_is_refused(tmp_path, config):
+    (tmp_path / "checkpoints" / "3").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"has checkpoints but no config\.json"):
+        Workdir(tmp_path).claim(config)

@@ -1,0 +1,127 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from resnet_jax.training.state import Variables
+from resnet_jax.training.steps import make_eval_step, make_train_step
+
+
+@pytest.fixture
+def parts(make):
+    evaluator, trainer = make()
+    return evaluator, trainer, make_train_step(evaluator.graphs, trainer.optimizer, trainer.config)
+
+
+def moved(before, after):
+    return [
+        not np.array_equal(a, b)
+        for a, b in zip(*map(jax.tree.leaves, (before, after)), strict=True)
+    ]
+
+
+def test_a_step_moves_parameters_and_statistics_and_leaves_its_inputs(parts, batch, copied):
+    _, trainer, step = parts
+    state = trainer.first_state()
+    before = copied(state)
+    first, second = jax.jit(step)(state, batch), jax.jit(step)(state, batch)
+    chex.assert_trees_all_equal(copied(state), before)
+    chex.assert_trees_all_equal(copied(first), copied(second))
+    after = first[0]
+    assert all(moved(before.batch_stats, after.batch_stats))
+    assert all(moved(before.params, after.params))
+    assert (int(after.step), int(after.skipped)) == (1, 0)
+    chex.assert_trees_all_equal_shapes_and_dtypes(after, before)
+
+
+def test_the_compiled_step_takes_the_memory_of_its_state(parts, batch):
+    _, trainer, _ = parts
+    state = trainer.first_state()
+    new_state, _ = trainer.train_step(state, batch)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(new_state))
+
+
+def test_steps_are_traced_once(parts, batch):
+    evaluator, trainer, step = parts
+    train = jax.jit(chex.assert_max_traces(step, n=1))
+    evaluate = jax.jit(
+        chex.assert_max_traces(make_eval_step(evaluator.graphs, trainer.config), n=1)
+    )
+    state = trainer.first_state()
+    for _ in range(3):
+        state, _ = train(state, batch)
+        evaluate(state.evaluated, batch)
+
+
+def test_a_step_that_is_not_finite_changes_only_the_counters(parts, batch, copied):
+    _, trainer, step = parts
+    state, _ = jax.jit(step)(trainer.first_state(), batch)
+    kernel = state.params["head"]["kernel"]
+    state.params["head"]["kernel"] = kernel.at[0, 0].set(jnp.inf)
+    before = copied(state)
+    after, sums = jax.jit(step)(state, batch)
+    chex.assert_trees_all_equal(
+        copied(after), before._replace(skipped=np.int32(1), skipped_in_row=np.int32(1))
+    )
+    assert {name: float(value) for name, value in sums.items()} == {
+        "loss": 0,
+        "top1": 0,
+        "count": 0,
+        "gradient_norm": 0,
+        "steps": 0,
+        "skipped": 1,
+        "skipped_in_row": 1,
+    }
+    after.params["head"]["kernel"] = kernel
+    healed, _ = jax.jit(step)(after, batch)
+    assert (int(healed.step), int(healed.skipped), int(healed.skipped_in_row)) == (2, 1, 0)
+
+
+def test_averages_of_parameters_and_statistics_warm_up(parts, batch, copied):
+    _, trainer, step = parts
+    state = trainer.first_state()
+    expected = copied(Variables(state.params, state.batch_stats))
+    chex.assert_trees_all_equal(copied(state.average), expected)
+    for updates in (1, 2, 3):
+        state, _ = jax.jit(step)(state, batch)
+        decay = min(0.9, (1 + updates) / (10 + updates))
+        live = Variables(state.params, state.batch_stats)
+        expected = jax.tree.map(lambda old, new, d=decay: d * old + (1 - d) * new, expected, live)
+    chex.assert_trees_all_close(copied(state.average), copied(expected), rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_equal(state.evaluated, state.average)
+
+
+def test_without_averages_the_live_values_are_evaluated(make, config, vary):
+    _, trainer = make(vary(config, ema=None))
+    state = trainer.like()
+    assert state.average is None
+    assert state.evaluated == Variables(state.params, state.batch_stats)
+
+
+def test_a_batch_can_be_learnt_by_heart(make, config, vary, batch):
+    _, trainer = make(
+        vary(config, schedule__name="constant", schedule__warmup_epochs=0.0, label_smoothing=0.0)
+    )
+    state = trainer.first_state()
+    for _ in range(60):
+        state, sums = trainer.train_step(state, batch)
+    assert int(sums["top1"]) == int(sums["count"]) == 16
+    assert float(sums["loss"]) / 16 < 0.05
+
+
+def test_bfloat16_keeps_parameters_statistics_and_loss_in_float32(make, config, vary, batch):
+    _, trainer = make(vary(config, model__dtype="bfloat16"))
+    state, sums = trainer.train_step(trainer.first_state(), batch)
+    chex.assert_tree_all_finite((state, sums))
+    floating = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    assert {leaf.dtype for leaf in floating} == {jnp.dtype("float32")}
+    assert sums["loss"].dtype == jnp.float32
+
+
+def test_each_step_draws_its_own_augmentation(make, config, vary, batch):
+    _, trainer = make(vary(config, augment__shift=2.0, optimizer__learning_rate=1e-12))
+    state, first = trainer.train_step(trainer.first_state(), batch)
+    _, second = trainer.train_step(state, batch)
+    assert abs(float(first["loss"]) - float(second["loss"])) > 1e-4
