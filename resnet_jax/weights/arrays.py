@@ -62,7 +62,7 @@ def adapt_input(array: np.ndarray, in_features: int) -> np.ndarray:
 
     Args:
         array: [out, in, height, width].
-        in_features: channels to come.
+        in_features: Channels to come.
 
     Returns:
         [out, in_features, height, width], float32 or wider.

@@ -1,36 +1,17 @@
 """Conversion between modules of this library and PyTorch state dicts, strict in both directions."""
 
-import dataclasses
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from resnet_jax.blocks import PooledProjection
 from resnet_jax.weights import arrays, files, names
-from resnet_jax.weights.errors import WeightsError, listed
+from resnet_jax.weights.errors import Mismatch, WeightsError, listed
+from resnet_jax.weights.leaves import Leaf, leaves_of
 
 _ENTRIES = ("state_dict", "model_state", "model_state_dict", "model")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Leaf:
-    """A parameter or statistic of a module."""
-
-    path: names.Path
-    variable: nnx.Variable[Any]
-
-    @property
-    def name(self) -> str:
-        return str(self.path[-1])
-
-    @property
-    def shape(self) -> arrays.Shape:
-        """The shape that PyTorch gives it."""
-        return arrays.torch_shape(self.name, self.variable.shape)
 
 
 def load_torch(
@@ -48,28 +29,28 @@ def load_torch(
     `num_batches_tracked` are left aside. Parameters keep the module's dtype and devices.
 
     Args:
-        module: a network or block of this library; a skeleton from `nnx.eval_shape` is filled.
-        source: a state dict of PyTorch tensors or of arrays, or a `.safetensors`, `.pth` or `.th`
+        module: A network or block of this library; a skeleton from `nnx.eval_shape` is filled.
+        source: A state dict of PyTorch tensors or of arrays, or a `.safetensors`, `.pth` or `.th`
             file of one; also a training checkpoint that holds one as `state_dict` or `model`.
-        new_head: leave the module's classifier as it is, and the source's aside.
-        adapt_input: fit the first kernel to other image channels, as timm does: one channel gets
+        new_head: Leave the module's classifier as it is, and the source's aside.
+        adapt_input: Fit the first kernel to other image channels, as timm does: one channel gets
             the sum of the source's, more get them repeated in turn and scaled.
 
     Raises:
-        WeightsError: the file cannot be read, or keys are missing, unexpected or of another
+        WeightsError: The file cannot be read, or keys are missing, unexpected or of another
             shape; one message tells them all.
     """
     origin = "the state dict" if isinstance(source, Mapping) else str(source)
     if not isinstance(source, Mapping):
         source = files.read_state_dict(source)
     weights = _unwrap(source, origin)
-    leaves = _leaves(module)
+    leaves = _marked_leaves(module)
     dialect = _recognise(leaves, weights, module, origin)
     if new_head:
         leaves = [leaf for leaf in leaves if not names.is_head(leaf.path)]
         weights = {key: v for key, v in weights.items() if not key.startswith(dialect.head)}
     expected = {names.torch_key(leaf.path, dialect): leaf for leaf in leaves}
-    problems = _Problems(
+    problems = Mismatch(
         missing=[key for key in expected if key not in weights],
         unexpected=[key for key in weights if key not in expected],
     )
@@ -78,14 +59,14 @@ def load_torch(
         leaf = expected[key]
         array = _fitted(key, leaf, weights[key], problems, adapt_input=adapt_input)
         if array is not None:
-            values.append((leaf.variable, arrays.from_torch_layout(leaf.name, array)))
+            values.append((leaf, arrays.from_torch_layout(leaf.name, array)))
     if problems:
         raise WeightsError(
             f"{origin} does not fit {type(module).__name__} (read in the naming of "
             f"{dialect.name}): {problems}"
         )
-    for variable, array in values:
-        _assign(variable, array)
+    for leaf, array in values:
+        leaf.assign(array)
 
 
 def to_torch(module: nnx.Module) -> dict[str, np.ndarray]:
@@ -96,18 +77,18 @@ def to_torch(module: nnx.Module) -> dict[str, np.ndarray]:
     accepts it. `load_torch` of the result restores every bit.
 
     Args:
-        module: a network or block of this library.
+        module: A network or block of this library.
 
     Returns:
         Key -> NumPy array in the dtype of the parameter. `torch.from_numpy` takes these arrays,
         except for bfloat16, which PyTorch reads from a `.safetensors` file only.
     """
-    leaves = _leaves(module)
+    leaves = _marked_leaves(module)
     dialect = names.own_dialect([leaf.path for leaf in leaves])
     state_dict = {}
     for leaf in leaves:
         key = names.torch_key(leaf.path, dialect)
-        array = arrays.to_torch_layout(leaf.name, np.asarray(leaf.variable.get_value()))
+        array = arrays.to_torch_layout(leaf.name, leaf.value)
         if array.ndim == 2 and names.is_pointwise(key, dialect):
             array = array[:, :, None, None]
         state_dict[key] = array
@@ -116,42 +97,15 @@ def to_torch(module: nnx.Module) -> dict[str, np.ndarray]:
     return state_dict
 
 
-@dataclasses.dataclass
-class _Problems:
-    """What keeps a state dict from fitting, gathered to be told at once."""
-
-    missing: list[str]
-    unexpected: list[str]
-    shapes: list[str] = dataclasses.field(default_factory=list)
-    no_floats: list[str] = dataclasses.field(default_factory=list)
-    remedies: dict[str, None] = dataclasses.field(default_factory=dict)
-    beyond_remedy: bool = False
-
-    def __bool__(self) -> bool:
-        return bool(self.missing or self.unexpected or self.shapes or self.no_floats)
-
-    def __str__(self) -> str:
-        kinds = {
-            "missing": self.missing,
-            "unexpected": self.unexpected,
-            "of another shape": self.shapes,
-            "no array of floats": self.no_floats,
-        }
-        parts = [f"{len(keys)} {kind}: {listed(keys)}" for kind, keys in kinds.items() if keys]
-        text = "; ".join(parts) + "."
-        # A remedy helps only where it mends everything.
-        mendable = not (self.missing or self.unexpected or self.no_floats or self.beyond_remedy)
-        return " ".join([text, *self.remedies]) if mendable else text
-
-
-def _leaves(module: nnx.Module) -> list[_Leaf]:
-    """Lists parameters and statistics, in which the paths mark projections behind a pool."""
+def _marked_leaves(module: nnx.Module) -> list[Leaf]:
+    """Lists the leaves; their paths mark the projections behind a pool."""
     pooled = {path for path, part in nnx.iter_modules(module) if isinstance(part, PooledProjection)}
-    leaves = []
-    for path, variable in nnx.to_flat_state(nnx.state(module, (nnx.Param, nnx.BatchStat))):
-        marked = (*path[:-3], names.POOLED, *path[-2:]) if path[:-2] in pooled else path
-        leaves.append(_Leaf(cast(names.Path, marked), variable))
-    return leaves
+    return [
+        Leaf((*leaf.path[:-3], names.POOLED, *leaf.path[-2:]), leaf.variable)
+        if leaf.path[:-2] in pooled
+        else leaf
+        for leaf in leaves_of(module)
+    ]
 
 
 def _unwrap(state_dict: Mapping[str, Any], origin: str) -> dict[str, Any]:
@@ -169,7 +123,7 @@ def _unwrap(state_dict: Mapping[str, Any], origin: str) -> dict[str, Any]:
 
 
 def _recognise(
-    leaves: list[_Leaf], source: Mapping[str, Any], module: nnx.Module, origin: str
+    leaves: list[Leaf], source: Mapping[str, Any], module: nnx.Module, origin: str
 ) -> names.Dialect:
     """Returns the naming in which most keys are known."""
 
@@ -188,9 +142,9 @@ def _recognise(
 
 def _fitted(
     key: str,
-    leaf: _Leaf,
+    leaf: Leaf,
     value: Any,
-    problems: _Problems,
+    problems: Mismatch,
     *,
     adapt_input: bool,
 ) -> np.ndarray | None:
@@ -199,24 +153,16 @@ def _fitted(
     if array is None:
         problems.no_floats.append(key)
         return None
-    first = names.is_input_kernel(leaf.path) and array.ndim == len(leaf.shape) == 4
-    if first and adapt_input and array.shape[1] != leaf.shape[1]:
-        array = arrays.adapt_input(array, leaf.shape[1])
-    if arrays.same_matrix(array.shape, leaf.shape):
-        return array.reshape(leaf.shape)
-    problems.shapes.append(f"{key} {list(array.shape)} for {list(leaf.shape)}")
+    first = names.is_input_kernel(leaf.path) and array.ndim == len(leaf.torch_shape) == 4
+    if first and adapt_input and array.shape[1] != leaf.torch_shape[1]:
+        array = arrays.adapt_input(array, leaf.torch_shape[1])
+    if arrays.same_matrix(array.shape, leaf.torch_shape):
+        return array.reshape(leaf.torch_shape)
+    problems.shapes.append(f"{key} {list(array.shape)} for {list(leaf.torch_shape)}")
     if names.is_head(leaf.path):
-        problems.remedies["new_head=True leaves the classifier as it was initialised."] = None
-    elif first and array.shape[1] != leaf.shape[1]:
-        problems.remedies["adapt_input=True fits the first kernel to other channels."] = None
+        problems.remedies.append("new_head=True leaves the classifier as it was initialised.")
+    elif first and array.shape[1] != leaf.torch_shape[1]:
+        problems.remedies.append("adapt_input=True fits the first kernel to other channels.")
     else:
         problems.beyond_remedy = True
     return None
-
-
-def _assign(variable: nnx.Variable[Any], array: np.ndarray) -> None:
-    """Puts an array in the place of a variable's value: its dtype, its devices."""
-    old = variable.get_value()
-    sharding = old.sharding if isinstance(old, jax.Array) else None
-    # A copy: on CPU an array can share the memory of a tensor that PyTorch goes on writing to.
-    variable.set_value(jax.device_put(jnp.array(array, dtype=old.dtype, copy=True), sharding))

@@ -12,7 +12,8 @@ import safetensors.numpy
 from resnet_jax.weights import torch_files
 from resnet_jax.weights.errors import WeightsError
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".bin")
+# What the metadata of a file of resnet_jax.save says about its format.
+OWN_FORMAT = "resnet_jax"
 
 FilePath = str | os.PathLike[str]
 
@@ -21,11 +22,17 @@ def read_state_dict(path: FilePath) -> Mapping[str, Any]:
     """Reads a `.safetensors` file or one of `torch.save`; the content decides, not the name.
 
     Raises:
-        WeightsError: the file is missing, damaged, of another kind or would run code.
+        WeightsError: The file is missing, damaged, of another kind or would run code.
     """
     file = _existing(path)
     if is_safetensors(file):
-        return read_safetensors(file)[0]
+        arrays, metadata = read_safetensors(file)
+        if metadata.get("format") == OWN_FORMAT:
+            raise WeightsError(
+                f"{file} was written by resnet_jax.save and holds a whole network: "
+                f"resnet_jax.load reads it."
+            )
+        return arrays
     try:
         saved = torch_files.read(file)
     except torch_files.RefusedError as error:
@@ -33,8 +40,8 @@ def read_state_dict(path: FilePath) -> Mapping[str, Any]:
             f"{file} is refused: it asks for {error}, and reading that may run code. Where you "
             f"trust it, load it in PyTorch and save model.state_dict() alone, as .safetensors."
         ) from None
-    except torch_files.DamagedError as error:
-        raise _unreadable(file, str(error)) from None
+    except torch_files.DamagedError:
+        raise _unreadable(file) from None
     if not isinstance(saved, Mapping):
         raise WeightsError(
             f"{file} holds a {type(saved).__name__} where a state dict belongs; save "
@@ -47,15 +54,15 @@ def read_safetensors(path: FilePath) -> tuple[dict[str, np.ndarray], dict[str, s
     """Reads the arrays and the metadata of a `.safetensors` file.
 
     Raises:
-        WeightsError: the file is missing, damaged or of another kind.
+        WeightsError: The file is missing, damaged or of another kind.
     """
     file = _existing(path)
     try:
         with safetensors.safe_open(file, framework="numpy") as reader:
             arrays = {key: reader.get_tensor(key) for key in reader.keys()}  # noqa: SIM118
             return arrays, reader.metadata() or {}
-    except safetensors.SafetensorError as error:
-        raise _unreadable(file, str(error)) from None
+    except safetensors.SafetensorError:
+        raise _unreadable(file) from None
 
 
 def write_safetensors(
@@ -64,7 +71,7 @@ def write_safetensors(
     """Writes a `.safetensors` file whole or not at all: readers see the old one until the end.
 
     Raises:
-        WeightsError: the file cannot be written.
+        WeightsError: The file cannot be written.
     """
     file = pathlib.Path(path)
     if file.suffix != ".safetensors":
@@ -105,12 +112,12 @@ def _existing(path: FilePath) -> pathlib.Path:
     raise WeightsError(f"{file} {fault}.")
 
 
-def _unreadable(file: pathlib.Path, reason: str) -> WeightsError:
+def _unreadable(file: pathlib.Path) -> WeightsError:
     size = file.stat().st_size
-    fault = "is empty" if size == 0 else f"cannot be read as weights ({reason})"
+    fault = "is empty" if size == 0 else f"of {size:,} bytes cannot be read as weights"
     return WeightsError(
-        f"{file}, {size:,} bytes, {fault}: it is truncated, damaged or of another kind; fetch it "
-        f"again, or name a .safetensors file or one of torch.save."
+        f"{file} {fault}: it is truncated, damaged or of another kind; fetch it again, or name a "
+        f".safetensors file or one of torch.save."
     )
 
 

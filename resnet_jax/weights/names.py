@@ -23,10 +23,10 @@ class Dialect(NamedTuple):
     """One way of naming the same parameters.
 
     Attributes:
-        name: for messages.
-        rules: patterns and replacements, applied in order to the path `stages.0.1.norm1.weight`.
-        head: what the classifier's keys start with.
-        pointwise: pattern of the keys whose matrices PyTorch stores as 1x1 convolutions.
+        name: For messages.
+        rules: Patterns and replacements, applied in order to the path `stages.0.1.norm1.weight`.
+        head: What the classifier's keys start with.
+        pointwise: Pattern of the keys whose matrices PyTorch stores as 1x1 convolutions.
     """
 
     name: str

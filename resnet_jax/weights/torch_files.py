@@ -114,9 +114,9 @@ def read(path: str | os.PathLike[str]) -> Any:
         The object that was saved, with NumPy arrays in the place of the tensors in dictionaries.
 
     Raises:
-        RefusedError: the file asks for anything but tensors and containers.
-        DamagedError: the file is truncated, damaged or of another format.
-        OSError: the file cannot be opened.
+        RefusedError: The file asks for anything but tensors and containers.
+        DamagedError: The file is truncated, damaged or of another format.
+        OSError: The file cannot be opened.
     """
     with pathlib.Path(path).open("rb") as file:
         is_zip = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
@@ -127,7 +127,7 @@ def read(path: str | os.PathLike[str]) -> Any:
         except RefusedError:
             raise
         except Exception as error:  # a damaged pickle or archive may raise anything
-            raise DamagedError(str(error) or type(error).__name__) from None
+            raise DamagedError from error
 
 
 def _read_zip(file: IO[bytes]) -> tuple[Any, dict[str, bytes], _Order]:

@@ -1,0 +1,60 @@
+"""The parameters and statistics of a module, one by one."""
+
+import dataclasses
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from resnet_jax.weights import arrays
+from resnet_jax.weights.names import Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaf:
+    """A parameter or statistic.
+
+    Attributes:
+        path: Where it lies in the module.
+        variable: What holds its value, in the module itself.
+    """
+
+    path: Path
+    variable: nnx.Variable[Any]
+
+    @property
+    def name(self) -> str:
+        """Its own name, the end of the path."""
+        return str(self.path[-1])
+
+    @property
+    def dotted(self) -> str:
+        """Its path, such as `stages.0.1.conv1.kernel`."""
+        return ".".join(map(str, self.path))
+
+    @property
+    def torch_shape(self) -> arrays.Shape:
+        """The shape that PyTorch gives it."""
+        return arrays.torch_shape(self.name, self.variable.shape)
+
+    @property
+    def value(self) -> np.ndarray:
+        """Its value."""
+        return np.asarray(self.variable.get_value())
+
+    def assign(self, array: np.ndarray) -> None:
+        """Puts an array in the place of the value, in its dtype and on its devices."""
+        old = self.variable.get_value()
+        sharding = old.sharding if isinstance(old, jax.Array) else None
+        # A copy: on CPU an array can share the memory of a tensor that PyTorch goes on writing to.
+        self.variable.set_value(
+            jax.device_put(jnp.array(array, dtype=old.dtype, copy=True), sharding)
+        )
+
+
+def leaves_of(module: nnx.Module) -> list[Leaf]:
+    """Lists parameters and statistics in the order of their paths."""
+    state = nnx.state(module, (nnx.Param, nnx.BatchStat))
+    return [Leaf(cast(Path, path), variable) for path, variable in nnx.to_flat_state(state)]

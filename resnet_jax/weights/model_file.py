@@ -1,0 +1,184 @@
+"""Files from which a network can be rebuilt: safetensors with the config in the metadata."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pydantic
+from flax import nnx
+from jax.typing import DTypeLike
+
+from resnet_jax.models import ResNet, ResNetConfig
+from resnet_jax.weights.errors import Mismatch, WeightsError
+from resnet_jax.weights.files import OWN_FORMAT, FilePath, read_safetensors, write_safetensors
+from resnet_jax.weights.leaves import leaves_of
+
+VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelRecord:
+    """What a file of `save` says about its network.
+
+    Attributes:
+        config: The network.
+        preprocessing: How images become its input, as plain values, or None.
+        class_names: The name of each output, or None.
+    """
+
+    config: ResNetConfig
+    preprocessing: Mapping[str, Any] | None = None
+    class_names: tuple[str, ...] | None = None
+
+
+def save(
+    model: ResNet,
+    path: FilePath,
+    *,
+    preprocessing: Any = None,
+    class_names: Sequence[str] | None = None,
+) -> None:
+    """Writes a network to a file that `load` rebuilds it from, every bit alike.
+
+    The file appears whole or not at all: an older one at its place stays until the end.
+
+    Args:
+        model: The network; its parameters, statistics and config are kept.
+        path: The file, named `*.safetensors`.
+        preprocessing: How images become its input: a dataclass or mapping of plain values.
+        class_names: The name of each output.
+
+    Raises:
+        WeightsError: The model is no ResNet or differs from its config, the class names are too
+            many or too few, or the file cannot be written.
+    """
+    if not isinstance(model, ResNet):
+        raise WeightsError(
+            f"save takes a ResNet and got a {type(model).__name__}; for a block, write what "
+            f"to_torch returns."
+        )
+    classes = model.config.num_classes
+    if class_names is not None and len(class_names) != classes:
+        raise WeightsError(f"class_names has {len(class_names)} names for {classes} classes.")
+    if dataclasses.is_dataclass(preprocessing) and not isinstance(preprocessing, type):
+        preprocessing = dataclasses.asdict(preprocessing)
+    arrays = {leaf.dotted: leaf.value for leaf in leaves_of(model)}
+    if mismatch := _mismatch(_skeleton(model.config, None, np.float32), arrays):
+        raise WeightsError(
+            f"the model cannot be rebuilt from its config and is not saved: {mismatch}"
+        )
+    metadata = {
+        "format": OWN_FORMAT,
+        "format_version": str(VERSION),
+        "config": json.dumps(dataclasses.asdict(model.config)),
+        "preprocessing": json.dumps(preprocessing),
+        "class_names": json.dumps(None if class_names is None else list(class_names)),
+    }
+    write_safetensors(path, arrays, metadata)
+
+
+def load(
+    path: FilePath, *, dtype: DTypeLike | None = None, param_dtype: DTypeLike | None = None
+) -> ResNet:
+    """Rebuilds a network from a file of `save`, in training mode.
+
+    Args:
+        path: The file.
+        dtype: Dtype of the computation; statistics, pooling and classifier stay in float32.
+        param_dtype: Dtype in which the parameters are stored; None takes the file's.
+
+    Raises:
+        WeightsError: The file is missing, damaged, of another kind or of a newer version.
+    """
+    arrays, record = _read(path)
+    kernels = [array.dtype for name, array in arrays.items() if name.endswith("kernel")]
+    if param_dtype is None and kernels:
+        param_dtype = kernels[0]
+    model = _skeleton(record.config, dtype, param_dtype or np.float32)
+    if mismatch := _mismatch(model, arrays):
+        raise WeightsError(f"{path} does not fit its own config; fetch it again: {mismatch}")
+    for leaf in leaves_of(model):
+        leaf.assign(arrays[leaf.dotted])
+    return model
+
+
+def read_record(path: FilePath) -> ModelRecord:
+    """Returns what a file of `save` says about its network.
+
+    Raises:
+        WeightsError: The file is missing, damaged, of another kind or of a newer version.
+    """
+    return _read(path)[1]
+
+
+def _skeleton(config: ResNetConfig, dtype: DTypeLike | None, param_dtype: DTypeLike) -> ResNet:
+    def build() -> ResNet:
+        return ResNet(config, dtype=dtype, param_dtype=param_dtype, rngs=nnx.Rngs(0))
+
+    return nnx.eval_shape(build)
+
+
+def _mismatch(model: ResNet, arrays: Mapping[str, np.ndarray]) -> Mismatch:
+    shapes = {leaf.dotted: leaf.variable.shape for leaf in leaves_of(model)}
+    return Mismatch(
+        missing=[name for name in shapes if name not in arrays],
+        unexpected=[name for name in arrays if name not in shapes],
+        shapes=[
+            f"{name} {list(array.shape)} for {list(shapes[name])}"
+            for name, array in arrays.items()
+            if name in shapes and array.shape != shapes[name]
+        ],
+        beyond_remedy=True,
+    )
+
+
+def _read(path: FilePath) -> tuple[dict[str, np.ndarray], ModelRecord]:
+    arrays, metadata = read_safetensors(path)
+    if metadata.get("format") != OWN_FORMAT:
+        raise WeightsError(
+            f"{path} was not written by resnet_jax.save; load_torch(create_model(NAME), path) "
+            f"reads the weights of a named network."
+        )
+    try:
+        version = int(metadata.get("format_version", ""))
+        if version > VERSION:
+            raise WeightsError(
+                f"{path} is of format version {version}, and this resnet_jax reads up to "
+                f"{VERSION}; install a newer one."
+            )
+        names = json.loads(metadata["class_names"])
+        return arrays, ModelRecord(
+            config=_config(metadata["config"]),
+            preprocessing=json.loads(metadata["preprocessing"]),
+            class_names=None if names is None else tuple(names),
+        )
+    except WeightsError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f"{path} describes its network wrongly: {reason}") from None
+
+
+def _config(text: str) -> ResNetConfig:
+    try:
+        config = pydantic.TypeAdapter(ResNetConfig).validate_json(text)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "config"
+        raise ValueError(f"{place}: {first['msg']}") from None
+    # Pydantic passes over fields that a dataclass does not have.
+    unknown = _flat(json.loads(text)) - _flat(dataclasses.asdict(config))
+    if unknown:
+        raise ValueError(f"its config has the unknown field {min(unknown)!r}")
+    return config
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> set[str]:
+    fields = set()
+    for name, value in tree.items():
+        fields.add(prefix + name)
+        if isinstance(value, Mapping):
+            fields |= _flat(value, f"{prefix}{name}.")
+    return fields
