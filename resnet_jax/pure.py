@@ -1,29 +1,48 @@
 """From NNX modules to pure functions of plain arrays."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
 from flax import nnx
 
+from resnet_jax.layers import Supply, supplied
+
 Tree = dict[str, Any]
 M = TypeVar("M", bound=nnx.Module)
 
 
 def initialize(build: Callable[..., M], key: jax.Array) -> M:
-    """Builds a module in one compiled program, instead of operation by operation.
+    """Builds a module in two compiled programs, instead of operation by operation.
+
+    The first draws all the normal numbers that the initialisers of `resnet_jax.layers` ask for,
+    and the second cuts them up: compiling a generator for each shape of kernel would take several
+    times as long as everything else. So the parameters of one key differ from those of
+    `build(rngs=nnx.Rngs(key))`; their distributions are the same. They depend on the key and the
+    module alone, neither on the platform nor on the number of devices.
 
     Args:
-        build: `build(rngs=nnx.Rngs(...))` returns the module.
+        build: `build(rngs=nnx.Rngs(...))` returns the module. Other initialisers than those of
+            `resnet_jax.layers` draw from the key as usual.
         key: The key of the parameters.
     """
+    wanted = Supply()
+    with supplied(wanted):
+        abstract = nnx.eval_shape(lambda: build(rngs=nnx.Rngs(0)))
+    own_key, others_key = jax.random.split(key)
 
     @jax.jit
-    def init(key: jax.Array) -> nnx.State[Any, Any]:
-        return nnx.state(build(rngs=nnx.Rngs(key)))
+    def cut(numbers: jax.Array, key: jax.Array) -> nnx.State[Any, Any]:
+        with supplied(Supply(numbers)):
+            return nnx.state(build(rngs=nnx.Rngs(key)))
 
-    graphdef = nnx.graphdef(nnx.eval_shape(lambda: build(rngs=nnx.Rngs(0))))
-    return nnx.merge(graphdef, init(key))
+    return nnx.merge(nnx.graphdef(abstract), cut(_draw(own_key, wanted.used), others_key))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _draw(key: jax.Array, count: int) -> jax.Array:
+    return jax.random.normal(key, (count,))
 
 
 def functional(

@@ -3,14 +3,17 @@
 from resnet_jax.blocks.basic import BasicBlock, PlainBlock
 from resnet_jax.blocks.bottleneck import Bottleneck
 from resnet_jax.blocks.parts import Parts
+from resnet_jax.blocks.preactivation import PreactivationBasicBlock, PreactivationBottleneck
 from resnet_jax.blocks.residual import ResidualBlock
 from resnet_jax.blocks.shortcut import (
     PadShortcut,
     PooledProjection,
     Projection,
     identity,
+    no_layer,
     shortcut_a,
     shortcut_b,
+    shortcut_b3x3,
     shortcut_c,
     shortcut_d,
 )
@@ -22,11 +25,15 @@ __all__ = [
     "Parts",
     "PlainBlock",
     "PooledProjection",
+    "PreactivationBasicBlock",
+    "PreactivationBottleneck",
     "Projection",
     "ResidualBlock",
     "identity",
+    "no_layer",
     "shortcut_a",
     "shortcut_b",
+    "shortcut_b3x3",
     "shortcut_c",
     "shortcut_d",
 ]

@@ -14,17 +14,18 @@ class BasicBlock(nnx.Module):
 
     Attributes:
         conv1: 3x3, strided.
-        norm1: norm, followed by the activation.
+        norm1: Norm, followed by the activation.
         conv2: 3x3.
-        norm2: norm.
-        attention: channel attention on the branch; identity by default.
-        shortcut: identity, or what `parts.shortcut` builds.
+        norm2: Norm.
+        attention: Channel attention on the branch; identity by default.
+        shortcut: Identity, or what `parts.shortcut` builds.
 
     References:
         He et al. 2015, figure 5 left, https://arxiv.org/abs/1512.03385.
     """
 
     expansion = 1
+    preactivation = False
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class BasicBlock(nnx.Module):
         *,
         stride: int = 1,
         dilation: int = 1,
+        first_dilation: int | None = None,
         mid_features: int | None = None,
         groups: int = 1,
         drop_path_rate: float = 0.0,
@@ -44,38 +46,44 @@ class BasicBlock(nnx.Module):
         """Builds the block in training mode.
 
         Args:
-            in_features: channels of the input.
-            features: channels of the output.
-            stride: step of the first convolution and of the shortcut.
-            dilation: dilation of the convolutions.
-            mid_features: channels between the convolutions; None takes `features`.
-            groups: groups of the convolutions.
-            drop_path_rate: probability that an example skips the residual branch in training.
-            parts: builders of the layers.
-            dtype: dtype of the computation; statistics of the norms stay in float32.
-            param_dtype: dtype in which the parameters are stored.
-            rngs: the key `params` initialises the parameters.
+            in_features: Channels of the input.
+            features: Channels of the output.
+            stride: Step of the first convolution and of the shortcut.
+            dilation: Dilation of the second convolution.
+            first_dilation: Dilation of the first convolution; None takes `dilation`.
+            mid_features: Channels between the convolutions; None takes `features`.
+            groups: Groups of the convolutions.
+            drop_path_rate: Probability that an example skips the residual branch in training.
+            parts: Builders of the layers.
+            dtype: Dtype of the computation; statistics of the norms stay in float32.
+            param_dtype: Dtype in which the parameters are stored.
+            rngs: The key `params` initialises the parameters.
         """
         mid_features = mid_features or features
+        first_dilation = first_dilation or dilation
         parts = parts.bind(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
-        conv_stride, self.downsample = parts.striding(stride)
+        conv_stride, self.downsample = parts.striding(
+            stride, changes_dilation=first_dilation != dilation
+        )
         self.conv1 = parts.conv(
-            in_features, mid_features, 3, stride=conv_stride, dilation=dilation, groups=groups
+            in_features, mid_features, 3, stride=conv_stride, dilation=first_dilation, groups=groups
         )
         self.norm1 = parts.norm(mid_features)
         self.conv2 = parts.conv(mid_features, features, 3, dilation=dilation, groups=groups)
         self.norm2 = parts.last_norm(features)
         self.attention = parts.attention(features)
         self.drop_path = DropPath(drop_path_rate)
-        self.shortcut = parts.shortcut(in_features, features, stride=stride)
+        self.shortcut = parts.shortcut(
+            in_features, features, stride=stride, dilation=dilation, first_dilation=first_dilation
+        )
         self.act = parts.act
 
     def __call__(self, x: jax.Array, *, rngs: nnx.Rngs | None = None) -> jax.Array:
         """Maps [batch, height, width, in_features] to [batch, height / stride, ..., features].
 
         Args:
-            x: the input.
-            rngs: its stream `dropout` feeds stochastic depth; needed only for that, in training.
+            x: The input.
+            rngs: Its stream `dropout` feeds stochastic depth; needed only for that, in training.
         """
         y = self.downsample(self.act(self.norm1(self.conv1(x))))
         y = self.attention(self.norm2(self.conv2(y)))
@@ -87,15 +95,16 @@ class PlainBlock(nnx.Module):
 
     Attributes:
         conv1: 3x3, strided.
-        norm1: norm, followed by the activation.
+        norm1: Norm, followed by the activation.
         conv2: 3x3.
-        norm2: norm, followed by the activation.
+        norm2: Norm, followed by the activation.
 
     References:
         He et al. 2015, section 3.3 "Plain Network", https://arxiv.org/abs/1512.03385.
     """
 
     expansion = 1
+    preactivation = False
 
     def __init__(
         self,
@@ -103,6 +112,8 @@ class PlainBlock(nnx.Module):
         features: int,
         *,
         stride: int = 1,
+        dilation: int = 1,
+        first_dilation: int | None = None,
         parts: Parts = Parts(),
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
@@ -110,9 +121,11 @@ class PlainBlock(nnx.Module):
     ) -> None:
         """Builds the block in training mode; arguments as for `BasicBlock`."""
         parts = parts.bind(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
-        self.conv1 = parts.conv(in_features, features, 3, stride=stride)
+        self.conv1 = parts.conv(
+            in_features, features, 3, stride=stride, dilation=first_dilation or dilation
+        )
         self.norm1 = parts.norm(features)
-        self.conv2 = parts.conv(features, features, 3)
+        self.conv2 = parts.conv(features, features, 3, dilation=dilation)
         self.norm2 = parts.norm(features)
         self.act = parts.act
 
@@ -120,8 +133,8 @@ class PlainBlock(nnx.Module):
         """Maps [batch, height, width, in_features] to [batch, height / stride, ..., features].
 
         Args:
-            x: the input.
-            rngs: unused; every block of a network is called alike.
+            x: The input.
+            rngs: Unused; every block of a network is called alike.
         """
         del rngs
         y = self.act(self.norm1(self.conv1(x)))

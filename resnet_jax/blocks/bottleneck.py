@@ -13,14 +13,14 @@ class Bottleneck(nnx.Module):
     """1x1, 3x3 and 1x1 convolutions with norms, added to the shortcut.
 
     Attributes:
-        conv1: 1x1, to `mid_features`.
-        norm1: norm, followed by the activation.
-        conv2: 3x3, strided (v1.5), in groups.
-        norm2: norm, followed by the activation.
+        conv1: 1x1, to `first_features`.
+        norm1: Norm, followed by the activation.
+        conv2: 3x3, strided (v1.5), in groups, to `mid_features`.
+        norm2: Norm, followed by the activation.
         conv3: 1x1, to `features`.
-        norm3: norm.
-        attention: channel attention on the branch; identity by default.
-        shortcut: identity, or what `parts.shortcut` builds.
+        norm3: Norm.
+        attention: Channel attention on the branch; identity by default.
+        shortcut: Identity, or what `parts.shortcut` builds.
 
     References:
         He et al. 2015, figure 5 right, https://arxiv.org/abs/1512.03385. The stride on the 3x3
@@ -29,6 +29,7 @@ class Bottleneck(nnx.Module):
     """
 
     expansion = 4
+    preactivation = False
 
     def __init__(
         self,
@@ -37,7 +38,9 @@ class Bottleneck(nnx.Module):
         *,
         stride: int = 1,
         dilation: int = 1,
+        first_dilation: int | None = None,
         mid_features: int | None = None,
+        first_features: int | None = None,
         groups: int = 1,
         stride_first: bool = False,
         drop_path_rate: float = 0.0,
@@ -49,43 +52,52 @@ class Bottleneck(nnx.Module):
         """Builds the block in training mode.
 
         Args:
-            in_features: channels of the input.
-            features: channels of the output.
-            stride: step of the striding convolution and of the shortcut.
-            dilation: dilation of the 3x3 convolution.
-            mid_features: channels of the 3x3 convolution; None takes a quarter of `features`.
-            groups: groups of the 3x3 convolution.
-            stride_first: stride on the first 1x1 convolution, as the paper has it (v1), and not on
+            in_features: Channels of the input.
+            features: Channels of the output.
+            stride: Step of the striding convolution and of the shortcut.
+            dilation: Dilation that the block's output is meant for.
+            first_dilation: Dilation of the 3x3 convolution, that of the block's input; None takes
+                `dilation`.
+            mid_features: Channels of the 3x3 convolution; None takes a quarter of `features`.
+            first_features: Channels of the first 1x1 convolution; None takes `mid_features`.
+            groups: Groups of the 3x3 convolution.
+            stride_first: Stride on the first 1x1 convolution, as the paper has it (v1), and not on
                 the 3x3.
-            drop_path_rate: probability that an example skips the residual branch in training.
-            parts: builders of the layers.
-            dtype: dtype of the computation; statistics of the norms stay in float32.
-            param_dtype: dtype in which the parameters are stored.
-            rngs: the key `params` initialises the parameters.
+            drop_path_rate: Probability that an example skips the residual branch in training.
+            parts: Builders of the layers.
+            dtype: Dtype of the computation; statistics of the norms stay in float32.
+            param_dtype: Dtype in which the parameters are stored.
+            rngs: The key `params` initialises the parameters.
         """
         mid_features = mid_features or features // self.expansion
+        first_features = first_features or mid_features
+        first_dilation = first_dilation or dilation
         parts = parts.bind(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         stride1, stride2 = (stride, 1) if stride_first else (1, stride)
-        stride2, self.downsample = parts.striding(stride2)
-        self.conv1 = parts.conv(in_features, mid_features, 1, stride=stride1)
-        self.norm1 = parts.norm(mid_features)
+        stride2, self.downsample = parts.striding(
+            stride2, changes_dilation=first_dilation != dilation
+        )
+        self.conv1 = parts.conv(in_features, first_features, 1, stride=stride1)
+        self.norm1 = parts.norm(first_features)
         self.conv2 = parts.conv(
-            mid_features, mid_features, 3, stride=stride2, dilation=dilation, groups=groups
+            first_features, mid_features, 3, stride=stride2, dilation=first_dilation, groups=groups
         )
         self.norm2 = parts.norm(mid_features)
         self.conv3 = parts.conv(mid_features, features, 1)
         self.norm3 = parts.last_norm(features)
         self.attention = parts.attention(features)
         self.drop_path = DropPath(drop_path_rate)
-        self.shortcut = parts.shortcut(in_features, features, stride=stride)
+        self.shortcut = parts.shortcut(
+            in_features, features, stride=stride, dilation=dilation, first_dilation=first_dilation
+        )
         self.act = parts.act
 
     def __call__(self, x: jax.Array, *, rngs: nnx.Rngs | None = None) -> jax.Array:
         """Maps [batch, height, width, in_features] to [batch, height / stride, ..., features].
 
         Args:
-            x: the input.
-            rngs: its stream `dropout` feeds stochastic depth; needed only for that, in training.
+            x: The input.
+            rngs: Its stream `dropout` feeds stochastic depth; needed only for that, in training.
         """
         y = self.act(self.norm1(self.conv1(x)))
         y = self.downsample(self.act(self.norm2(self.conv2(y))))

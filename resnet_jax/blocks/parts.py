@@ -9,14 +9,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from resnet_jax.blocks.shortcut import LayerFactory, Shortcut, identity, shortcut_b
+from resnet_jax.blocks.shortcut import LayerFactory, Shortcut, identity, no_layer, shortcut_b
 from resnet_jax.layers import BatchNorm, conv
-
-
-def no_attention(features: int, **settings: object) -> Callable[[jax.Array], jax.Array]:
-    """Builds the identity, whatever the features and dtypes are."""
-    del features, settings
-    return identity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,23 +18,24 @@ class Parts:
     """What a block builds its layers with; the defaults are those of He et al. 2015.
 
     Attributes:
-        conv: `(in_features, features, kernel_size, *, stride, dilation, groups, ...)`.
+        conv: `(in_features, features, kernel_size, *, stride, dilation, groups, kernel_init, ...)`.
         norm: `(features, *, scale_init, ...)`.
-        act: the non-linearity.
-        shortcut: `(in_features, features, *, stride, conv, norm)`.
+        act: The non-linearity.
+        shortcut: `(in_features, features, *, stride, dilation, first_dilation, conv, norm)`.
         attention: `(features, ...)`, applied to the end of each residual branch.
-        antialias: `(*, stride)`, the pool that strides in the place of a block's convolution
+        antialias: `(x, *, stride)`, the pool that strides in the place of a block's convolution
             (Zhang 2019, https://arxiv.org/abs/1904.11486).
-        zero_init_last: start the last scale of each residual branch at zero, so that each block
-            starts as its shortcut (Goyal et al. 2017, https://arxiv.org/abs/1706.02677).
+        zero_init_last: Start the last scale of each residual branch at zero, so that each block
+            starts as its shortcut (Goyal et al. 2017, https://arxiv.org/abs/1706.02677); of
+            branches that end in a convolution its kernel.
     """
 
     conv: LayerFactory = conv
     norm: LayerFactory = BatchNorm
     act: Callable[[jax.Array], jax.Array] = nnx.relu
     shortcut: Callable[..., Shortcut] = shortcut_b
-    attention: LayerFactory = no_attention
-    antialias: LayerFactory | None = None
+    attention: LayerFactory = no_layer
+    antialias: Callable[..., jax.Array] | None = None
     zero_init_last: bool = False
 
     def bind(
@@ -56,14 +51,41 @@ class Parts:
             self, conv=conv, norm=norm, shortcut=shortcut, attention=attention
         )
 
-    def striding(self, stride: int) -> tuple[int, Callable[[jax.Array], jax.Array]]:
-        """Returns the stride of a block's striding convolution, and what follows its activation."""
-        if self.antialias is None or stride == 1:
+    def bare(self) -> "Parts":
+        """Returns parts without norm and activation."""
+        return dataclasses.replace(self, norm=no_layer, act=identity)
+
+    def striding(
+        self, stride: int, *, changes_dilation: bool = False
+    ) -> tuple[int, Callable[[jax.Array], jax.Array]]:
+        """Returns the stride of a block's striding convolution, and what follows its activation.
+
+        Args:
+            stride: Stride of the block.
+            changes_dilation: A dilation has taken the place of the block's stride, so that the
+                pool is wanted all the same, without striding.
+        """
+        if self.antialias is None or (stride == 1 and not changes_dilation):
             return stride, identity
-        return 1, self.antialias(stride=stride)
+        return 1, functools.partial(self.antialias, stride=stride)
 
     def last_norm(self, features: int) -> Callable[[jax.Array], jax.Array]:
         """Builds the norm that ends a residual branch (of bound parts)."""
         if self.zero_init_last:
             return self.norm(features, scale_init=nnx.initializers.zeros)
         return self.norm(features)
+
+    def last_conv(
+        self,
+        in_features: int,
+        features: int,
+        kernel_size: int,
+        *,
+        dilation: int = 1,
+        groups: int = 1,
+    ) -> Callable[[jax.Array], jax.Array]:
+        """Builds the convolution that ends a residual branch without a norm (of bound parts)."""
+        build = functools.partial(self.conv, dilation=dilation, groups=groups)
+        if self.zero_init_last:
+            return build(in_features, features, kernel_size, kernel_init=nnx.initializers.zeros)
+        return build(in_features, features, kernel_size)

@@ -1,11 +1,13 @@
 """Shortcuts: what a residual block adds its branch to.
 
-A shortcut is built by a function `(in_features, features, *, stride, conv, norm)`, in which `conv`
-and `norm` build layers and know the dtypes already. Options A, B and C are those of He et al.
+A shortcut is built by a function `(in_features, features, *, stride, dilation, first_dilation,
+conv, norm)`, in which `conv` and `norm` build layers and know the dtypes already, and the dilations
+are those of the block. Options A, B and C are those of He et al.
 2015, section 4.1 (https://arxiv.org/abs/1512.03385); option D is the ResNet-D of He et al. 2018,
 figure 2c (https://arxiv.org/abs/1812.01187).
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -23,6 +25,12 @@ def identity(x: jax.Array) -> jax.Array:
     return x
 
 
+def no_layer(features: int, **settings: object) -> Callable[[jax.Array], jax.Array]:
+    """Builds the identity in the place of a norm or of attention."""
+    del features, settings
+    return identity
+
+
 class PadShortcut(nnx.Module):
     """Takes every `stride`-th pixel and fills the new features with zeros: no parameters.
 
@@ -33,7 +41,7 @@ class PadShortcut(nnx.Module):
         """Builds the shortcut.
 
         Raises:
-            ValueError: there are fewer features to come than there are.
+            ValueError: There are fewer features to come than there are.
         """
         if features < in_features:
             raise ValueError(
@@ -51,11 +59,11 @@ class PadShortcut(nnx.Module):
 
 
 class Projection(nnx.Module):
-    """A 1x1 convolution and a norm.
+    """A convolution, 1x1 as a rule, and a norm.
 
     Attributes:
-        conv: the convolution, which strides.
-        norm: the norm.
+        conv: The convolution, which strides.
+        norm: The norm.
     """
 
     def __init__(
@@ -67,9 +75,10 @@ class Projection(nnx.Module):
         conv: LayerFactory,
         norm: LayerFactory,
         kernel_size: int = 1,
+        dilation: int = 1,
     ) -> None:
-        """Builds the shortcut; `kernel_size` is 3 in SENet-154."""
-        self.conv = conv(in_features, features, kernel_size, stride=stride)
+        """Builds the shortcut."""
+        self.conv = conv(in_features, features, kernel_size, stride=stride, dilation=dilation)
         self.norm = norm(features)
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -78,7 +87,11 @@ class Projection(nnx.Module):
 
 
 class PooledProjection(Projection):
-    """A projection which loses no pixel: a 2x2 average pool strides, not the convolution."""
+    """A projection which loses no pixel: a 2x2 average pool strides, not the convolution.
+
+    Attributes:
+        pool: The pool, or the identity where nothing strides.
+    """
 
     def __init__(
         self,
@@ -86,48 +99,111 @@ class PooledProjection(Projection):
         features: int,
         *,
         stride: int,
+        dilation: int = 1,
         conv: LayerFactory,
         norm: LayerFactory,
     ) -> None:
-        """Builds the shortcut."""
+        """Builds the shortcut; a dilated block pools as well, without striding."""
         super().__init__(in_features, features, stride=1, conv=conv, norm=norm)
-        self.stride = stride
+        self.pool = identity
+        if stride > 1 or dilation > 1:
+            # timm pads the pool of a dilated block with zeros, and counts them.
+            self.pool = functools.partial(average_pool, stride=stride, count_padding=stride == 1)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [batch, height, width, in_features] to the block's output shape."""
-        return super().__call__(x if self.stride == 1 else average_pool(x, stride=self.stride))
+        return super().__call__(self.pool(x))
 
 
 def shortcut_a(
-    in_features: int, features: int, *, stride: int, conv: LayerFactory, norm: LayerFactory
+    in_features: int,
+    features: int,
+    *,
+    stride: int,
+    dilation: int = 1,
+    first_dilation: int = 1,
+    conv: LayerFactory,
+    norm: LayerFactory,
 ) -> Shortcut:
     """Builds option A: identity, and where the shape changes a subsampled, zero-padded one."""
-    del conv, norm
+    del dilation, first_dilation, conv, norm
     if stride == 1 and in_features == features:
         return identity
     return PadShortcut(in_features, features, stride=stride)
 
 
 def shortcut_b(
-    in_features: int, features: int, *, stride: int, conv: LayerFactory, norm: LayerFactory
+    in_features: int,
+    features: int,
+    *,
+    stride: int,
+    dilation: int = 1,
+    first_dilation: int = 1,
+    conv: LayerFactory,
+    norm: LayerFactory,
 ) -> Shortcut:
     """Builds option B: identity, and where the shape changes a projection."""
+    del dilation, first_dilation
     if stride == 1 and in_features == features:
         return identity
     return Projection(in_features, features, stride=stride, conv=conv, norm=norm)
 
 
+def shortcut_b3x3(
+    in_features: int,
+    features: int,
+    *,
+    stride: int,
+    dilation: int = 1,
+    first_dilation: int = 1,
+    conv: LayerFactory,
+    norm: LayerFactory,
+) -> Shortcut:
+    """Builds SENet-154's option B: the projections that stride are 3x3."""
+    if stride == 1 and dilation == 1:
+        return shortcut_b(in_features, features, stride=stride, conv=conv, norm=norm)
+    if stride == 1 and in_features == features:
+        return identity
+    return Projection(
+        in_features,
+        features,
+        stride=stride,
+        kernel_size=3,
+        dilation=first_dilation,
+        conv=conv,
+        norm=norm,
+    )
+
+
 def shortcut_c(
-    in_features: int, features: int, *, stride: int, conv: LayerFactory, norm: LayerFactory
+    in_features: int,
+    features: int,
+    *,
+    stride: int,
+    dilation: int = 1,
+    first_dilation: int = 1,
+    conv: LayerFactory,
+    norm: LayerFactory,
 ) -> Shortcut:
     """Builds option C: a projection in every block."""
+    del dilation, first_dilation
     return Projection(in_features, features, stride=stride, conv=conv, norm=norm)
 
 
 def shortcut_d(
-    in_features: int, features: int, *, stride: int, conv: LayerFactory, norm: LayerFactory
+    in_features: int,
+    features: int,
+    *,
+    stride: int,
+    dilation: int = 1,
+    first_dilation: int = 1,
+    conv: LayerFactory,
+    norm: LayerFactory,
 ) -> Shortcut:
     """Builds option D: identity, and where the shape changes a projection of pooled pixels."""
+    del first_dilation
     if stride == 1 and in_features == features:
         return identity
-    return PooledProjection(in_features, features, stride=stride, conv=conv, norm=norm)
+    return PooledProjection(
+        in_features, features, stride=stride, dilation=dilation, conv=conv, norm=norm
+    )

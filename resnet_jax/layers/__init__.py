@@ -1,18 +1,32 @@
 """Layers: what the blocks are made of. Imports jax and flax only."""
 
-from resnet_jax.layers.conv import conv, conv1x1, conv3x3
+from resnet_jax.layers.attention import EfficientChannelAttention, SqueezeExcite
+from resnet_jax.layers.conv import conv, conv1x1, conv3x3, standardized_conv
 from resnet_jax.layers.drop import Dropout, DropPath
+from resnet_jax.layers.example_norm import EvoNormS0, FilterResponseNorm, group_norm
+from resnet_jax.layers.initializers import Supply, classifier_uniform, kaiming_normal, supplied
 from resnet_jax.layers.norm import BatchNorm
-from resnet_jax.layers.pool import average_pool, global_average_pool, max_pool
+from resnet_jax.layers.pool import average_pool, blur_pool, global_average_pool, max_pool
 
 __all__ = [
     "BatchNorm",
     "DropPath",
     "Dropout",
+    "EfficientChannelAttention",
+    "EvoNormS0",
+    "FilterResponseNorm",
+    "SqueezeExcite",
+    "Supply",
     "average_pool",
+    "blur_pool",
+    "classifier_uniform",
     "conv",
     "conv1x1",
     "conv3x3",
     "global_average_pool",
+    "group_norm",
+    "kaiming_normal",
     "max_pool",
+    "standardized_conv",
+    "supplied",
 ]

@@ -1,12 +1,16 @@
 """Convolutions with explicit symmetric padding."""
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 from flax import nnx
+from flax.nnx.nn import dtypes
 from jax.typing import DTypeLike
 
-# Normal with variance 2 / (kernel area * features): He et al. 2015, "Delving Deep into
-# Rectifiers", equation 14, the backward form, which torchvision and timm use for ResNets.
-kaiming_normal = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
+from resnet_jax.layers.initializers import kaiming_normal
 
 
 def conv(
@@ -18,6 +22,8 @@ def conv(
     dilation: int = 1,
     groups: int = 1,
     use_bias: bool = False,
+    kernel_init: nnx.Initializer = kaiming_normal,
+    promote_dtype: Callable[..., Any] = dtypes.promote_dtype,
     dtype: DTypeLike | None = None,
     param_dtype: DTypeLike = jnp.float32,
     rngs: nnx.Rngs,
@@ -28,16 +34,19 @@ def conv(
     published weights, pad both sides by `dilation * (kernel_size - 1) // 2`, at any stride.
 
     Args:
-        in_features: channels of the input, NHWC.
-        features: channels of the output.
-        kernel_size: height and width of the kernel, odd.
-        stride: step in both directions; the output has `ceil(size / stride)` rows and columns.
-        dilation: distance between the kernel's taps.
-        groups: number of groups that the channels are divided into.
-        use_bias: whether a bias is added; a BatchNorm that follows makes it superfluous.
-        dtype: dtype of the computation; None takes it from the input and the parameters.
-        param_dtype: dtype in which the parameters are stored.
-        rngs: the key `params` initialises the kernel.
+        in_features: Channels of the input, NHWC.
+        features: Channels of the output.
+        kernel_size: Height and width of the kernel, odd.
+        stride: Step in both directions; the output has `ceil(size / stride)` rows and columns.
+        dilation: Distance between the kernel's taps.
+        groups: Number of groups that the channels are divided into.
+        use_bias: Whether a bias is added; a BatchNorm that follows makes it superfluous.
+        kernel_init: Initialiser of the kernel.
+        promote_dtype: `((inputs, kernel, bias), dtype=) -> the same`, as `nnx.Conv` takes it: what
+            becomes of them before they meet.
+        dtype: Dtype of the computation; None takes it from the input and the parameters.
+        param_dtype: Dtype in which the parameters are stored.
+        rngs: The key `params` initialises the kernel.
 
     Returns:
         An `nnx.Conv` from [batch, height, width, in_features] to [..., features].
@@ -54,9 +63,51 @@ def conv(
         use_bias=use_bias,
         dtype=dtype,
         param_dtype=param_dtype,
-        kernel_init=kaiming_normal,
+        kernel_init=kernel_init,
+        promote_dtype=promote_dtype,
         rngs=rngs,
     )
+
+
+def standardized_conv(
+    in_features: int,
+    features: int,
+    kernel_size: int,
+    *,
+    epsilon: float = 1e-8,
+    **settings: Any,
+) -> nnx.Conv:
+    """Builds a convolution whose kernel is standardised, filter by filter, each time it is used.
+
+    Args:
+        in_features: Channels of the input, NHWC.
+        features: Channels of the output.
+        kernel_size: Height and width of the kernel, odd.
+        epsilon: Added to a filter's variance before the root; the default is that of BiT.
+        **settings: As for `conv`.
+
+    Returns:
+        An `nnx.Conv` that stores the raw kernel.
+
+    References:
+        Qiao et al. 2019, https://arxiv.org/abs/1903.10520.
+    """
+    promote_dtype = functools.partial(_standardize_and_promote, epsilon=epsilon)
+    return conv(in_features, features, kernel_size, promote_dtype=promote_dtype, **settings)
+
+
+def _standardize_and_promote(
+    arrays: tuple[jax.Array, jax.Array, jax.Array | None],
+    *,
+    dtype: DTypeLike | None = None,
+    epsilon: float,
+) -> Any:
+    # Before the promotion, so that the kernel's statistics are those of the stored parameters.
+    inputs, kernel, bias = arrays
+    mean = jnp.mean(kernel, axis=(0, 1, 2), keepdims=True)
+    variance = jnp.var(kernel, axis=(0, 1, 2), keepdims=True)
+    kernel = (kernel - mean) * jax.lax.rsqrt(variance + epsilon)
+    return dtypes.promote_dtype((inputs, kernel, bias), dtype=dtype)
 
 
 def conv3x3(

@@ -13,8 +13,8 @@ def max_pool(x: jax.Array, *, window: int = 3, stride: int = 2) -> jax.Array:
 
     Args:
         x: [batch, height, width, features].
-        window: height and width of the window, odd.
-        stride: step in both directions.
+        window: Height and width of the window, odd.
+        stride: Step in both directions.
 
     Returns:
         [batch, ceil(height / stride), ceil(width / stride), features], x's dtype.
@@ -33,16 +33,48 @@ def global_average_pool(x: jax.Array) -> jax.Array:
     return jnp.mean(x, axis=(1, 2), dtype=jnp.promote_types(jnp.float32, x.dtype))
 
 
-def average_pool(x: jax.Array, *, stride: int) -> jax.Array:
-    """Averages 2x2 windows; a window that hangs over the edge averages the pixels it has.
+def average_pool(
+    x: jax.Array, *, stride: int, window: int = 2, count_padding: bool = False
+) -> jax.Array:
+    """Averages square windows; one that hangs over the far edge averages the pixels it has.
 
     Args:
         x: [batch, height, width, features].
-        stride: step in both directions.
+        stride: Step in both directions.
+        window: Height and width of the window.
+        count_padding: Divide by the window's area at the edge as well, as if zeros lay beyond.
 
     Returns:
         [batch, ceil(height / stride), ceil(width / stride), features], x's dtype.
     """
     return nnx.avg_pool(
-        x, window_shape=(2, 2), strides=(stride, stride), padding="SAME", count_include_pad=False
+        x,
+        window_shape=(window, window),
+        strides=(stride, stride),
+        padding="SAME",
+        count_include_pad=count_padding,
     )
+
+
+def blur_pool(x: jax.Array, *, stride: int) -> jax.Array:
+    """Weighs 3x3 windows by the binomial filter (1 2 1) / 4 in both directions, then strides.
+
+    Args:
+        x: [batch, height, width, features]; beyond its edges it is reflected.
+        stride: Step in both directions.
+
+    Returns:
+        [batch, ceil(height / stride), ceil(width / stride), features], x's dtype.
+
+    References:
+        Zhang 2019, "Making Convolutional Networks Shift-Invariant Again",
+        https://arxiv.org/abs/1904.11486.
+    """
+    for axis in (1, 2):
+        pads = [(1, 1) if i == axis else (0, 0) for i in range(x.ndim)]
+        padded = jnp.pad(x, pads, mode="reflect")
+        before, centre, after = (
+            jax.lax.slice_in_dim(padded, i, i + x.shape[axis], stride, axis) for i in range(3)
+        )
+        x = 0.25 * before + 0.5 * centre + 0.25 * after
+    return x

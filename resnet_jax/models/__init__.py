@@ -1,7 +1,17 @@
 """Models: the composed network and its description. Imports jax and flax only."""
 
-from resnet_jax.models.config import BatchNormConfig, ResNetConfig
-from resnet_jax.models.resnet import FeatureInfo, ResNet
-from resnet_jax.models.stem import Stem
+from resnet_jax.models.config import BatchNormConfig, BlockPlan, ResNetConfig
+from resnet_jax.models.resnet import ResNet
+from resnet_jax.models.stem import DeepStem, Stem
+from resnet_jax.models.trunk import Backbone, FeatureInfo
 
-__all__ = ["BatchNormConfig", "FeatureInfo", "ResNet", "ResNetConfig", "Stem"]
+__all__ = [
+    "Backbone",
+    "BatchNormConfig",
+    "BlockPlan",
+    "DeepStem",
+    "FeatureInfo",
+    "ResNet",
+    "ResNetConfig",
+    "Stem",
+]

@@ -1,38 +1,38 @@
-"""What a network is, as data: a frozen dataclass of plain values, and the parts that it names."""
+"""What a network is, as data: a frozen dataclass of plain values."""
 
 import dataclasses
 import functools
-import inspect
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-import jax
-from flax import nnx
-
-from resnet_jax.blocks import (
-    BasicBlock,
-    Bottleneck,
-    Parts,
-    PlainBlock,
-    shortcut_a,
-    shortcut_b,
-    shortcut_c,
-    shortcut_d,
+from resnet_jax.blocks import Parts, identity
+from resnet_jax.models.checks import check
+from resnet_jax.models.stem import STEM_POOLS, STEMS
+from resnet_jax.models.tables import (
+    ACTIVATING_NORMS,
+    ACTIVATIONS,
+    ANTIALIASING,
+    ATTENTIONS,
+    BLOCKS,
+    CONVOLUTIONS,
+    NORMS,
+    SHORTCUTS,
 )
-from resnet_jax.errors import ConfigError, nearest
-from resnet_jax.layers import BatchNorm
-from resnet_jax.models.stem import cifar_stem, imagenet_stem
 
-Block = Callable[..., jax.Array]  # `block(x, rngs=None)`
 
-ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {"relu": nnx.relu, "silu": nnx.silu}
-BLOCKS: Mapping[str, type[BasicBlock | Bottleneck | PlainBlock]] = {
-    "basic": BasicBlock,
-    "bottleneck": Bottleneck,
-    "plain": PlainBlock,
-}
-SHORTCUTS = {"a": shortcut_a, "b": shortcut_b, "c": shortcut_c, "d": shortcut_d}
-STEMS = {"cifar": cifar_stem, "imagenet": imagenet_stem}
+class BlockPlan(NamedTuple):
+    """A block of a network.
+
+    Attributes:
+        block: A name in `BLOCKS`.
+        features: Channels of its output.
+        scale: Rows of the image per row of its output.
+        options: Its further arguments, where they differ from their defaults.
+    """
+
+    block: str
+    features: int
+    scale: int
+    options: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,40 +51,60 @@ class ResNetConfig:
     """A residual network. Equal configs build equal networks; `dataclasses.replace` varies one.
 
     Attributes:
-        depths: blocks of each stage.
-        widths: output channels of each stage. Every stage but the first halves the resolution.
-        block: a name in `BLOCKS`.
-        shortcut: a name in `SHORTCUTS`.
-        stem: a name in `STEMS`.
-        stem_features: channels after the stem.
-        activation: a name in `ACTIVATIONS`.
-        mid_ratio: channels inside a block per channel of its output; None takes the block's own
+        depths: Blocks of each stage.
+        widths: Output channels of each stage. Every stage but the first halves the resolution.
+        block: A name in `BLOCKS`, or one for each stage.
+        shortcut: A name in `SHORTCUTS`.
+        stem: A name in `STEMS`.
+        stem_features: Channels after the stem.
+        stem_pool: A name in `STEM_POOLS`; None takes the stem's usual one.
+        norm: A name in `NORMS`.
+        activation: A name in `ACTIVATIONS`; norms that activate as well put it aside.
+        convolution: A name in `CONVOLUTIONS`.
+        attention: A name in `ATTENTIONS`.
+        squeeze_ratio: Hidden channels of squeeze-excite per channel.
+        antialiasing: A name in `ANTIALIASING`: what strides inside the blocks, if not convolutions.
+        mid_ratio: Channels inside a block per channel of its output; None takes the block's own
             (1 for basic blocks, 1/4 for bottlenecks).
-        groups: groups of the blocks' 3x3 convolutions.
-        stride_first: bottlenecks stride on the first 1x1 convolution (v1) and not the 3x3 (v1.5).
-        batch_norm: settings of the BatchNorms.
-        zero_init_last: start the last scale of every residual branch at zero.
-        drop_path_rate: stochastic depth, rising linearly from 0 at the first block to this at the
+        first_ratio: Channels after a bottleneck's first convolution per channel after its second;
+            None takes as many.
+        groups: Groups of the blocks' 3x3 convolutions.
+        stride_first: Bottlenecks stride on the first 1x1 convolution (v1) and not the 3x3 (v1.5).
+        output_stride: Rows of the image per row of the last map; stages that would go beyond it
+            dilate their convolutions instead. None leaves each stage its stride.
+        batch_norm: Settings of the BatchNorms.
+        zero_init_last: Start the last scale of every residual branch at zero.
+        drop_path_rate: Stochastic depth, rising linearly from 0 at the first block to this at the
             last.
-        dropout_rate: dropout before the classifier.
-        num_classes: outputs of the classifier.
-        in_features: channels of the images.
+        dropout_rate: Dropout before the classifier.
+        remat: Keep the blocks' inputs only, and compute what is inside again in the backward pass.
+        num_classes: Outputs of the classifier; 0 leaves the classifier out.
+        in_features: Channels of the images.
     """
 
     depths: tuple[int, ...]
     widths: tuple[int, ...]
-    block: str = "basic"
+    block: str | tuple[str, ...] = "basic"
     shortcut: str = "b"
     stem: str = "imagenet"
     stem_features: int = 64
+    stem_pool: str | None = None
+    norm: str = "batch"
     activation: str = "relu"
+    convolution: str = "plain"
+    attention: str = "none"
+    squeeze_ratio: float = 1 / 16
+    antialiasing: str = "none"
     mid_ratio: float | None = None
+    first_ratio: float | None = None
     groups: int = 1
     stride_first: bool = False
+    output_stride: int | None = None
     batch_norm: BatchNormConfig = BatchNormConfig()
     zero_init_last: bool = False
     drop_path_rate: float = 0.0
     dropout_rate: float = 0.0
+    remat: bool = False
     num_classes: int = 1000
     in_features: int = 3
 
@@ -92,66 +112,80 @@ class ResNetConfig:
         """Checks the values.
 
         Raises:
-            ConfigError: a value is unknown, out of range or does not go with the block.
+            ConfigError: A value is unknown, out of range or does not go with the block.
         """
-        for field, table in (
-            ("block", BLOCKS),
-            ("shortcut", SHORTCUTS),
-            ("stem", STEMS),
-            ("activation", ACTIVATIONS),
-        ):
-            _check_name(field, getattr(self, field), table)
-        if len(self.depths) != len(self.widths) or not self.depths:
-            raise ConfigError(
-                f"depths={self.depths} and widths={self.widths} need one entry for each stage."
-            )
-        for field in ("depths", "widths", "stem_features", "groups", "num_classes", "in_features"):
-            value = getattr(self, field)
-            if min(value if isinstance(value, tuple) else (value,)) < 1:
-                raise ConfigError(f"{field}={value} must be at least 1.")
-        for field in ("drop_path_rate", "dropout_rate"):
-            if not 0.0 <= getattr(self, field) < 1.0:
-                raise ConfigError(f"{field}={getattr(self, field)} must lie in [0, 1).")
-        self._check_block_options()
+        check(self)
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """The name of each stage's block."""
+        return (self.block,) * len(self.depths) if isinstance(self.block, str) else self.block
+
+    @property
+    def preactivation(self) -> bool:
+        """Whether norm and activation come before the convolutions, and once more at the end."""
+        return all(BLOCKS[name].preactivation for name in self.blocks)
+
+    @property
+    def pool(self) -> str:
+        """The name of the stem's pool."""
+        return self.stem_pool or STEMS[self.stem].pool
+
+    @property
+    def stem_scale(self) -> int:
+        """Rows of the image per row of the first stage's input."""
+        return STEMS[self.stem].stride * STEM_POOLS[self.pool].stride
 
     def parts(self) -> Parts:
         """Returns the builders of the blocks' layers."""
+        norm_settings = dataclasses.asdict(self.batch_norm) if self.norm == "batch" else {}
+        attention_settings = {"ratio": self.squeeze_ratio} if self.attention == "se" else {}
+        activates = self.norm in ACTIVATING_NORMS
         return Parts(
-            norm=functools.partial(BatchNorm, **dataclasses.asdict(self.batch_norm)),
-            act=ACTIVATIONS[self.activation],
+            conv=CONVOLUTIONS[self.convolution],
+            norm=functools.partial(NORMS[self.norm], **norm_settings),
+            act=identity if activates else ACTIVATIONS[self.activation],
             shortcut=SHORTCUTS[self.shortcut],
+            attention=functools.partial(ATTENTIONS[self.attention], **attention_settings),
+            antialias=ANTIALIASING[self.antialiasing],
             zero_init_last=self.zero_init_last,
         )
 
-    def block_options(self, features: int, position: float) -> dict[str, Any]:
-        """Returns the block's arguments that differ from its defaults.
+    def plan(self) -> list[list[BlockPlan]]:
+        """Returns the blocks of each stage."""
+        stages, dilation, built, scale = [], 1, 0, self.stem_scale
+        last = max(sum(self.depths) - 1, 1)
+        for stage, (depth, name) in enumerate(zip(self.depths, self.blocks, strict=True)):
+            before, stride = dilation, 1 if stage == 0 else 2
+            if self.output_stride and scale * stride > self.output_stride:
+                dilation, stride = dilation * stride, 1
+            scale *= stride
+            blocks = []
+            for index in range(depth):
+                placement = {
+                    "stride": stride if index == 0 else 1,
+                    "dilation": dilation,
+                    "first_dilation": before if index == 0 else dilation,
+                    "drop_path_rate": self.drop_path_rate * built / last,
+                }
+                options = self._inside(name, self.widths[stage]) | placement
+                blocks.append(BlockPlan(name, self.widths[stage], scale, _telling(options)))
+                built += 1
+            stages.append(blocks)
+        return stages
 
-        Args:
-            features: channels of the block's output.
-            position: 0 for the first block of the network to 1 for the last.
-        """
-        options = {
-            "mid_features": int(features * self.mid_ratio) if self.mid_ratio else None,
-            "groups": self.groups if self.groups > 1 else None,
-            "stride_first": self.stride_first or None,
-            "drop_path_rate": self.drop_path_rate * position or None,
+    def _inside(self, block: str, features: int) -> dict[str, Any]:
+        """Returns the arguments that every block of this kind and width gets."""
+        mid_features = int(features * (self.mid_ratio or 1 / BLOCKS[block].expansion))
+        return {
+            "mid_features": mid_features if self.mid_ratio else None,
+            "first_features": int(mid_features * self.first_ratio) if self.first_ratio else None,
+            "groups": self.groups,
+            "stride_first": self.stride_first,
         }
-        return {name: value for name, value in options.items() if value is not None}
-
-    def _check_block_options(self) -> None:
-        accepted = inspect.signature(BLOCKS[self.block].__init__).parameters
-        for name in self.block_options(self.widths[0], position=1.0):
-            if name not in accepted:
-                field = {"mid_features": "mid_ratio"}.get(name, name)
-                raise ConfigError(
-                    f"{field}={getattr(self, field)} does not go with block={self.block!r}, "
-                    f"which has no such setting; leave {field} out."
-                )
 
 
-def _check_name(field: str, value: str, table: Mapping[str, object]) -> None:
-    if value not in table:
-        raise ConfigError(
-            f"{field}={value!r} is unknown; choose one of {', '.join(table)}."
-            f"{nearest(value, table)}"
-        )
+def _telling(options: dict[str, Any]) -> dict[str, Any]:
+    """Leaves out what blocks take by default, so that not each has to know each argument."""
+    usual = {"stride": 1, "dilation": 1, "first_dilation": options["dilation"], "groups": 1}
+    return {name: value for name, value in options.items() if value and value != usual.get(name)}

@@ -1,33 +1,29 @@
 """The residual network."""
 
-from typing import NamedTuple
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from resnet_jax.layers import Dropout, global_average_pool
-from resnet_jax.models.config import BLOCKS, STEMS, Block, ResNetConfig
-
-# Uniform in +-1/sqrt(features), as PyTorch initialises the classifiers of the published networks.
-_head_init = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-
-
-class FeatureInfo(NamedTuple):
-    """The map after the stem (index 0) or a stage: its channels, and image rows per row of it."""
-
-    features: int
-    stride: int
+from resnet_jax.blocks import identity
+from resnet_jax.layers import Dropout, classifier_uniform, global_average_pool
+from resnet_jax.models.config import ResNetConfig
+from resnet_jax.models.stem import STEM_POOLS, STEMS
+from resnet_jax.models.tables import BLOCKS, Block
+from resnet_jax.models.trunk import FeatureInfo, Trunk
 
 
-class ResNet(nnx.Module):
+class ResNet(Trunk):
     """A residual network that a `ResNetConfig` describes.
 
     Attributes:
+        config: What it was built from.
         stem: From images to the first stage.
         stages: Lists of blocks.
-        head: The classifier.
+        norm: The norm that ends pre-activation networks; identity in others.
+        head: The classifier; identity without classes.
         feature_info: Channels and stride of each map that `features` returns.
 
     References:
@@ -51,39 +47,35 @@ class ResNet(nnx.Module):
             rngs: The key `params` initialises the parameters.
         """
         self.config = config
+        self.param_dtype = param_dtype
         parts = config.parts()
         bound = parts.bind(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
-        self.stem = STEMS[config.stem](config.in_features, config.stem_features, parts=bound)
-        self.feature_info = [FeatureInfo(config.stem_features, self.stem.stride)]
-        self.stages: nnx.List[nnx.List[Block]] = nnx.List()
-        features, scale = config.stem_features, self.stem.stride * self.stem.pool_stride
-        built, last = 0, max(sum(config.depths) - 1, 1)
-        for stage, (depth, width) in enumerate(zip(config.depths, config.widths, strict=True)):
-            blocks: nnx.List[Block] = nnx.List()
-            for index in range(depth):
-                stride = 2 if stage > 0 and index == 0 else 1
-                block = BLOCKS[config.block](
-                    features,
-                    width,
-                    stride=stride,
-                    parts=parts,
-                    dtype=dtype,
-                    param_dtype=param_dtype,
-                    rngs=rngs,
-                    **config.block_options(width, position=built / last),
-                )
-                blocks.append(block)
-                features, scale, built = width, scale * stride, built + 1
-            self.stages.append(blocks)
-            self.feature_info.append(FeatureInfo(features, scale))
-        self.dropout = Dropout(config.dropout_rate)
-        self.head = nnx.Linear(
-            features,
-            config.num_classes,
-            param_dtype=param_dtype,
-            kernel_init=_head_init,
-            rngs=rngs,
+        # Pre-activation moves a norm with its activation from the stem to the end.
+        early, late = (bound.bare(), bound) if config.preactivation else (bound, bound.bare())
+        kind = STEMS[config.stem]
+        self.stem = kind.build(
+            config.in_features,
+            config.stem_features,
+            stride=kind.stride,
+            pool=STEM_POOLS[config.pool],
+            parts=bound,
+            last=early,
         )
+        shared = {"parts": parts, "dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        features = config.stem_features
+        self.feature_info = [FeatureInfo(features, kind.stride)]
+        self.stages = nnx.List()
+        for plans in config.plan():
+            blocks: nnx.List[Block] = nnx.List()
+            for name, width, _, options in plans:
+                blocks.append(BLOCKS[name](features, width, **shared, **options))
+                features = width
+            self.stages.append(blocks)
+            self.feature_info.append(FeatureInfo(features, plans[-1].scale))
+        self.norm = late.norm(features)
+        self.act = late.act
+        self.dropout = Dropout(config.dropout_rate)
+        self.reset_classifier(config.num_classes, rngs=rngs)
 
     def __call__(self, x: jax.Array, *, rngs: nnx.Rngs | None = None) -> jax.Array:
         """Classifies images.
@@ -98,29 +90,10 @@ class ResNet(nnx.Module):
         """
         return self.forward_head(self.features(x, rngs=rngs)[-1], rngs=rngs)
 
-    def features(self, x: jax.Array, *, rngs: nnx.Rngs | None = None) -> list[jax.Array]:
-        """Returns the maps after the stem (before its pool) and after each stage.
-
-        Raises:
-            ValueError: X is not [batch, height, width, in_features].
-        """
-        if x.ndim != 4 or x.shape[-1] != self.config.in_features:
-            raise ValueError(
-                f"expected images [batch, height, width, {self.config.in_features}], got "
-                f"{list(x.shape)}; axes are NHWC, and in_features says how many channels there are."
-            )
-        maps = [self.stem(x)]
-        x = self.stem.pool(maps[0])
-        for blocks in self.stages:
-            for block in blocks:
-                x = block(x, rngs=rngs)
-            maps.append(x)
-        return maps
-
     def forward_head(
         self, x: jax.Array, *, pre_logits: bool = False, rngs: nnx.Rngs | None = None
     ) -> jax.Array:
-        """Pools the last map and classifies it.
+        """Pools the last of `features` and classifies it.
 
         Args:
             x: [batch, height, width, features].
@@ -130,5 +103,29 @@ class ResNet(nnx.Module):
         Returns:
             float32, [batch, num_classes], or [batch, features] before the classifier.
         """
-        x = self.dropout(global_average_pool(x), rngs)
+        x = global_average_pool(self.act(self.norm(x)))
+        x = self.dropout(x, rngs)
         return x if pre_logits else self.head(x)
+
+    def reset_classifier(self, num_classes: int, *, rngs: nnx.Rngs) -> None:
+        """Puts a new classifier in the place of the old one, and leaves everything else alone.
+
+        Args:
+            num_classes: Outputs; 0 leaves the classifier out.
+            rngs: The key `params` initialises it.
+
+        Raises:
+            ConfigError: `num_classes` is negative.
+        """
+        self.config = dataclasses.replace(self.config, num_classes=num_classes)
+        self.head = (
+            nnx.Linear(
+                self.feature_info[-1].features,
+                num_classes,
+                param_dtype=self.param_dtype,
+                kernel_init=classifier_uniform,
+                rngs=rngs,
+            )
+            if num_classes
+            else identity
+        )

@@ -24,6 +24,20 @@ class Pool(NamedTuple):
     stride: int
 
 
+class StemKind(NamedTuple):
+    """A way of getting from images to a map.
+
+    Attributes:
+        build: `(in_features, features, *, stride, pool, parts, last)`, which returns the stem.
+        stride: Rows of the image per row of the map before the pool.
+        pool: Name of the usual pool, a key of `STEM_POOLS`.
+    """
+
+    build: "Callable[..., Stem | DeepStem]"
+    stride: int
+    pool: str
+
+
 class Stem(nnx.Module):
     """A convolution with norm and activation, and the pool behind it.
 
@@ -61,8 +75,6 @@ class Stem(nnx.Module):
         self.norm = last.norm(features)
         self.act = last.act
         self.pool = pool.build(features, parts=parts)
-        self.stride = stride
-        self.pool_stride = pool.stride
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps images [batch, height, width, channels] to the map before the pool."""
@@ -87,14 +99,13 @@ class DeepStem(nnx.Module):
         He et al. 2018, figure 2b, https://arxiv.org/abs/1812.01187.
     """
 
-    stride = 2
-
     def __init__(
         self,
         in_features: int,
         features: int,
         *,
         ratios: tuple[float, float],
+        stride: int,
         pool: Pool,
         parts: Parts,
         last: Parts,
@@ -104,7 +115,7 @@ class DeepStem(nnx.Module):
         `ratios` are the channels of the first two convolutions per channel of the third.
         """
         first, second = (int(features * ratio) for ratio in ratios)
-        self.conv1 = parts.conv(in_features, first, 3, stride=self.stride)
+        self.conv1 = parts.conv(in_features, first, 3, stride=stride)
         self.norm1 = parts.norm(first)
         self.conv2 = parts.conv(first, second, 3)
         self.norm2 = parts.norm(second)
@@ -113,7 +124,6 @@ class DeepStem(nnx.Module):
         self.act = parts.act
         self.last_act = last.act
         self.pool = pool.build(features, parts=parts)
-        self.pool_stride = pool.stride
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps images [batch, height, width, channels] to the map before the pool."""
@@ -174,17 +184,9 @@ STEM_POOLS: Mapping[str, Pool] = {
     "conv": Pool(ConvPool, 2),
 }
 
-STEMS: Mapping[str, Callable[..., Stem | DeepStem]] = {
-    "cifar": functools.partial(Stem, kernel_size=3, stride=1),
-    "imagenet": functools.partial(Stem, kernel_size=7, stride=2),
-    "deep": functools.partial(DeepStem, ratios=(1 / 2, 1 / 2)),
-    "tiered": functools.partial(DeepStem, ratios=(3 / 8, 1 / 2)),
-}
-
-# What follows a stem where a config leaves it open.
-USUAL_POOLS: Mapping[str, str] = {
-    "cifar": "none",
-    "imagenet": "max",
-    "deep": "max",
-    "tiered": "max",
+STEMS: Mapping[str, StemKind] = {
+    "cifar": StemKind(functools.partial(Stem, kernel_size=3), stride=1, pool="none"),
+    "imagenet": StemKind(functools.partial(Stem, kernel_size=7), stride=2, pool="max"),
+    "deep": StemKind(functools.partial(DeepStem, ratios=(1 / 2, 1 / 2)), stride=2, pool="max"),
+    "tiered": StemKind(functools.partial(DeepStem, ratios=(3 / 8, 1 / 2)), stride=2, pool="max"),
 }

@@ -1,0 +1,92 @@
+"""Initialisers, and how a whole network's random numbers are drawn at once.
+
+A network has some fifty kernels of some twenty shapes, and XLA compiles a generator for each of
+them, which takes longer than anything else about building a network. Inside `supplied` the
+initialisers of this file cut their numbers out of one array instead, which one small program drew.
+"""
+
+import contextlib
+import contextvars
+import math
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+
+class Supply:
+    """Standard normal numbers, to be used up in order.
+
+    Attributes:
+        used: How many have been taken.
+    """
+
+    def __init__(self, numbers: jax.Array | None = None) -> None:
+        """Takes a flat array of numbers; None counts what is asked for and hands out zeros."""
+        self._numbers = numbers
+        self.used = 0
+
+    def take(self, shape: tuple[int, ...]) -> jax.Array:
+        """Returns the next numbers in this shape."""
+        start = self.used
+        self.used += math.prod(shape)
+        if self._numbers is None:
+            return jnp.zeros(shape)
+        return self._numbers[start : self.used].reshape(shape)
+
+
+_supply: contextvars.ContextVar[Supply | None] = contextvars.ContextVar("supply", default=None)
+
+
+@contextlib.contextmanager
+def supplied(supply: Supply) -> Iterator[None]:
+    """Has the initialisers of this file take their numbers from `supply`, not from their keys."""
+    token = _supply.set(supply)
+    try:
+        yield
+    finally:
+        _supply.reset(token)
+
+
+def _standard_normal(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+    supply = _supply.get()
+    if supply is not None:
+        return supply.take(shape).astype(dtype)
+    return jax.random.normal(key, shape, dtype)
+
+
+def variance_scaling(scale: float, mode: str, distribution: str) -> nnx.Initializer:
+    """Returns an initialiser of variance `scale / fan`.
+
+    Unlike `nnx.initializers.variance_scaling` it can be supplied with its numbers.
+
+    Args:
+        scale: Variance times fan.
+        mode: `fan_in`, the kernel's area times its input channels, or `fan_out`, its area times
+            its output channels.
+        distribution: `normal`, or `uniform` around zero.
+
+    Returns:
+        `(key, shape, dtype) -> array`, for shapes [..., in_features, features].
+    """
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
+        area = math.prod(shape[:-2])
+        deviation = math.sqrt(scale / (area * shape[-2 if mode == "fan_in" else -1]))
+        values = _standard_normal(key, shape, dtype)
+        if distribution == "uniform":
+            # The normal distribution's integral makes normal numbers uniform in [-1, 1].
+            values = math.sqrt(3) * jax.lax.erf(values / math.sqrt(2))
+        return jnp.asarray(deviation * values, dtype)
+
+    return init
+
+
+# Normal with variance 2 / (kernel area * features): He et al. 2015, "Delving Deep into
+# Rectifiers", equation 14, the backward form, which torchvision and timm use for ResNets.
+kaiming_normal = variance_scaling(2.0, "fan_out", "normal")
+
+# Uniform in +-1/sqrt(features), as PyTorch initialises the classifiers of the published networks.
+classifier_uniform = variance_scaling(1 / 3, "fan_in", "uniform")

@@ -1,0 +1,82 @@
+"""The names that a config may use, and the parts that they stand for."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+from flax import nnx
+
+from resnet_jax.blocks import (
+    BasicBlock,
+    Bottleneck,
+    PlainBlock,
+    PreactivationBasicBlock,
+    PreactivationBottleneck,
+    no_layer,
+    shortcut_a,
+    shortcut_b,
+    shortcut_b3x3,
+    shortcut_c,
+    shortcut_d,
+)
+from resnet_jax.layers import (
+    BatchNorm,
+    EfficientChannelAttention,
+    EvoNormS0,
+    FilterResponseNorm,
+    SqueezeExcite,
+    average_pool,
+    blur_pool,
+    conv,
+    group_norm,
+    standardized_conv,
+)
+
+Block = Callable[..., jax.Array]  # `block(x, rngs=None)`
+
+
+def _average_strided(x: jax.Array, *, stride: int) -> jax.Array:
+    return average_pool(x, window=stride, stride=stride)
+
+
+ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
+    "relu": nnx.relu,
+    "silu": nnx.silu,
+    "gelu": nnx.gelu,
+}
+ANTIALIASING: Mapping[str, Callable[..., jax.Array] | None] = {
+    "none": None,
+    "blur": blur_pool,
+    "average": _average_strided,
+}
+ATTENTIONS: Mapping[str, Callable[..., Any]] = {
+    "none": no_layer,
+    "se": SqueezeExcite,
+    "eca": EfficientChannelAttention,
+}
+BLOCKS: Mapping[str, Any] = {
+    "basic": BasicBlock,
+    "bottleneck": Bottleneck,
+    "plain": PlainBlock,
+    "preactivation_basic": PreactivationBasicBlock,
+    "preactivation_bottleneck": PreactivationBottleneck,
+}
+CONVOLUTIONS: Mapping[str, Callable[..., nnx.Conv]] = {
+    "plain": conv,
+    "standardized": standardized_conv,
+}
+NORMS: Mapping[str, Callable[..., Any]] = {
+    "batch": BatchNorm,
+    "group": group_norm,
+    "evonorm_s0": EvoNormS0,
+    "frn_tlu": FilterResponseNorm,
+}
+# Norms that are activations as well.
+ACTIVATING_NORMS = ("evonorm_s0", "frn_tlu")
+SHORTCUTS: Mapping[str, Callable[..., Any]] = {
+    "a": shortcut_a,
+    "b": shortcut_b,
+    "c": shortcut_c,
+    "d": shortcut_d,
+    "b3x3": shortcut_b3x3,
+}
