@@ -40,10 +40,19 @@ class TrainBatches:
     hosts: int
     host: int
     transform: Transform | None
+    repeats: int = 1
+    straddle: bool = False
 
     def __call__(self, step: int) -> Batch:
         """Gives the host's rows of the batch of `step`."""
-        indices = step_indices(len(self.source), self.batch_size, seed=self.seed, step=step)
+        indices = step_indices(
+            len(self.source),
+            self.batch_size,
+            seed=self.seed,
+            step=step,
+            repeats=self.repeats,
+            straddle=self.straddle,
+        )
         first = self.host * (self.batch_size // self.hosts)
         rows = range(first, first + self.batch_size // self.hosts)
         chosen = indices[rows.start : rows.stop]

@@ -11,6 +11,18 @@ from resnet_jax.errors import ConfigError, nearest
 
 PREFIXES = ("folder", "zip", "hf")
 
+_AUGMENT_LIMITS = {
+    "shift": math.inf,
+    "rotate": 180.0,
+    "scale": 0.99,
+    "flip": 1.0,
+    "erase": 1.0,
+    "mixup": math.inf,
+    "cutmix": math.inf,
+    "mix_probability": 1.0,
+    "mix_switch": 1.0,
+}
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -20,6 +32,11 @@ class DataConfig:
         name: `digits`, a TFDS set (`cifar10`, `imagenet2012_subset/10pct`), `folder:PATH`,
             `zip:PATH` or `hf:NAME`.
         data_dir: Where prepared TFDS sets lie. None: see `resnet_jax.data.sources.open_split`.
+        repeats: How often an example stands in a batch, each time with other random changes; an
+            epoch then has the same number of steps and a part of the examples (repeated
+            augmentation).
+        straddle_epochs: Whether the last batch of an epoch is filled from the next one; otherwise
+            the examples that fill no batch are left out.
         train_split: Split that is trained on, in TFDS syntax: `train`, `train[:90%]`,
             `train+validation`.
         validation_split: Split for choices made while training; None for none.
@@ -42,6 +59,8 @@ class DataConfig:
 
     name: str = "digits"
     data_dir: str | None = None
+    repeats: int = 1
+    straddle_epochs: bool = False
     train_split: str = "train"
     validation_split: str | None = "validation"
     test_split: str = "test"
@@ -76,6 +95,8 @@ class DataConfig:
         _check_crops(self)
         if self.max_bad_examples < 0:
             raise ConfigError(f"data.max_bad_examples={self.max_bad_examples} is negative")
+        if self.repeats < 1:
+            raise ConfigError(f"data.repeats={self.repeats} is no count; 1 means no repetition")
         if self.workers < 0:
             raise ConfigError(f"data.workers={self.workers} is negative; 0 means no processes")
 
@@ -84,7 +105,7 @@ class DataConfig:
 class AugmentConfig:
     """Random changes of the training images, on the accelerator, one draw an image.
 
-    Zero switches a change off. They are applied in the order of the fields, to pixel
+    Zero switches a change off. They are applied in the order of the fields, down to `flip` to pixel
     values before normalisation; what comes from outside of the image is black.
 
     Attributes:
@@ -93,6 +114,13 @@ class AugmentConfig:
         scale: Largest change of size as a fraction: factors from 1 - scale to 1 + scale.
         pad_crop: Pixels of padding on each side, from which a window of the old size is cut.
         flip: Probability of mirroring left and right.
+        erase: Probability of erasing a rectangle, after normalisation as all that follows.
+        erase_mode: What fills it: the `mean` of the pixels or `noise`.
+        mixup: Parameter of the Beta distribution of mixup.
+        cutmix: Parameter of the Beta distribution of CutMix.
+        mix_probability: Probability of mixing at all.
+        mix_switch: Where mixup and CutMix are both on: the probability of CutMix.
+        mix_mode: Whether the share is drawn once a `batch`, or once a `pair` of images.
     """
 
     shift: float = 0.0
@@ -100,10 +128,16 @@ class AugmentConfig:
     scale: float = 0.0
     pad_crop: int = 0
     flip: float = 0.0
+    erase: float = 0.0
+    erase_mode: Literal["mean", "noise"] = "mean"
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mix_probability: float = 1.0
+    mix_switch: float = 0.5
+    mix_mode: Literal["batch", "pair"] = "batch"
 
     def __post_init__(self) -> None:
-        limits = {"shift": math.inf, "rotate": 180.0, "scale": 0.99, "flip": 1.0}
-        for field, limit in limits.items():
+        for field, limit in _AUGMENT_LIMITS.items():
             value = getattr(self, field)
             if isinstance(value, bool):
                 raise ConfigError(f"augment.{field}={value} is no number; give 0 to {limit:g}")

@@ -48,7 +48,15 @@ def epoch_order(num_examples: int, *, seed: int, epoch: int) -> NDArray[np.int64
     return order
 
 
-def step_indices(num_examples: int, batch_size: int, *, seed: int, step: int) -> NDArray[np.int64]:
+def step_indices(
+    num_examples: int,
+    batch_size: int,
+    *,
+    seed: int,
+    step: int,
+    repeats: int = 1,
+    straddle: bool = False,
+) -> NDArray[np.int64]:
     """Gives the examples of one training step, over all hosts.
 
     Args:
@@ -56,10 +64,20 @@ def step_indices(num_examples: int, batch_size: int, *, seed: int, step: int) ->
         batch_size: Examples of a step, over all hosts.
         seed: Seed of the run.
         step: From 0, without end.
+        repeats: How often each example stands in a row.
+        straddle: Whether the last batch of an epoch is filled from the next one.
 
     Returns:
         Indices into the split, shape [batch_size].
     """
-    epoch, position = divmod(step, steps_per_epoch(num_examples, batch_size))
-    order = epoch_order(num_examples, seed=seed, epoch=epoch)
-    return order[position * batch_size : (position + 1) * batch_size]
+    steps = steps_per_epoch(num_examples, batch_size)
+    rows = np.arange(batch_size)
+    if straddle:
+        epochs, positions = np.divmod(step * batch_size + rows, num_examples)
+    else:
+        epochs, positions = np.full(batch_size, step // steps), step % steps * batch_size + rows
+    indices = np.empty(batch_size, dtype=np.int64)
+    for epoch in np.unique(epochs):
+        order = epoch_order(num_examples, seed=seed, epoch=int(epoch))
+        indices[epochs == epoch] = order[positions[epochs == epoch] // repeats]
+    return indices

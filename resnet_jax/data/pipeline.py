@@ -28,6 +28,8 @@ def train_loader(
     host: int = 0,
     workers: int = 0,
     transform: Transform | None = None,
+    repeats: int = 1,
+    straddle: bool = False,
 ) -> BatchIterator:
     """Iterates without end over the training batches of one host.
 
@@ -43,6 +45,8 @@ def train_loader(
         host: This process, from 0.
         workers: Spawned processes that read and decode; 0 for threads of this process.
         transform: Brings an example to the pixels of the batch; None decodes it.
+        repeats: How often each example stands in a row, for repeated augmentation.
+        straddle: Whether the last batch of an epoch is filled from the next one.
 
     Returns:
         An iterator of batches with `batch_size // hosts` rows, which can be saved and restored.
@@ -54,8 +58,14 @@ def train_loader(
     _check_hosts(batch_size, hosts, host)
     if seed < 0:
         raise ConfigError(f"seed={seed} is negative; give 0 or more")
-    batches = TrainBatches(source, batch_size, seed, hosts, host, transform)
-    identity = {"examples": len(source), "batch_size": batch_size, "seed": seed}
+    batches = TrainBatches(source, batch_size, seed, hosts, host, transform, repeats, straddle)
+    identity = {
+        "examples": len(source),
+        "batch_size": batch_size,
+        "seed": seed,
+        "repeats": repeats,
+        "straddle": int(straddle),
+    }
     return BatchIterator(
         batches,
         steps=None,

@@ -113,6 +113,21 @@ def test_an_iterator_knows_its_order(numbered):
         )
 
 
+def test_batches_may_straddle_epochs(numbered):
+    with train_loader(numbered, batch_size=4, seed=0, straddle=True) as loader:
+        seen = labels(take(loader, 5))
+    orders = [epoch_order(10, seed=0, epoch=epoch) for epoch in (0, 1)]
+    np.testing.assert_array_equal(seen, np.concatenate(orders))
+
+
+def test_repeated_examples_stand_side_by_side_and_differ(numbered):
+    with train_loader(numbered, batch_size=6, seed=0, transform=noise, repeats=3) as loader:
+        batch = next(loader)
+    order = epoch_order(10, seed=0, epoch=0)
+    np.testing.assert_array_equal(batch["label"], np.repeat(order[:2], 3))
+    assert len(set(batch["image"][:3].ravel())) == 3
+
+
 @pytest.mark.slow
 def test_workers_give_what_threads_give_and_resume(digits_dir, digits):
     source = open_split("digits", "train", data_dir=digits_dir)

@@ -1,0 +1,201 @@
+"""Changes of a normalised batch on the accelerator: random erasing, mixup and CutMix.
+
+Pure functions for the inside of a jitted step, after `normalize`. The draws are timm's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from resnet_jax.data.config import AugmentConfig
+
+Mix = Callable[[Array, Array, Array], tuple[Array, Array]]
+"""Maps (key, images, labels) to (images, targets): targets float32 [batch, classes], sum 1."""
+
+_ATTEMPTS = 10
+
+
+class MixDraw(NamedTuple):
+    """How each image of a batch is mixed with its partner, the image as far from the other end.
+
+    Attributes:
+        share: What stays of the image, shape [batch].
+        cut: Whether a rectangle is replaced (CutMix), rather than everything blended, [batch].
+        box: Top, bottom, left and right of that rectangle, [batch, 4], ends excluded.
+    """
+
+    share: Array
+    cut: Array
+    box: Array
+
+
+def random_erase(
+    key: Array,
+    images: Array,
+    *,
+    probability: float,
+    mode: Literal["mean", "noise"] = "mean",
+    area: tuple[float, float] = (0.02, 1 / 3),
+    ratio: tuple[float, float] = (0.3, 1 / 0.3),
+) -> Array:
+    """Erases a random rectangle of some images.
+
+    Args:
+        key: Random key.
+        images: Normalised float32 [batch, height, width, channels].
+        probability: Probability of each image to lose a rectangle.
+        mode: `mean` fills with zero, the mean of the pixels; `noise` with normal noise.
+        area: Least and greatest share of the image.
+        ratio: Least and greatest height over width, drawn evenly in its logarithm.
+
+    Returns:
+        float32 array of the shape of `images`.
+
+    References:
+        Zhong et al., Random Erasing Data Augmentation, 2017.
+    """
+    batch, height, width, _ = images.shape
+    keys = jax.random.split(key, 5)
+    shape = (batch, _ATTEMPTS)
+    areas = jax.random.uniform(keys[0], shape, minval=area[0], maxval=area[1]) * height * width
+    limits = jnp.log(jnp.array(ratio))
+    ratios = jnp.exp(jax.random.uniform(keys[1], shape, minval=limits[0], maxval=limits[1]))
+    sizes = jnp.round(jnp.stack([jnp.sqrt(areas * ratios), jnp.sqrt(areas / ratios)], axis=-1))
+    fits = (sizes < jnp.array([height, width])).all(axis=-1)
+    first = jnp.argmax(fits, axis=1)
+    size = jnp.take_along_axis(sizes, first[:, None, None], axis=1)[:, 0].astype(jnp.int32)
+    room = jnp.maximum(jnp.array([height, width]) - size + 1, 1)
+    corner = jax.random.randint(keys[2], (batch, 2), 0, room)
+    chosen = jax.random.bernoulli(keys[3], probability, (batch,)) & fits.any(axis=1)
+    box = jnp.stack([corner, corner + size], axis=-1).reshape(batch, 4)
+    fill = jnp.zeros_like(images)
+    if mode == "noise":
+        fill = jax.random.normal(keys[4], images.shape, images.dtype)
+    inside = _inside(box, height, width) & chosen[:, None, None, None]
+    return jnp.where(inside, fill, images)
+
+
+def draw_mix(
+    key: Array,
+    batch: int,
+    size: tuple[int, int],
+    *,
+    mixup: float,
+    cutmix: float,
+    probability: float = 1.0,
+    switch: float = 0.5,
+    mode: Literal["batch", "pair"] = "batch",
+) -> MixDraw:
+    """Draws how a batch is mixed.
+
+    Args:
+        key: Random key.
+        batch: Number of images.
+        size: Height and width of the images.
+        mixup: Both parameters of the Beta distribution of mixup's share; 0 for no mixup.
+        cutmix: The same for CutMix; 0 for no CutMix.
+        probability: Probability that anything is mixed.
+        switch: Where both are on: the probability of CutMix.
+        mode: `batch` draws once for all images, `pair` once for each two that are mixed.
+
+    Returns:
+        The draw for each image; what stays of it agrees with the rectangle to the pixel.
+    """
+    keys = jax.random.split(key, 5)
+    draws = 1 if mode == "batch" else (batch + 1) // 2
+    blend = jax.random.beta(keys[0], mixup, mixup, (draws,)) if mixup else jnp.ones(draws)
+    if cutmix:
+        cut_share = jax.random.beta(keys[1], cutmix, cutmix, (draws,))
+        cut = jax.random.bernoulli(keys[2], switch if mixup else 1.0, (draws,))
+    else:
+        cut_share, cut = jnp.ones(draws), jnp.zeros(draws, jnp.bool_)
+    used = jax.random.bernoulli(keys[3], probability, (draws,))
+    share = jnp.where(used, jnp.where(cut, cut_share, blend), 1.0)
+    box = _cut_box(keys[4], share, size)
+    left_over = 1 - (box[:, 1] - box[:, 0]) * (box[:, 3] - box[:, 2]) / (size[0] * size[1])
+    share = jnp.where(cut, left_over, share)
+    place = jnp.arange(batch)
+    owner = jnp.zeros_like(place) if mode == "batch" else jnp.minimum(place, batch - 1 - place)
+    return MixDraw(share[owner], cut[owner], box[owner])
+
+
+def apply_mix(draw: MixDraw, images: Array, targets: Array) -> tuple[Array, Array]:
+    """Mixes each image, and its target, with its partner's.
+
+    Args:
+        draw: From `draw_mix`.
+        images: float32 [batch, height, width, channels].
+        targets: float32 [batch, classes].
+
+    Returns:
+        Images and targets of the same shapes.
+
+    References:
+        Zhang et al., mixup, 2017; Yun et al., CutMix, 2019.
+    """
+    partners = images[::-1]
+    share = draw.share[:, None, None, None]
+    pasted = jnp.where(_inside(draw.box, *images.shape[1:3]), partners, images)
+    blended = share * images + (1 - share) * partners
+    mixed = jnp.where(draw.cut[:, None, None, None], pasted, blended)
+    weight = draw.share[:, None]
+    return mixed, weight * targets + (1 - weight) * targets[::-1]
+
+
+def build_mix(config: AugmentConfig, *, num_classes: int) -> Mix:
+    """Composes random erasing, mixup and CutMix as a recipe asks for them.
+
+    Args:
+        config: What to do and how strongly; see `AugmentConfig`.
+        num_classes: Width of the targets.
+
+    Returns:
+        A pure function of (key, images, labels), to be used inside the jitted step after
+        `normalize`, on the whole batch. Labels are int [batch]; it gives images and the share of
+        each class, float32 [batch, num_classes], one-hot where nothing is mixed.
+    """
+
+    def mix(key: Array, images: Array, labels: Array) -> tuple[Array, Array]:
+        erase_key, mix_key = jax.random.split(key)
+        targets = jax.nn.one_hot(labels, num_classes)
+        if config.erase:
+            images = random_erase(
+                erase_key, images, probability=config.erase, mode=config.erase_mode
+            )
+        if not (config.mixup or config.cutmix):
+            return images, targets
+        draw = draw_mix(
+            mix_key,
+            len(images),
+            (images.shape[1], images.shape[2]),
+            mixup=config.mixup,
+            cutmix=config.cutmix,
+            probability=config.mix_probability,
+            switch=config.mix_switch,
+            mode=config.mix_mode,
+        )
+        return apply_mix(draw, images, targets)
+
+    return mix
+
+
+def _cut_box(key: Array, share: Array, size: tuple[int, int]) -> Array:
+    """Rectangles of the area 1 - share around a random centre, cut off at the edges."""
+    sides = jnp.array(size)
+    half = jnp.floor(sides * jnp.sqrt(1 - share)[:, None]).astype(jnp.int32) // 2
+    centre = jax.random.randint(key, (len(share), 2), 0, sides)
+    first, last = jnp.clip(centre - half, 0, sides), jnp.clip(centre + half, 0, sides)
+    return jnp.stack([first, last], axis=-1).reshape(-1, 4)
+
+
+def _inside(box: Array, height: int, width: int) -> Array:
+    """Masks [batch, height, width, 1] of the boxes (top, bottom, left, right)."""
+    top, bottom, left, right = (edge[:, None] for edge in jnp.moveaxis(box, -1, 0))
+    rows, columns = jnp.arange(height), jnp.arange(width)
+    in_rows, in_columns = (rows >= top) & (rows < bottom), (columns >= left) & (columns < right)
+    return (in_rows[:, :, None] & in_columns[:, None, :])[..., None]
