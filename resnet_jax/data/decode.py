@@ -6,7 +6,9 @@ at a half, a quarter or an eighth of the size decoding is faster still.
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +24,7 @@ MAX_PIXELS = 89_478_485
 _MODES = {1: "L", 3: "RGB"}
 _JPEG_SPACES = {1: "GRAY", 3: "RGB"}
 _ORIENTATION = 0x0112
+_FIRST_TURNED = 5  # from here on the orientation swaps height and width
 
 
 class BadImageError(ConfigError):
@@ -95,6 +98,27 @@ def decode_jpeg_at_least(
         return decode_image(data, channels=channels)
 
 
+def image_size(data: bytes) -> tuple[int, int]:
+    """Reads the size of a picture from its header.
+
+    Args:
+        data: The content of an image file.
+
+    Returns:
+        Height and width in pixels of the upright picture.
+
+    Raises:
+        BadImageError: The content is empty, no image, or the picture is too large.
+    """
+    size = plain_jpeg_size(data)
+    if size is not None:
+        return size
+    with _opened(data) as image:
+        width, height = image.size
+        turned = image.getexif().get(_ORIENTATION, 1) >= _FIRST_TURNED
+    return (width, height) if turned else (height, width)
+
+
 def plain_jpeg_size(data: bytes) -> JpegSize | None:
     """Reads the size of a JPEG that needs neither turning nor a change of ink.
 
@@ -125,13 +149,21 @@ def plain_jpeg_size(data: bytes) -> JpegSize | None:
 
 
 def _decode_with_pillow(data: bytes, channels: int) -> NDArray[np.uint8]:
+    with _opened(data) as image:
+        upright = ImageOps.exif_transpose(image)
+        pixels = np.asarray(_eight_bit(upright).convert(_MODES[channels]))
+    return pixels.reshape(*pixels.shape[:2], channels)
+
+
+@contextlib.contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """Opens a file with Pillow and says what is wrong with it."""
     if not data:
         raise BadImageError("the file is empty")
     try:
         with Image.open(io.BytesIO(data)) as image:
             _check_pixels(*image.size)
-            upright = ImageOps.exif_transpose(image)
-            pixels = np.asarray(_eight_bit(upright).convert(_MODES[channels]))
+            yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadImageError(f"the picture is too large: {error}") from error
     except UnidentifiedImageError as error:
@@ -141,7 +173,6 @@ def _decode_with_pillow(data: bytes, channels: int) -> NDArray[np.uint8]:
     except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
         reason = " ".join(str(error).split())
         raise BadImageError(f"the file is damaged: {reason}") from error
-    return pixels.reshape(*pixels.shape[:2], channels)
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -56,8 +56,10 @@ class TfdsSource(Source):
         return Record(example[self._image_key], int(example[self._label_key]))
 
     def name(self, index: int) -> str:
-        """Names the set, the split and the index."""
-        return f"{self._directory.parent.name} {self._split}, example {index}"
+        """Names the set, the split, the index and, where it is known, the file."""
+        name = f"{self._directory.parent.name} {self._split}, example {index}"
+        file = self._reader[index].get("file")
+        return f"{name} ({file.decode()})" if isinstance(file, bytes) else name
 
     def __getstate__(self) -> dict[str, Any]:
         cached = ("_builder", "_reader")

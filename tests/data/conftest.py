@@ -1,4 +1,7 @@
+import io
+
 import pytest
+from PIL import Image
 
 from resnet_jax.data.sources import InMemorySource, open_split
 
@@ -13,3 +16,15 @@ def digits_dir(tmp_path_factory):
 @pytest.fixture(scope="session")
 def digits(digits_dir) -> InMemorySource:
     return open_split("digits", "train", data_dir=digits_dir).in_memory()
+
+
+@pytest.fixture
+def png():
+    """Makes a PNG file of 5 x 4 pixels with a level of red."""
+
+    def make(red):
+        buffer = io.BytesIO()
+        Image.new("RGB", (5, 4), (red, 0, 0)).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    return make

@@ -1,0 +1,150 @@
+"""Folders and zip archives of pictures to prepared TFDS sets (array_record), without TensorFlow.
+
+The files pass through as they are: nothing is decoded but their headers. The set is written part by
+part, each part under its final name only when it is whole, so that an interrupted preparation
+continues, and the parts can be shared out among machines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from resnet_jax.data.bad_examples import BadExamples
+from resnet_jax.data.digits import default_data_dir, prepare_digits
+from resnet_jax.data.files import Files
+from resnet_jax.data.folders import Layout, open_files, read_layout
+from resnet_jax.data.parts import (
+    EXAMPLES_PER_PART,
+    VERSION,
+    Part,
+    join_parts,
+    plan_parts,
+    report_path,
+    write_part,
+)
+from resnet_jax.data.tfds_sets import find_prepared
+from resnet_jax.errors import ConfigError
+
+Progress = Callable[[int, int], None]
+"""Is told the number of files that are done and the number of all."""
+
+
+def prepare(
+    source: str,
+    *,
+    name: str | None = None,
+    data_dir: str | Path | None = None,
+    shard: str | None = None,
+    workers: int = 8,
+    bad_examples: BadExamples | None = None,
+    progress: Progress | None = None,
+) -> Path | None:
+    """Prepares a data set.
+
+    Args:
+        source: `folder:PATH`, `zip:PATH` or `digits`.
+        name: Name of the set; None for that of the folder or archive.
+        data_dir: Folder of prepared sets; None for the one in the user's cache.
+        shard: `I/N`, I from 1 to N: writes only every N-th part, and joins nothing. A last call
+            without it joins the parts that all N calls wrote, and writes what is missing.
+        workers: Threads that read and write.
+        bad_examples: Takes the files that are skipped; None stops at the first.
+        progress: Is told how far it is.
+
+    Returns:
+        The folder of the set, which `data.name=NAME` then finds; None with `shard`.
+
+    Raises:
+        ValueError: The set exists, the files have changed since an interrupted call, a file is bad,
+            or the source is a set that has to be prepared in another way.
+    """
+    if source == "digits":
+        return prepare_digits(data_dir or default_data_dir())
+    if not source.startswith(("folder:", "zip:")):
+        return find_prepared(source, data_dir=data_dir)  # or says with which commands
+    name = _set_name(name or Path(source.partition(":")[2]).expanduser().resolve().stem)
+    root = Path(data_dir).expanduser() if data_dir else default_data_dir()
+    target, scratch = root / name / VERSION, root / name / f"incomplete.{VERSION}"
+    if target.exists():
+        raise ConfigError(
+            f"{target} exists already and is not overwritten; use it with data.name={name}, remove "
+            "it, or give another name"
+        )
+    files = open_files(source)
+    layout = read_layout(files, bad_examples=bad_examples)
+    parts = plan_parts(layout)
+    _check_plan(scratch, layout)
+    chosen = parts if shard is None else _share(parts, shard)
+    _writeparts(files, name, scratch, chosen, workers, bad_examples, progress)
+    if shard is not None:
+        return None
+    join_parts(name, scratch, layout, parts)
+    (scratch / "plan.json").unlink()
+    scratch.rename(target)
+    return target
+
+
+def _writeparts(
+    files: Files,
+    name: str,
+    scratch: Path,
+    parts: list[Part],
+    workers: int,
+    bad_examples: BadExamples | None,
+    progress: Progress | None,
+) -> None:
+    total, done = sum(len(part.entries) for part in parts), 0
+    waiting = [part for part in parts if not report_path(scratch, name, part).is_file()]
+    done = total - sum(len(part.entries) for part in waiting)
+    if progress:
+        progress(done, total)
+    with ThreadPoolExecutor(workers) as pool:
+        jobs = {
+            pool.submit(write_part, files, name, scratch, part, bad_examples): part
+            for part in waiting
+        }
+        try:
+            for job in as_completed(jobs):
+                job.result()
+                done += len(jobs[job].entries)
+                if progress:
+                    progress(done, total)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _share(parts: list[Part], shard: str) -> list[Part]:
+    match = re.fullmatch(r"(\d+)/(\d+)", shard)
+    index, count = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= index <= count:
+        raise ConfigError(f"--shard={shard} cannot be read; write I/N with I from 1 to N, as 3/8")
+    return parts[index - 1 :: count]
+
+
+def _check_plan(scratch: Path, layout: Layout) -> None:
+    """Refuses to continue with files or classes other than those of the call before."""
+    content = json.dumps([layout.class_names, layout.splits, EXAMPLES_PER_PART])
+    plan = json.dumps({"layout": hashlib.sha256(content.encode()).hexdigest()})
+    path = scratch / "plan.json"
+    if path.is_file():
+        if path.read_text() != plan:
+            raise ConfigError(
+                f"{scratch} holds the parts of an interrupted preparation of other files; remove "
+                "it, or give another name"
+            )
+        return
+    scratch.mkdir(parents=True, exist_ok=True)
+    path.write_text(plan)
+
+
+def _set_name(name: str) -> str:
+    clean = re.sub(r"\W+", "_", name).strip("_").lower()
+    if not re.fullmatch(r"[a-z]\w*", clean, re.ASCII):
+        raise ConfigError(f"name={name!r} is no name for a set; give letters, digits and _")
+    return clean

@@ -1,0 +1,111 @@
+import json
+
+import numpy as np
+import pytest
+
+from resnet_jax.data import parts
+from resnet_jax.data import prepare as module
+from resnet_jax.data.bad_examples import BadExamples
+from resnet_jax.data.prepare import prepare
+from resnet_jax.data.sources import open_split
+from resnet_jax.errors import ConfigError
+
+
+@pytest.fixture
+def flowers(tmp_path, png):
+    """A folder of two classes: 24 files to train on, 10 to test."""
+    folder = tmp_path / "my flowers"
+    for split, count in (("train", 12), ("test", 5)):
+        for place, name in enumerate(("aster", "rose")):
+            (folder / split / name).mkdir(parents=True)
+            for number in range(count):
+                content = png(100 * place + number + (50 if split == "test" else 0))
+                (folder / split / name / f"{number:02}.png").write_bytes(content)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch):
+    monkeypatch.setattr(parts, "EXAMPLES_PER_PART", 5)
+
+
+def test_a_folder_becomes_a_set_with_the_same_examples(flowers, tmp_path):
+    seen = []
+    target = prepare(
+        f"folder:{flowers}", data_dir=tmp_path / "sets", progress=lambda *at: seen.append(at)
+    )
+    assert target == tmp_path / "sets" / "my_flowers" / "1.0.0"
+    assert seen[0] == (0, 34)
+    assert seen[-1] == (34, 34)
+    for split in ("train", "test", "train[:50%]"):
+        source = open_split("my_flowers", split, data_dir=tmp_path / "sets")
+        original = open_split(f"folder:{flowers}", split)
+        assert len(source) == len(original)
+        assert source.class_names == original.class_names
+        assert source.image_shape == (4, 5, 3)
+        for example, expected in zip(source, original, strict=True):
+            np.testing.assert_array_equal(example["image"], expected["image"])
+            assert example["label"] == expected["label"]
+    assert source.record(0).image == original.record(0).image
+    assert source.name(0).endswith(".png)")
+    assert not [path for path in target.iterdir() if path.name.startswith((".", "plan"))]
+
+
+def test_an_interrupted_preparation_continues(flowers, tmp_path, monkeypatch):
+    calls = []
+    write = module.write_part
+
+    def fail_at_the_third(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        write(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_part", fail_at_the_third)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(f"folder:{flowers}", data_dir=tmp_path, workers=1)
+    seen = []
+    prepare(f"folder:{flowers}", data_dir=tmp_path, progress=lambda *at: seen.append(at))
+    assert seen[0][0] >= 10
+    assert len(open_split("my_flowers", "train", data_dir=tmp_path)) == 24
+
+
+def test_other_files_are_not_mixed_in(flowers, tmp_path, png):
+    prepare(f"folder:{flowers}", data_dir=tmp_path, shard="1/2")
+    (flowers / "train" / "rose" / "new.png").write_bytes(png(1))
+    with pytest.raises(ConfigError, match="interrupted preparation of other files; remove it"):
+        prepare(f"folder:{flowers}", data_dir=tmp_path)
+
+
+def test_shards_are_prepared_apart_and_joined(flowers, tmp_path):
+    for shard in ("2/3", "1/3", "3/3"):
+        assert prepare(f"folder:{flowers}", data_dir=tmp_path, shard=shard) is None
+    seen = []
+    prepare(f"folder:{flowers}", data_dir=tmp_path, progress=lambda *at: seen.append(at))
+    assert seen == [(34, 34)]
+    assert len(open_split("my_flowers", "train+test", data_dir=tmp_path)) == 34
+    with pytest.raises(ConfigError, match="--shard=4/3 cannot be read; write I/N"):
+        prepare(f"folder:{flowers}", name="other", data_dir=tmp_path, shard="4/3")
+
+
+def test_nothing_is_overwritten(flowers, tmp_path):
+    prepare(f"folder:{flowers}", data_dir=tmp_path)
+    with pytest.raises(ConfigError, match="exists already and is not overwritten"):
+        prepare(f"folder:{flowers}", data_dir=tmp_path)
+    assert prepare(f"folder:{flowers}", name="again", data_dir=tmp_path) is not None
+
+
+def test_a_bad_file_stops_or_is_skipped_and_listed(flowers, tmp_path):
+    (flowers / "train" / "rose" / "03.png").write_bytes(b"no picture")
+    with pytest.raises(ConfigError, match=r"rose/03.png: the file is no image .* or set"):
+        prepare(f"folder:{flowers}", data_dir=tmp_path)
+    bad = BadExamples(tmp_path / "bad.jsonl", limit=1)
+    prepare(f"folder:{flowers}", data_dir=tmp_path, bad_examples=bad)
+    assert len(open_split("my_flowers", "train", data_dir=tmp_path)) == 23
+    assert json.loads((tmp_path / "bad.jsonl").read_text())["name"].endswith("rose/03.png")
+
+
+def test_a_set_of_the_catalogue_names_its_commands(tmp_path):
+    with pytest.raises(ConfigError, match="tfds build cifar10 --file_format=array_record"):
+        prepare("cifar10", data_dir=tmp_path)
