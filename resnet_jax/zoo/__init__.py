@@ -1,0 +1,16 @@
+"""The zoo: networks by name, each a row of data."""
+
+from resnet_jax.zoo.create import Changes, create_model, list_models, model_config
+from resnet_jax.zoo.preprocessing import Preprocessing
+from resnet_jax.zoo.pretrained import Pretrained, pretrained_info, pretrained_tags
+
+__all__ = [
+    "Changes",
+    "Preprocessing",
+    "Pretrained",
+    "create_model",
+    "list_models",
+    "model_config",
+    "pretrained_info",
+    "pretrained_tags",
+]

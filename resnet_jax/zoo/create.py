@@ -1,0 +1,139 @@
+"""Networks by name."""
+
+import dataclasses
+import fnmatch
+from collections.abc import Sequence
+from typing import Literal, TypedDict, Unpack, overload
+
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from resnet_jax.errors import ConfigError, nearest
+from resnet_jax.models import Backbone, ResNet, ResNetConfig
+from resnet_jax.pure import initialize
+from resnet_jax.zoo.rows import TABLE
+
+
+class Changes(TypedDict, total=False):
+    """What a caller may change about any network; None, or leaving it out, changes nothing.
+
+    Attributes:
+        num_classes: Outputs of the classifier; 0 leaves the classifier out.
+        in_features: Channels of the images.
+        output_stride: Rows of the image per row of the last map; less than the network's own is
+            reached by dilation.
+        drop_path_rate: Stochastic depth of the last block.
+        dropout_rate: Dropout before the classifier.
+        zero_init_last: Start the last scale of every residual branch at zero.
+        remat: Compute what is inside the blocks again in the backward pass, to save memory.
+    """
+
+    num_classes: int | None
+    in_features: int | None
+    output_stride: int | None
+    drop_path_rate: float | None
+    dropout_rate: float | None
+    zero_init_last: bool | None
+    remat: bool | None
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Lists the names that match a shell pattern such as `resnet*`, as they stand in the table."""
+    return [name for name in TABLE if fnmatch.fnmatchcase(name, pattern)]
+
+
+def model_config(name: str | ResNetConfig, **changes: Unpack[Changes]) -> ResNetConfig:
+    """Returns the config of a network.
+
+    Args:
+        name: One of `list_models()`, or a config.
+        **changes: Settings that differ from those of the published network; see `Changes`.
+
+    Raises:
+        ConfigError: There is no network of that name (the nearest ones are named), or it cannot be
+            changed like this.
+    """
+    if isinstance(name, str) and name not in TABLE:
+        raise ConfigError(
+            f"there is no model {name!r}.{nearest(name, TABLE)} "
+            f"resnet_jax.list_models() lists them all."
+        )
+    for field in changes:
+        if field not in Changes.__annotations__:
+            raise ConfigError(
+                f"a model has no setting {field!r}.{nearest(field, Changes.__annotations__)} "
+                f"There are {', '.join(Changes.__annotations__)}."
+            )
+    config = TABLE[name] if isinstance(name, str) else name
+    given = {field: value for field, value in changes.items() if value is not None}
+    return dataclasses.replace(config, **given)  # type: ignore[arg-type]  # checked above
+
+
+@overload
+def create_model(
+    name: str | ResNetConfig,
+    *,
+    features_only: Literal[False] = False,
+    dtype: DTypeLike | None = None,
+    param_dtype: DTypeLike = jnp.float32,
+    rngs: nnx.Rngs | None = None,
+    **changes: Unpack[Changes],
+) -> ResNet: ...
+
+
+@overload
+def create_model(
+    name: str | ResNetConfig,
+    *,
+    features_only: Literal[True],
+    out_indices: Sequence[int] | None = None,
+    dtype: DTypeLike | None = None,
+    param_dtype: DTypeLike = jnp.float32,
+    rngs: nnx.Rngs | None = None,
+    **changes: Unpack[Changes],
+) -> Backbone: ...
+
+
+def create_model(
+    name: str | ResNetConfig,
+    *,
+    features_only: bool = False,
+    out_indices: Sequence[int] | None = None,
+    dtype: DTypeLike | None = None,
+    param_dtype: DTypeLike = jnp.float32,
+    rngs: nnx.Rngs | None = None,
+    **changes: Unpack[Changes],
+) -> ResNet | Backbone:
+    """Builds a network with random parameters, in training mode.
+
+    The initialisation is compiled, and draws all random numbers at once; see
+    `resnet_jax.pure.initialize`.
+
+    Args:
+        name: One of `list_models()`, or a config.
+        features_only: Build the network's stem and stages without its head: a `Backbone`, which
+            returns maps.
+        out_indices: Which maps a backbone returns: 0 after the stem, 1 after the first stage, -1
+            after the last; None returns all.
+        dtype: Dtype of the computation; statistics, pooling and classifier stay in float32.
+        param_dtype: Dtype in which the parameters are stored.
+        rngs: The key `params` initialises the parameters; None takes `nnx.Rngs(0)`.
+        **changes: Settings that differ from those of the published network, such as
+            `num_classes=10`; see `Changes`.
+
+    Raises:
+        ConfigError: There is no network of that name (the nearest ones are named), or it cannot be
+            changed like this.
+    """
+    config = model_config(name, **changes)
+    key = (nnx.Rngs(0) if rngs is None else rngs).params()
+
+    def build(rngs: nnx.Rngs) -> ResNet:
+        return ResNet(config, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+
+    if features_only:
+        return initialize(lambda rngs: Backbone(build(rngs), out_indices=out_indices), key)
+    if out_indices is not None:
+        raise ConfigError(f"out_indices={tuple(out_indices)} needs features_only=True.")
+    return initialize(build, key)

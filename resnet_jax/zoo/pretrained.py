@@ -1,0 +1,77 @@
+"""Which weights were published for a network, and the record that travels with them."""
+
+import dataclasses
+
+from resnet_jax.errors import ConfigError, nearest
+from resnet_jax.zoo.preprocessing import Preprocessing
+from resnet_jax.zoo.tags import STYLES, TAGS
+
+# The classes of weights that were not trained on, or for, ImageNet-1k, by the end of the tag.
+_CLASSES = {"in12k": 11821, "in21k": 21843, "bamboo": 0}
+# By the beginning of the tag.
+_LICENSES = {"tv": "bsd-3-clause", "fb_": "cc-by-nc-4.0", "bamboo": None}
+_UNTRAINED = "untrained"
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+    """A set of published weights.
+
+    Attributes:
+        name: The network.
+        tag: The training, such as `a1_in1k`.
+        preprocessing: What the weights expect of their images.
+        num_classes: Outputs of the classifier; 0 where the weights have none.
+        license: Licence of the weights, or None where it is not known.
+    """
+
+    name: str
+    tag: str
+    preprocessing: Preprocessing
+    num_classes: int
+    license: str | None
+
+    @property
+    def hub_id(self) -> str | None:
+        """The repository on the Hugging Face hub, or None where nothing was published."""
+        return None if self.tag == _UNTRAINED else f"timm/{self.name}.{self.tag}"
+
+
+def pretrained_tags(name: str) -> list[str]:
+    """Lists the tags of a network's published weights, the usual one first.
+
+    Args:
+        name: A network; those that timm does not know have no tags.
+    """
+    return [entry.partition(":")[0] for entry in TAGS.get(name, "").split()]
+
+
+def pretrained_info(name: str) -> Pretrained:
+    """Returns the record of published weights.
+
+    Args:
+        name: A network, such as `resnet50`, for its usual weights, or with a tag, such as
+            `resnet50.a2_in1k`.
+
+    Raises:
+        ConfigError: There is no such network, or it has no weights of that tag.
+    """
+    network, _, tag = name.partition(".")
+    if network not in TAGS:
+        raise ConfigError(f"no weights are known for {network!r}.{nearest(network, TAGS)}")
+    styles = dict(entry.split(":") for entry in TAGS[network].split())
+    tag = tag or next(iter(styles))
+    if tag not in styles:
+        raise ConfigError(
+            f"{network!r} has no weights {tag!r}; there are {', '.join(styles)}."
+            f"{nearest(tag, styles)}"
+        )
+    classes = [count for end, count in _CLASSES.items() if tag.endswith(end)]
+    licenses = [terms for start, terms in _LICENSES.items() if tag.startswith(start)]
+    return Pretrained(
+        network,
+        tag,
+        STYLES[styles[tag]],
+        num_classes=classes[0] if classes else 1000,
+        license=licenses[0] if licenses else "apache-2.0",
+    )
