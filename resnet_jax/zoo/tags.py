@@ -19,8 +19,6 @@ STYLES: Mapping[str, Preprocessing] = {
     "tv2": Preprocessing(
         176, 0.875, interpolation="bilinear", test_size=224, test_crop_fraction=0.965
     ),
-        176, 0.875, interpolation="bilinear", test_size=224, test_crop_fraction=0.965
-    ),
     "ra4": Preprocessing(224, 0.9, **_HALF, test_size=288, test_crop_fraction=1.0),
     "half_rsb": Preprocessing(224, 0.95, **_HALF, test_size=288, test_crop_fraction=1.0),
     "half": Preprocessing(224, 0.875, **_HALF),
