@@ -4,9 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from resnet_jax import zoo
 from resnet_jax.models import ResNetConfig
-from resnet_jax.training import setup
+from resnet_jax.training import setup, state
 from resnet_jax.training.config import (
     CheckpointConfig,
     EmaConfig,
@@ -21,7 +20,12 @@ TINY = ResNetConfig(depths=(1, 1), widths=(8, 16), stem="cifar", stem_features=8
 
 @pytest.fixture(autouse=True)
 def _tiny_network(monkeypatch):
-    monkeypatch.setitem(zoo._CONFIGS, "tiny", TINY)
+    known = state.model_config
+
+    def model_config(name, **fields):
+        return dataclasses.replace(TINY, **fields) if name == "tiny" else known(name, **fields)
+
+    monkeypatch.setattr(state, "model_config", model_config)
 
 
 @pytest.fixture
