@@ -4,11 +4,12 @@ A tag names the training: `a1_in1k` is a recipe and its data. What follows the c
 `STYLES`. Networks that were only described have the tag `untrained`.
 """
 
+import functools
 from collections.abc import Mapping
 
-from resnet_jax.zoo.preprocessing import Colour, Preprocessing
+from resnet_jax.zoo.preprocessing import Preprocessing
 
-_HALF: dict[str, Colour] = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+_centred = functools.partial(Preprocessing, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 STYLES: Mapping[str, Preprocessing] = {
     "timm": Preprocessing(224, 0.875, test_size=288, test_crop_fraction=0.95),
@@ -19,15 +20,15 @@ STYLES: Mapping[str, Preprocessing] = {
     "tv2": Preprocessing(
         176, 0.875, interpolation="bilinear", test_size=224, test_crop_fraction=0.965
     ),
-    "ra4": Preprocessing(224, 0.9, **_HALF, test_size=288, test_crop_fraction=1.0),
-    "half_rsb": Preprocessing(224, 0.95, **_HALF, test_size=288, test_crop_fraction=1.0),
-    "half": Preprocessing(224, 0.875, **_HALF),
-    "bit": Preprocessing(224, 0.875, interpolation="bilinear", **_HALF),
-    "bit384": Preprocessing(384, 1.0, **_HALF),
-    "bit448": Preprocessing(448, 1.0, interpolation="bilinear", **_HALF),
-    "bit480": Preprocessing(480, 1.0, interpolation="bilinear", **_HALF),
-    "ra4_384": Preprocessing(384, 1.0, **_HALF, test_size=448),
-    "test": Preprocessing(160, 0.95, interpolation="bilinear", **_HALF),
+    "ra4": _centred(224, 0.9, test_size=288, test_crop_fraction=1.0),
+    "rsb_centred": _centred(224, 0.95, test_size=288, test_crop_fraction=1.0),
+    "centred": _centred(224, 0.875),
+    "bit": _centred(224, 0.875, interpolation="bilinear"),
+    "bit384": _centred(384, 1.0),
+    "bit448": _centred(448, 1.0, interpolation="bilinear"),
+    "bit480": _centred(480, 1.0, interpolation="bilinear"),
+    "ra4_384": _centred(384, 1.0, test_size=448),
+    "test": _centred(160, 0.95, interpolation="bilinear"),
     "ra2_256": Preprocessing(256, 0.95, test_size=320, test_crop_fraction=1.0),
     "ra2_256_94": Preprocessing(256, 0.94, test_size=320, test_crop_fraction=1.0),
     "timm256": Preprocessing(256, 0.875, test_size=320, test_crop_fraction=0.95),
@@ -84,7 +85,7 @@ TAGS: Mapping[str, str] = {
     "resnet50_gn": "a1h_in1k:gn",
     "resnet50c": "gluon_in1k:bicubic",
     "resnet50d": (
-        "ra2_in1k:timm ra4_e3600_r224_in1k:half_rsb a1_in1k:rsb a2_in1k:rsb a3_in1k:rsb160 "
+        "ra2_in1k:timm ra4_e3600_r224_in1k:rsb_centred a1_in1k:rsb a2_in1k:rsb a3_in1k:rsb160 "
         "gluon_in1k:bicubic"
     ),
     "resnet50s": "gluon_in1k:bicubic",
@@ -169,22 +170,22 @@ TAGS: Mapping[str, str] = {
     "resnetv2_18d": "ra4_e3600_r224_in1k:ra4",
     "resnetv2_34": "ra4_e3600_r224_in1k:ra4",
     "resnetv2_34d": "ra4_e3600_r224_in1k:ra4 ra4_e3600_r384_in1k:ra4_384",
-    "resnetv2_50": "a1h_in1k:half_rsb",
-    "resnetv2_50d": "untrained:half",
-    "resnetv2_50d_evos": "ah_in1k:half_rsb",
-    "resnetv2_50d_frn": "untrained:half",
-    "resnetv2_50d_gn": "ah_in1k:half_rsb",
-    "resnetv2_50t": "untrained:half",
-    "resnetv2_50x1_bit": "goog_distilled_in1k:half goog_in21k_ft_in1k:bit448 goog_in21k:bit",
+    "resnetv2_50": "a1h_in1k:rsb_centred",
+    "resnetv2_50d": "untrained:centred",
+    "resnetv2_50d_evos": "ah_in1k:rsb_centred",
+    "resnetv2_50d_frn": "untrained:centred",
+    "resnetv2_50d_gn": "ah_in1k:rsb_centred",
+    "resnetv2_50t": "untrained:centred",
+    "resnetv2_50x1_bit": "goog_distilled_in1k:centred goog_in21k_ft_in1k:bit448 goog_in21k:bit",
     "resnetv2_50x3_bit": "goog_in21k_ft_in1k:bit448 goog_in21k:bit",
-    "resnetv2_101": "a1h_in1k:half_rsb",
-    "resnetv2_101d": "untrained:half",
+    "resnetv2_101": "a1h_in1k:rsb_centred",
+    "resnetv2_101d": "untrained:centred",
     "resnetv2_101x1_bit": "goog_in21k_ft_in1k:bit448 goog_in21k:bit",
     "resnetv2_101x3_bit": "goog_in21k_ft_in1k:bit448 goog_in21k:bit",
-    "resnetv2_152": "untrained:half",
-    "resnetv2_152d": "untrained:half",
+    "resnetv2_152": "untrained:centred",
+    "resnetv2_152d": "untrained:centred",
     "resnetv2_152x2_bit": (
-        "goog_teacher_in21k_ft_in1k:half goog_teacher_in21k_ft_in1k_384:bit384 "
+        "goog_teacher_in21k_ft_in1k:centred goog_teacher_in21k_ft_in1k_384:bit384 "
         "goog_in21k_ft_in1k:bit448 goog_in21k:bit"
     ),
     "resnetv2_152x4_bit": "goog_in21k_ft_in1k:bit480 goog_in21k:bit",
