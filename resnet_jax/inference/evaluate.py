@@ -1,11 +1,23 @@
-"""Evaluates the checkpoints of a run."""
+"""Evaluates trained networks: the checkpoints of a run, and anything on any data."""
 
 from __future__ import annotations
 
 import dataclasses
 import pathlib
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_jax.data.config import DataConfig
+from resnet_jax.data.pipeline import EvalLoader, eval_loader
+from resnet_jax.data.sources import load_split
+from resnet_jax.errors import ConfigError
+from resnet_jax.inference.classifier import Augmentation, Compiled, logits_function
+from resnet_jax.inference.measures import ClassAccuracy, Measures, batch_sums, calibration_error
+from resnet_jax.inference.trained import Trained
 from resnet_jax.training.checkpoints import Checkpoints
 from resnet_jax.training.config import TrainConfig
 from resnet_jax.training.evaluation import Evaluation, evaluate
@@ -64,3 +76,139 @@ def evaluate_run(
         )
     result = evaluate(evaluator.eval_step, variables, batches, mesh=evaluator.mesh)
     return RunEvaluation(number, split, result)
+
+
+def evaluate_trained(
+    trained: Trained,
+    data: DataConfig,
+    split: str,
+    *,
+    batch_size: int = 256,
+    tta: Augmentation | None = None,
+    workdir: str | pathlib.Path = ".",
+) -> Measures:
+    """Evaluates any trained network on any data.
+
+    Compiled once, split over all devices; every example of the split counts once, whatever the
+    batch size.
+
+    Args:
+        trained: The network.
+        data: The set. Of the fields those that say how it is read are used; what becomes of the
+            pictures is the network's business (`trained.inputs`).
+        split: A split in TFDS syntax.
+        batch_size: Images a step, rounded up so that the devices divide it.
+        tta: `flip` averages the logits of each image and of its mirror image.
+        workdir: Where `bad_examples.jsonl` is written with `data.on_error="skip"`.
+
+    Returns:
+        What was measured.
+
+    Raises:
+        ConfigError: The data cannot be opened, or their classes are not the network's.
+    """
+    logits, state = logits_function(trained, tta=tta)
+
+    def sums(state: Any, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        return batch_sums(logits(state, batch["image"]), batch["label"], batch["mask"])
+
+    streamed = dataclasses.replace(data, channels=trained.inputs.channels, in_memory=False)
+    source = load_split(streamed, split, workdir=workdir)
+    outputs = output_of_labels(trained, source.class_names, origin=data.name)
+    compiled = Compiled(sums, state, batch_size=batch_size)
+    batches = eval_loader(
+        source,
+        batch_size=compiled.batch_size,
+        hosts=jax.process_count(),
+        host=jax.process_index(),
+        workers=data.workers,
+        transform=trained.inputs.transform(),
+    )
+    total = _total(compiled, batches, outputs)
+    if trained.class_names is None and len(source.class_names) == trained.num_classes:
+        trained = dataclasses.replace(trained, class_names=source.class_names)
+    return _measures(total, trained, data.name, split, expected=len(source), tta=tta)
+
+
+def output_of_labels(
+    trained: Trained, class_names: tuple[str, ...], *, origin: str
+) -> NDArray[np.int32]:
+    """Finds the network's output for each label of a data set.
+
+    By the names of the classes where both have the same ones, in any order or number; else by
+    position, which needs as many labels as outputs.
+
+    Args:
+        trained: The network.
+        class_names: The names of the labels.
+        origin: The data set, for messages.
+
+    Raises:
+        ConfigError: The classes do not fit.
+    """
+    known = {name: index for index, name in enumerate(trained.class_names or ())}
+    if all(name in known for name in class_names):
+        return np.array([known[name] for name in class_names], np.int32)
+    if len(class_names) == trained.num_classes:
+        return np.arange(len(class_names), dtype=np.int32)
+    odd = next(name for name in class_names if name not in known)
+    raise ConfigError(
+        f"{origin} has {len(class_names)} classes and {trained.origin} {trained.num_classes}, of "
+        f"which none is called {odd!r}; give the names of its outputs with --class-names=FILE"
+    )
+
+
+def _total(
+    compiled: Compiled, batches: EvalLoader, outputs: NDArray[np.int32]
+) -> dict[str, NDArray[Any]]:
+    """Adds the sums of all batches on the host in double precision, one batch behind the device."""
+    total: dict[str, Any] = {}
+
+    def add(sums: Mapping[str, jax.Array]) -> None:
+        for name, value in jax.device_get(sums).items():
+            wide = np.asarray(value).astype(np.float64 if value.dtype.kind == "f" else np.int64)
+            total[name] = total.get(name, 0) + wide
+
+    waiting = None
+    for batch in batches:
+        batch["label"] = outputs[batch["label"]]
+        started = compiled(batch)
+        if waiting is not None:
+            add(waiting)
+        waiting = started
+    assert waiting is not None  # a split without examples is refused when it is opened
+    add(waiting)
+    return total
+
+
+def _measures(
+    total: Mapping[str, NDArray[Any]],
+    trained: Trained,
+    data: str,
+    split: str,
+    *,
+    expected: int,
+    tta: str | None,
+) -> Measures:
+    count = int(total["count"])
+    if not count:
+        raise ConfigError(f"{data}: none of the {expected} examples of {split} could be used")
+    return Measures(
+        model=trained.origin,
+        data=data,
+        split=split,
+        count=count,
+        expected=expected,
+        top1=int(total["top1"]),
+        top5=int(total["top5"]),
+        loss=float(total["loss"]) / count,
+        calibration_error=calibration_error(total),
+        classes=tuple(
+            ClassAccuracy(trained.class_name(index), int(seen), int(right))
+            for index, (seen, right) in enumerate(
+                zip(total["class_count"], total["class_top1"], strict=True)
+            )
+        ),
+        step=trained.step,
+        tta=tta,
+    )

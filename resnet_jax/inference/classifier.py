@@ -1,0 +1,140 @@
+"""A trained network as one compiled function of pictures, over every device of the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from flax import nnx
+from numpy.typing import NDArray
+
+from resnet_jax.data.augment import normalize
+from resnet_jax.errors import ConfigError
+from resnet_jax.inference.trained import Trained
+from resnet_jax.training.config import MeshConfig
+from resnet_jax.training.mesh import make_mesh, replicated, split_by_example
+
+Tree = Any
+Augmentation = Literal["flip"]
+Logits = Callable[[Tree, jax.Array], jax.Array]
+AUGMENTATIONS = ("flip",)
+
+
+def logits_function(trained: Trained, *, tta: Augmentation | None = None) -> tuple[Logits, Tree]:
+    """Splits a network into a pure function and its arrays.
+
+    Args:
+        trained: The network.
+        tta: `flip` averages the logits of each picture and of its mirror image.
+
+    Returns:
+        `logits(state, images)`, from pixels [batch, height, width, channels], uint8 or float in
+        units of 0..255, to float32 [batch, classes]; and the state.
+
+    Raises:
+        ConfigError: There is no such augmentation.
+    """
+    if tta not in (None, *AUGMENTATIONS):
+        raise ConfigError(f"tta={tta!r} is unknown; give {', '.join(AUGMENTATIONS)} or none")
+    graph, state = nnx.split(trained.model)
+    inputs = trained.inputs
+
+    def logits(state: Tree, images: jax.Array) -> jax.Array:
+        model = nnx.merge(graph, nnx.State(state))
+        x = normalize(images, inputs.mean, inputs.std)
+        if tta is None:
+            return model(x)
+        return (model(x) + model(x[:, :, ::-1])) / 2
+
+    return logits, nnx.to_pure_dict(state)
+
+
+class Compiled:
+    """A pure function of a network and a batch, with the batch split over all devices.
+
+    It is compiled when it is first called and then stays: every batch has the same shape.
+
+    Args:
+        function: `(state, batch) -> result`; batch holds arrays whose first axis is the batch.
+        state: The network's arrays.
+        batch_size: Rows of a batch, over all processes; rounded up so that it divides.
+
+    Attributes:
+        batch_size: Rows of a batch, a multiple of the number of devices.
+        compilations: For how many shapes it was compiled so far.
+    """
+
+    def __init__(
+        self, function: Callable[[Tree, dict[str, jax.Array]], Any], state: Tree, *, batch_size: int
+    ) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"batch_size={batch_size}: give 1 or more")
+        self._mesh = make_mesh(MeshConfig())
+        self.batch_size = -(-batch_size // self._mesh.size) * self._mesh.size
+        self._state = jax.device_put(state, replicated(self._mesh))
+        self.compilations = 0
+
+        def counted(state: Tree, batch: dict[str, jax.Array]) -> Any:
+            self.compilations += 1  # runs while it is traced, which is once a shape
+            return function(state, batch)
+
+        self._function = jax.jit(counted, out_shardings=replicated(self._mesh))
+
+    def __call__(self, batch: Mapping[str, Any]) -> Any:
+        """Starts the computation for a batch and returns what it will give, on every device."""
+        sharding = split_by_example(self._mesh)
+        placed = {
+            name: jax.make_array_from_process_local_data(sharding, array)
+            for name, array in batch.items()
+        }
+        return self._function(self._state, placed)
+
+
+class Classifier:
+    """Gives the probabilities of the classes of pictures.
+
+    Args:
+        trained: The network.
+        batch_size: Pictures that are computed at a time; rounded up so that the devices divide it.
+        tta: As for `logits_function`.
+    """
+
+    def __init__(
+        self, trained: Trained, *, batch_size: int = 32, tta: Augmentation | None = None
+    ) -> None:
+        logits, state = logits_function(trained, tta=tta)
+
+        def probabilities(state: Tree, batch: dict[str, jax.Array]) -> jax.Array:
+            return jax.nn.softmax(logits(state, batch["image"]))
+
+        self.trained = trained
+        self._compiled = Compiled(probabilities, state, batch_size=batch_size)
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures that are computed at a time."""
+        return self._compiled.batch_size
+
+    @property
+    def compilations(self) -> int:
+        """How many shapes of pictures it was compiled for so far."""
+        return self._compiled.compilations
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Classifies pictures.
+
+        Args:
+            images: uint8 [pictures, height, width, channels], at most `batch_size` of them; the
+                batch is filled up with black ones, so that its shape stays.
+
+        Returns:
+            Probabilities, float32 [pictures, classes].
+        """
+        count = len(images)
+        if not 0 < count <= self.batch_size:
+            raise ConfigError(f"{count} pictures do not fit a batch of {self.batch_size}")
+        filled = np.zeros((self.batch_size, *images.shape[1:]), np.uint8)
+        filled[:count] = images
+        return np.asarray(self._compiled({"image": filled}))[:count]

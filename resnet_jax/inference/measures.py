@@ -1,0 +1,143 @@
+"""What is counted while a network is evaluated, as sums, and what the sums say at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_jax.training.metrics import evaluation_sums
+
+CALIBRATION_BINS = 15
+
+Sums = Mapping[str, NDArray[Any]]
+
+
+def batch_sums(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> dict[str, jax.Array]:
+    """Sums over the examples of a batch that are real.
+
+    Args:
+        logits: [batch, classes].
+        labels: [batch] integers.
+        mask: [batch] bool, False where an example only fills the batch.
+
+    Returns:
+        Scalars `loss`, `top1`, `top5`, `count`; `class_count` and `class_top1` [classes]; by the
+        probability of the first class, in 15 bins of equal width, `bin_count`, `bin_top1` and
+        `bin_confidence`.
+    """
+    classes = logits.shape[-1]
+    confidence = jax.nn.softmax(logits).max(axis=-1)
+    hit = (logits.argmax(axis=-1) == labels) & mask
+    # The bins are open below and closed above, as Guo et al. have them.
+    place = jnp.ceil(jnp.nan_to_num(confidence) * CALIBRATION_BINS).astype(jnp.int32) - 1
+    place = place.clip(0, CALIBRATION_BINS - 1)
+
+    def by(index: jax.Array, size: int, values: jax.Array) -> jax.Array:
+        values = values if values.dtype == jnp.float32 else values.astype(jnp.int32)
+        return jnp.zeros(size, values.dtype).at[index].add(values)
+
+    return evaluation_sums(logits, labels, mask) | {
+        "class_count": by(labels, classes, mask),
+        "class_top1": by(labels, classes, hit),
+        "bin_count": by(place, CALIBRATION_BINS, mask),
+        "bin_top1": by(place, CALIBRATION_BINS, hit),
+        "bin_confidence": by(place, CALIBRATION_BINS, jnp.where(mask, confidence, 0.0)),
+    }
+
+
+def calibration_error(sums: Sums) -> float:
+    """Gives the expected calibration error of the sums of `batch_sums`, from 0 to 1.
+
+    The mean over the examples of how far the accuracy of their bin lies from its mean confidence.
+
+    References:
+        Guo et al. 2017, equation 3, https://arxiv.org/abs/1706.04599.
+    """
+    gaps = np.abs(np.asarray(sums["bin_top1"], np.float64) - sums["bin_confidence"])
+    return float(gaps.sum() / sums["bin_count"].sum())
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassAccuracy:
+    """How a network does on the examples of one class.
+
+    Attributes:
+        name: The class.
+        count: Examples of it.
+        top1: Those that are right.
+    """
+
+    name: str
+    count: int
+    top1: int
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the examples that are right; None where there are none."""
+        return self.top1 / self.count if self.count else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Measures:
+    """How a network does on a split.
+
+    Attributes:
+        model: What was evaluated.
+        data: The data set.
+        split: Its split.
+        count: Examples counted, each once.
+        expected: Examples of the split; more than `count` where some could not be used.
+        top1: Examples whose label has the highest logit.
+        top5: Examples whose label is among the five highest logits.
+        loss: Mean cross-entropy.
+        calibration_error: Expected calibration error in 15 bins, from 0 to 1.
+        classes: Each class that the network knows.
+        step: The number of the checkpoint, of a run.
+        tta: What was averaged over for each example.
+    """
+
+    model: str
+    data: str
+    split: str
+    count: int
+    expected: int
+    top1: int
+    top5: int
+    loss: float
+    calibration_error: float
+    classes: tuple[ClassAccuracy, ...]
+    step: int | None = None
+    tta: str | None = None
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the examples that are right."""
+        return self.top1 / self.count
+
+    @property
+    def top5_accuracy(self) -> float:
+        """Share of the examples whose label is among the first five."""
+        return self.top5 / self.count
+
+    def to_json(self) -> str:
+        """Writes everything, the shares as well, as one JSON object."""
+        values = dataclasses.asdict(self) | {
+            "accuracy": self.accuracy,
+            "top5_accuracy": self.top5_accuracy,
+            "classes": [
+                dataclasses.asdict(entry) | {"accuracy": entry.accuracy} for entry in self.classes
+            ],
+        }
+        # JSON has no name for what is not finite.
+        for name in ("loss", "calibration_error"):
+            if not math.isfinite(values[name]):
+                values[name] = None
+        return json.dumps(values, allow_nan=False, ensure_ascii=False)

@@ -1,0 +1,185 @@
+"""Opens whatever holds a trained network: a run, a file of ours, PyTorch's weights, a name."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+from flax import nnx
+
+from resnet_jax import weights as weight_files
+from resnet_jax.data.config import DataConfig
+from resnet_jax.data.sources import open_split
+from resnet_jax.errors import ConfigError, nearest
+from resnet_jax.inference.inputs import Inputs, inputs_from_plain, inputs_of_data, usual_inputs
+from resnet_jax.models import ResNet
+from resnet_jax.training.checkpoints import Checkpoints, like
+from resnet_jax.training.config import MeshConfig, TrainConfig
+from resnet_jax.training.mesh import make_mesh, replicated
+from resnet_jax.training.state import Variables, build_model, make_graphs
+from resnet_jax.training.workdir import Workdir
+from resnet_jax.zoo import list_models, model_config
+
+FilePath = str | pathlib.Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A network that can be used.
+
+    Attributes:
+        model: The network in evaluation mode.
+        inputs: The pictures that it expects.
+        class_names: The name of each output; None where they are not known.
+        origin: What was opened, for messages and results.
+        step: The number of the checkpoint, of a run.
+        data: The data that it was trained on, of a run.
+    """
+
+    model: ResNet
+    inputs: Inputs
+    class_names: tuple[str, ...] | None
+    origin: str
+    step: int | None = None
+    data: DataConfig | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """The number of outputs."""
+        return self.model.config.num_classes
+
+    def class_name(self, index: int) -> str:
+        """Names an output, by its number where nothing better is known."""
+        return self.class_names[index] if self.class_names else f"class {index}"
+
+    def class_index(self, name: str) -> int:
+        """Finds an output by its name or number.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        if self.class_names and name in self.class_names:
+            return self.class_names.index(name)
+        if name.isdecimal() and int(name) < self.num_classes:
+            return int(name)
+        raise ConfigError(
+            f"{self.origin} has no class {name!r}.{nearest(name, self.class_names or ())} "
+            f"Classes have the numbers 0 to {self.num_classes - 1}"
+        )
+
+
+def open_trained(
+    model: FilePath,
+    *,
+    weights: FilePath | None = None,
+    step: int | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Trained:
+    """Opens a trained network.
+
+    Args:
+        model: The folder of a run, whose moving averages are taken where it keeps any; a file of
+            `resnet_jax.save`; or the name of a network, whose published weights are fetched
+            unless `weights` are given.
+        weights: A file of weights for a named network: of PyTorch (`.safetensors`, `.pth`, `.th`)
+            or of `resnet_jax.save`.
+        step: The number of a run's checkpoint; None takes the last.
+        class_names: The name of each output, in place of those that are known.
+
+    Returns:
+        The network in evaluation mode, with what is known about its pictures and classes.
+
+    Raises:
+        ValueError: There is no such network, or it cannot be read; the message is one line.
+    """
+    path = pathlib.Path(model)
+    if step is not None and not path.is_dir():
+        raise ConfigError(f"step={step}: only runs have steps, and {model} is no folder of a run")
+    if weights is not None and path.exists():
+        raise ConfigError(f"weights={weights} go with the name of a network, and {model} is a path")
+    if path.is_dir():
+        trained = _open_run(path, step)
+    elif path.is_file():
+        trained = _open_file(path)
+    else:
+        trained = _open_named(str(model), weights)
+    if class_names is None:
+        return trained
+    if len(class_names) != trained.num_classes:
+        raise ConfigError(
+            f"{len(class_names)} class names for the {trained.num_classes} outputs of {model}"
+        )
+    return dataclasses.replace(trained, class_names=tuple(class_names))
+
+
+def _open_run(root: pathlib.Path, step: int | None) -> Trained:
+    files = Workdir(root)
+    config = files.read_config()
+    graphs = make_graphs(config.model)
+    with Checkpoints(files.checkpoints, config.checkpoint) as checkpoints:
+        number, variables = checkpoints.restore_variables(
+            _variables_like(config), averaged=config.ema is not None, step=step
+        )
+    names, size = _described_images(config.data)
+    if names is not None and len(names) != config.model.num_classes:
+        names = None
+    return Trained(
+        model=nnx.merge(graphs.evaluate, variables.params, variables.batch_stats),
+        inputs=inputs_of_data(config.data, channels=config.model.in_features, size=size),
+        class_names=names,
+        origin=str(root),
+        step=number,
+        data=config.data,
+    )
+
+
+def _variables_like(config: TrainConfig) -> Variables:
+    """Describes a run's variables on the devices of this machine, whatever it was trained on."""
+    model = nnx.eval_shape(lambda: build_model(config.model, rngs=nnx.Rngs(0)))
+    variables = Variables(
+        nnx.to_pure_dict(nnx.state(model, nnx.Param)),
+        nnx.to_pure_dict(nnx.state(model, nnx.BatchStat)),
+    )
+    return like(variables, replicated(make_mesh(MeshConfig())))
+
+
+def _described_images(data: DataConfig) -> tuple[tuple[str, ...] | None, int | None]:
+    """Asks the data of a run for class names and the size of its images; they may be gone."""
+    try:
+        source = open_split(
+            data.name, data.test_split, data_dir=data.data_dir, channels=data.channels
+        )
+    except (ValueError, OSError):
+        return None, None
+    shape = source.image_shape
+    square = shape is not None and shape[0] == shape[1]
+    return source.class_names, shape[0] if shape is not None and square else None
+
+
+def _open_file(path: pathlib.Path) -> Trained:
+    record = weight_files.read_record(path)
+    model = weight_files.load(path)
+    model.eval()
+    inputs = usual_inputs(model.config)
+    if record.preprocessing is not None:
+        try:
+            inputs = inputs_from_plain(record.preprocessing, channels=model.config.in_features)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+    return Trained(model, inputs, record.class_names, origin=str(path))
+
+
+def _open_named(name: str, weights: FilePath | None) -> Trained:
+    known = list_models()
+    if name not in known:
+        raise ConfigError(
+            f"{name!r} is no folder of a run, no file and no network.{nearest(name, known)}"
+        )
+    if weights is None:
+        raise ConfigError(f"{name} is not trained: name a file of its weights with weights=FILE")
+    config = model_config(name)
+    model = nnx.eval_shape(lambda: ResNet(config, rngs=nnx.Rngs(0)))
+    weight_files.load_torch(model, weights)
+    model.eval()
+    return Trained(model, usual_inputs(config), None, origin=f"{name} ({weights})")

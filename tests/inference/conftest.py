@@ -1,0 +1,77 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from PIL import Image
+
+from resnet_jax.inference.inputs import Inputs
+from resnet_jax.inference.trained import Trained
+from resnet_jax.models import ResNet, ResNetConfig
+
+COLOURS = {"blue": (20, 30, 220), "green": (30, 200, 40), "red": (210, 25, 30)}
+TINY = ResNetConfig(
+    depths=(1, 1), widths=(8, 16), stem="cifar", stem_features=8, shortcut="a", num_classes=3
+)
+
+
+@pytest.fixture
+def build():
+    """Builds a network with parameters and statistics that are drawn, in evaluation mode."""
+
+    def build(config=TINY, seed=0):
+        model = ResNet(config, rngs=nnx.Rngs(seed))
+        keys = iter(jax.random.split(jax.random.key(seed + 1), 1000))
+        for path, leaf in nnx.to_flat_state(nnx.state(model)):
+            name = path[-1]
+            shape = leaf.get_value().shape
+            if name in ("scale", "var"):
+                leaf.set_value(jax.random.uniform(next(keys), shape, minval=0.5, maxval=1.5))
+            elif name in ("bias", "mean"):
+                leaf.set_value(0.1 * jax.random.normal(next(keys), shape))
+        model.eval()
+        return model
+
+    return build
+
+
+@pytest.fixture
+def trained(build):
+    """A network of three colours that was never trained."""
+    inputs = Inputs(size=8, mean=(0.5,), std=(0.25,))
+    return Trained(build(), inputs, tuple(COLOURS), origin="tiny")
+
+
+@pytest.fixture
+def colour_sighted(trained):
+    """A network that knows colours: its classes are the largest of blue, green and red."""
+
+    class Largest(nnx.Module):
+        config = dataclasses.replace(TINY)
+
+        def __call__(self, x):
+            return 4 * jnp.mean(x, (1, 2))[:, ::-1]
+
+    return dataclasses.replace(trained, model=Largest())
+
+
+def paint(path, colour, *, size=(12, 10), seed=0):
+    """Writes a noisy picture of one colour."""
+    noise = np.random.default_rng(seed).integers(-20, 21, (*size, 3))
+    pixels = (np.array(COLOURS[colour]) + noise).clip(0, 255).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A data set with 7 + 5 + 3 test pictures in the folders of their colours, of several sizes."""
+    root = tmp_path / "pictures"
+    for colour, count in (("blue", 7), ("green", 5), ("red", 3)):
+        for number in range(count):
+            path = root / "test" / colour / f"{number}.png"
+            paint(path, colour, size=(9 + number, 12), seed=number)
+        paint(root / "train" / colour / "0.png", colour)
+    return root

@@ -1,0 +1,67 @@
+import dataclasses
+
+import pytest
+
+from resnet_jax.data.config import DataConfig
+from resnet_jax.data.transforms import ResizeCentreCrop
+from resnet_jax.errors import ConfigError
+from resnet_jax.inference.inputs import (
+    Inputs,
+    inputs_from_plain,
+    inputs_of_data,
+    usual_inputs,
+)
+from resnet_jax.models import ResNetConfig
+
+
+def test_published_networks_have_the_inputs_of_their_data_set():
+    imagenet = ResNetConfig(depths=(1,), widths=(8,))
+    assert usual_inputs(imagenet) == Inputs(size=224, crop_fraction=0.875)
+    cifar = dataclasses.replace(imagenet, stem="cifar")
+    assert usual_inputs(cifar) == Inputs(size=32, crop_fraction=1.0)
+    grey = usual_inputs(dataclasses.replace(cifar, in_features=1))
+    assert (grey.channels, grey.mean) == (1, (0.5,))
+
+
+def test_the_transform_is_that_of_evaluation_or_none():
+    inputs = Inputs(size=64, crop_fraction=0.9, interpolation="bicubic")
+    assert inputs.transform() == ResizeCentreCrop(64, 0.9, "bicubic", 3)
+    assert Inputs().transform() is None
+
+
+def test_a_recipe_decides_the_inputs_of_its_run():
+    data = DataConfig(mean=(0.1,), std=(0.2,))
+    assert inputs_of_data(data, channels=1, size=8) == Inputs(
+        size=8, mean=(0.1,), std=(0.2,), channels=1
+    )
+    resized = dataclasses.replace(data, image_size=96, crop_fraction=0.95)
+    inputs = inputs_of_data(resized, channels=3, size=8)
+    assert (inputs.size, inputs.crop_fraction) == (96, 0.95)
+
+
+def test_plain_values_come_back():
+    inputs = Inputs(size=64, crop_fraction=0.9, mean=(0.4, 0.5, 0.6))
+    assert inputs_from_plain(dataclasses.asdict(inputs), channels=3) == inputs
+    record = {"size": 224, "crop_fraction": 0.95, "mean": [0.5, 0.5, 0.5], "test_size": 288}
+    assert inputs_from_plain(record, channels=3).mean == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"sise": 3}, "no field 'sise'. Did you mean 'size'?"),
+        ({"size": 0}, "size=0"),
+        ({"size": "large"}, "cannot be used"),
+        ({"crop_fraction": 1.5}, "crop_fraction=1.5"),
+        ({"interpolation": "lanczos"}, "give bilinear or bicubic"),
+        ({"mean": [0.5, 0.5]}, "give 1 number or 3"),
+        ({"mean": [127.0]}, "divide pixel values by 255"),
+        ({"std": [0.0]}, "0 excluded"),
+        ({"channels": 4}, "grey"),
+    ],
+)
+def test_a_record_that_cannot_be_used_is_one_line(values, message):
+    with pytest.raises(ConfigError) as caught:
+        inputs_from_plain(values, channels=3)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
