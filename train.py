@@ -2,4 +2,5 @@
 
 from resnet_jax.cli import train
 
-train()
+if __name__ == "__main__":  # data workers, which are spawned, import this file again
+    train()
