@@ -1,14 +1,17 @@
 """The zoo: networks by name, each a row of data."""
 
 from resnet_jax.zoo.create import Changes, create_model, list_models, model_config
+from resnet_jax.zoo.describe import Description, describe
 from resnet_jax.zoo.preprocessing import Preprocessing
 from resnet_jax.zoo.pretrained import Pretrained, pretrained_info, pretrained_tags
 
 __all__ = [
     "Changes",
+    "Description",
     "Preprocessing",
     "Pretrained",
     "create_model",
+    "describe",
     "list_models",
     "model_config",
     "pretrained_info",
