@@ -1,6 +1,5 @@
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -22,15 +21,15 @@ def build():
     """Builds a network with parameters and statistics that are drawn, in evaluation mode."""
 
     def build(config=TINY, seed=0):
-        model = ResNet(config, rngs=nnx.Rngs(seed))
-        keys = iter(jax.random.split(jax.random.key(seed + 1), 1000))
+        rng = np.random.default_rng(seed)
+        model = nnx.eval_shape(lambda: ResNet(config, rngs=nnx.Rngs(0)))
         for path, leaf in nnx.to_flat_state(nnx.state(model)):
-            name = path[-1]
-            shape = leaf.get_value().shape
-            if name in ("scale", "var"):
-                leaf.set_value(jax.random.uniform(next(keys), shape, minval=0.5, maxval=1.5))
-            elif name in ("bias", "mean"):
-                leaf.set_value(0.1 * jax.random.normal(next(keys), shape))
+            values = rng.normal(size=leaf.get_value().shape)
+            if path[-1] == "kernel":
+                values *= np.sqrt(2 / np.prod(values.shape[:-1]))
+            else:
+                values = 0.1 * values + (path[-1] in ("scale", "var"))
+            leaf.set_value(jnp.asarray(values, jnp.float32))
         model.eval()
         return model
 

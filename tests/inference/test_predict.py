@@ -1,0 +1,128 @@
+import io
+import itertools
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnet_jax.errors import ConfigError
+from resnet_jax.inference.classifier import Classifier
+from resnet_jax.inference.inputs import Inputs
+from resnet_jax.inference.pictures import find_files, prepare, read_ahead, read_picture
+from resnet_jax.inference.predict import predict
+
+
+@pytest.fixture
+def classifier(colour_sighted):
+    return Classifier(colour_sighted, batch_size=4)
+
+
+def test_a_folder_is_classified_in_the_order_of_names_by_one_program(classifier, pictures):
+    found = list(predict(classifier, [str(pictures / "test")], top=2))
+    assert [prediction.path for prediction in found] == sorted(
+        str(path) for path in pictures.glob("test/*/*.png")
+    )
+    for prediction in found:
+        assert prediction.candidates[0].name == prediction.path.split("/")[-2]
+        assert len(prediction.candidates) == 2
+    assert classifier.compilations == 1
+
+
+def test_bad_files_are_told_in_their_place_and_the_others_done(classifier, pictures, tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "none").mkdir()
+    good = str(pictures / "test/red/0.png")
+    names = [
+        str(tmp_path / "text.png"),
+        good,
+        str(tmp_path / "empty.jpg"),
+        str(tmp_path / "missing.png"),
+        str(tmp_path / "none"),
+        good,
+    ]
+    found = list(predict(classifier, names))
+    assert [prediction.path for prediction in found] == names
+    assert [prediction.problem for prediction in found] == [
+        "the file is no image of a known format",
+        "",
+        "the file is empty",
+        "no such file or directory",
+        "the folder holds no pictures",
+        "",
+    ]
+    assert found[1].candidates == found[5].candidates
+    assert found[1].candidates[0].name == "red"
+
+
+def test_nothing_gives_nothing_and_top_is_checked(classifier):
+    assert list(predict(classifier, [])) == []
+    with pytest.raises(ConfigError, match="top=0"):
+        next(predict(classifier, [], top=0))
+
+
+def test_an_endless_list_of_files_streams(classifier, pictures):
+    endless = itertools.cycle([str(pictures / "test/blue/0.png")])
+    found = list(itertools.islice(predict(classifier, endless), 9))
+    assert {prediction.candidates[0].name for prediction in found} == {"blue"}
+
+
+def test_without_a_size_the_first_picture_decides(classifier, pictures):
+    object.__setattr__(classifier.trained, "inputs", Inputs())
+    first, *rest = predict(classifier, [str(pictures / "test/blue")])
+    assert first.problem == ""
+    assert all("--image-size=N" in prediction.problem for prediction in rest)
+
+
+def test_predictions_are_text_and_json(classifier, pictures):
+    (prediction,) = predict(classifier, [str(pictures / "test/green/0.png")], top=2)
+    first, *rows = prediction.to_text().splitlines()
+    assert first == prediction.path
+    assert rows[0].split()[1] == "green"
+    record = json.loads(prediction.to_json())
+    assert record["file"] == prediction.path
+    assert record["predictions"][0]["class"] == "green"
+    assert record["predictions"][0]["output"] == 1
+
+
+def test_folders_are_searched_below_and_their_other_files_passed_over(tmp_path):
+    for name in ("b.jpg", "a.PNG", "sub/c.webp", "notes.txt", ".hidden.png", ".git/d.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_files([str(tmp_path), "named.txt"])
+    names = [name.removeprefix(f"{tmp_path}/") for name in found]
+    assert names == ["a.PNG", "b.jpg", "sub/c.webp", "named.txt"]
+
+
+def test_reading_stays_a_few_files_ahead():
+    asked = []
+
+    def names():
+        for number in itertools.count():
+            asked.append(number)
+            yield f"missing-{number}"
+
+    pictures = read_ahead(names(), Inputs(), ahead=3)
+    assert next(pictures).path == "missing-0"
+    assert len(asked) == 4
+    pictures.close()
+
+
+def test_a_picture_is_prepared_as_for_evaluation():
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    np.testing.assert_array_equal(prepare(buffer.getvalue(), Inputs()), pixels)
+    small = prepare(buffer.getvalue(), Inputs(size=16, crop_fraction=0.8))
+    resized = Image.fromarray(pixels).resize((20, 26), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(small, np.asarray(resized.crop((2, 5, 18, 21))))
+    grey = prepare(buffer.getvalue(), Inputs(size=16, channels=1, mean=(0.5,), std=(0.5,)))
+    assert grey.shape == (16, 16, 1)
+
+
+def test_a_file_that_may_not_be_read_is_a_problem(tmp_path):
+    assert read_picture(str(tmp_path / "x" / "y.png"), Inputs()).pixels is None
+    assert "name too long" in read_picture("x" * 5000 + ".png", Inputs()).problem
+    assert "null" in read_picture("x\0.png", Inputs()).problem
+    assert list(find_files(["x" * 5000, "x\0"])) == ["x" * 5000, "x\0"]
