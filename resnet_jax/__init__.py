@@ -5,7 +5,8 @@ from resnet_jax.errors import ConfigError
 from resnet_jax.layers import BatchNorm, conv1x1, conv3x3
 from resnet_jax.models import BatchNormConfig, ResNet, ResNetConfig
 from resnet_jax.pure import functional
-from resnet_jax.zoo import create_model, list_models, model_config
+from resnet_jax.weights import create_model, load, save
+from resnet_jax.zoo import list_models, model_config
 
 __version__ = "0.1.0"
 
@@ -25,5 +26,7 @@ __all__ = [
     "create_model",
     "functional",
     "list_models",
+    "load",
     "model_config",
+    "save",
 ]

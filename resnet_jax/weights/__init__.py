@@ -2,12 +2,17 @@
 
 from resnet_jax.weights.convert import load_torch, to_torch
 from resnet_jax.weights.errors import WeightsError
+from resnet_jax.weights.exchange import convert_file
 from resnet_jax.weights.model_file import ModelRecord, load, read_record, save
+from resnet_jax.weights.pretrained import create_model, load_pretrained
 
 __all__ = [
     "ModelRecord",
     "WeightsError",
+    "convert_file",
+    "create_model",
     "load",
+    "load_pretrained",
     "load_torch",
     "read_record",
     "save",

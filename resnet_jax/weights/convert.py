@@ -7,9 +7,10 @@ import numpy as np
 from flax import nnx
 
 from resnet_jax.blocks import PooledProjection
+from resnet_jax.models import Backbone, ResNetConfig
 from resnet_jax.weights import arrays, files, names
 from resnet_jax.weights.errors import Mismatch, WeightsError, listed
-from resnet_jax.weights.leaves import Leaf, leaves_of
+from resnet_jax.weights.leaves import Leaf, leaves_of, skeleton
 
 _ENTRIES = ("state_dict", "model_state", "model_state_dict", "model")
 
@@ -29,7 +30,8 @@ def load_torch(
     `num_batches_tracked` are left aside. Parameters keep the module's dtype and devices.
 
     Args:
-        module: A network or block of this library; a skeleton from `nnx.eval_shape` is filled.
+        module: A network, backbone or block of this library; a skeleton from `nnx.eval_shape` is
+            filled, and a backbone takes its share of the whole network's weights.
         source: A state dict of PyTorch tensors or of arrays, or a `.safetensors`, `.pth` or `.th`
             file of one; also a training checkpoint that holds one as `state_dict` or `model`.
         new_head: Leave the module's classifier as it is, and the source's aside.
@@ -40,16 +42,32 @@ def load_torch(
         WeightsError: The file cannot be read, or keys are missing, unexpected or of another
             shape; one message tells them all.
     """
-    origin = "the state dict" if isinstance(source, Mapping) else str(source)
+    origin = "the state dict"
     if not isinstance(source, Mapping):
-        source = files.read_state_dict(source)
-    weights = _unwrap(source, origin)
+        origin, source = str(source), files.read_state_dict(source)
+    load_mapping(module, source, origin=origin, new_head=new_head, adapt_input=adapt_input)
+
+
+def load_mapping(
+    module: nnx.Module,
+    state_dict: Mapping[str, Any],
+    *,
+    origin: str,
+    new_head: bool,
+    adapt_input: bool,
+) -> None:
+    """Does what `load_torch` says; `origin` names the state dict in messages."""
+    weights = _unwrap(state_dict, origin)
     leaves = _marked_leaves(module)
     dialect = _recognise(leaves, weights, module, origin)
     if new_head:
         leaves = [leaf for leaf in leaves if not names.is_head(leaf.path)]
-        weights = {key: v for key, v in weights.items() if not key.startswith(dialect.head)}
     expected = {names.torch_key(leaf.path, dialect): leaf for leaf in leaves}
+    if new_head or isinstance(module, Backbone):
+        weights = {key: v for key, v in weights.items() if not key.startswith(dialect.head)}
+    if isinstance(module, Backbone):
+        cut = _keys_of_network(module.config, dialect) - expected.keys()
+        weights = {key: value for key, value in weights.items() if key not in cut}
     problems = Mismatch(
         missing=[key for key in expected if key not in weights],
         unexpected=[key for key in weights if key not in expected],
@@ -69,6 +87,33 @@ def load_torch(
         leaf.assign(array)
 
 
+def source_sizes(
+    module: nnx.Module, state_dict: Mapping[str, Any], *, origin: str
+) -> tuple[int, int | None]:
+    """Returns a state dict's classes (0 without a classifier) and image channels, None if unknown.
+
+    Args:
+        module: The network that the state dict is for, of any classes and channels.
+        state_dict: As `load_torch` takes it.
+        origin: Names the state dict in messages.
+
+    Raises:
+        WeightsError: The state dict is of another model.
+    """
+    weights = _unwrap(state_dict, origin)
+    leaves = _marked_leaves(module)
+    dialect = _recognise(leaves, weights, module, origin)
+    classes, channels = 0, None
+    for leaf in leaves:
+        value = weights.get(names.torch_key(leaf.path, dialect))
+        shape: tuple[int, ...] = tuple(getattr(value, "shape", ()))
+        if names.is_head(leaf.path) and leaf.name == "kernel" and len(shape) > 1:
+            classes = shape[0]
+        if names.is_input_kernel(leaf.path) and len(shape) == 4:
+            channels = shape[1]
+    return classes, channels
+
+
 def to_torch(module: nnx.Module) -> dict[str, np.ndarray]:
     """Returns the state dict of a network or block, for PyTorch.
 
@@ -84,7 +129,9 @@ def to_torch(module: nnx.Module) -> dict[str, np.ndarray]:
         except for bfloat16, which PyTorch reads from a `.safetensors` file only.
     """
     leaves = _marked_leaves(module)
-    dialect = names.own_dialect([leaf.path for leaf in leaves])
+    parts = [part for _, part in nnx.iter_modules(module)]
+    preactivation = any(getattr(part, "preactivation", False) for part in parts)
+    dialect = names.RESNETV2 if preactivation else names.RESNET
     state_dict = {}
     for leaf in leaves:
         key = names.torch_key(leaf.path, dialect)
@@ -108,6 +155,11 @@ def _marked_leaves(module: nnx.Module) -> list[Leaf]:
     ]
 
 
+def _keys_of_network(config: ResNetConfig, dialect: names.Dialect) -> set[str]:
+    """Returns the keys of the whole network from which a backbone was cut."""
+    return {names.torch_key(leaf.path, dialect) for leaf in _marked_leaves(skeleton(config))}
+
+
 def _unwrap(state_dict: Mapping[str, Any], origin: str) -> dict[str, Any]:
     """Finds the weights in a training checkpoint; drops wrappers' prefixes, and the counters."""
     for entry in _ENTRIES:
@@ -118,7 +170,7 @@ def _unwrap(state_dict: Mapping[str, Any], origin: str) -> dict[str, Any]:
         raise WeightsError(
             f"{origin} holds no weights: expected names and arrays, as module.state_dict() returns."
         )
-    keys = names.unwrapped_keys([key for key in state_dict if not names.is_counter(key)])
+    keys = names.unwrapped_keys(key for key in state_dict if not names.is_counter(key))
     return {key: state_dict[outer] for key, outer in keys.items()}
 
 

@@ -14,6 +14,7 @@ from resnet_jax.weights.errors import WeightsError
 
 # What the metadata of a file of resnet_jax.save says about its format.
 OWN_FORMAT = "resnet_jax"
+SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".bin")
 
 FilePath = str | os.PathLike[str]
 
@@ -25,14 +26,13 @@ def read_state_dict(path: FilePath) -> Mapping[str, Any]:
         WeightsError: The file is missing, damaged, of another kind or would run code.
     """
     file = _existing(path)
-    if is_safetensors(file):
-        arrays, metadata = read_safetensors(file)
-        if metadata.get("format") == OWN_FORMAT:
-            raise WeightsError(
-                f"{file} was written by resnet_jax.save and holds a whole network: "
-                f"resnet_jax.load reads it."
-            )
-        return arrays
+    if is_own_file(file):
+        raise WeightsError(
+            f"{file} was written by resnet_jax.save and holds a whole network: resnet_jax.load "
+            f"reads it."
+        )
+    if _is_safetensors(file):
+        return read_safetensors(file)[0]
     try:
         saved = torch_files.read(file)
     except torch_files.RefusedError as error:
@@ -57,12 +57,9 @@ def read_safetensors(path: FilePath) -> tuple[dict[str, np.ndarray], dict[str, s
         WeightsError: The file is missing, damaged or of another kind.
     """
     file = _existing(path)
-    try:
-        with safetensors.safe_open(file, framework="numpy") as reader:
-            arrays = {key: reader.get_tensor(key) for key in reader.keys()}  # noqa: SIM118
-            return arrays, reader.metadata() or {}
-    except safetensors.SafetensorError:
-        raise _unreadable(file) from None
+    with _opened(file) as reader:
+        arrays = {key: reader.get_tensor(key) for key in reader.keys()}  # noqa: SIM118
+        return arrays, reader.metadata() or {}
 
 
 def write_safetensors(
@@ -76,27 +73,44 @@ def write_safetensors(
     file = pathlib.Path(path)
     if file.suffix != ".safetensors":
         raise WeightsError(f"{file} is to be written as safetensors: name it *.safetensors.")
+    if not file.parent.is_dir():
+        raise WeightsError(f"{file} cannot be written: there is no folder {file.parent}.")
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         safetensors.numpy.save_file(dict(arrays), temporary, dict(metadata))
         temporary.replace(file)
     except (OSError, safetensors.SafetensorError) as error:
-        raise WeightsError(
-            f"{file} cannot be written ({_reason(error)}); name a file in a folder that exists."
-        ) from None
+        raise WeightsError(f"{file} cannot be written: {error}") from None
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def is_safetensors(path: FilePath) -> bool:
-    """Tells by its beginning whether a file is of safetensors: a length, and a JSON header."""
-    file = pathlib.Path(path)
+def is_own_file(path: FilePath) -> bool:
+    """Tells whether a file was written by `resnet_jax.save`.
+
+    Raises:
+        WeightsError: The file is missing or damaged.
+    """
+    file = _existing(path)
+    if not _is_safetensors(file):
+        return False
+    with _opened(file) as reader:
+        return (reader.metadata() or {}).get("format") == OWN_FORMAT
+
+
+def _is_safetensors(file: pathlib.Path) -> bool:
+    """Tells by its beginning: a length of eight bytes, and a JSON header."""
     with file.open("rb") as stream:
         start = stream.read(9)
-    return start[8:] == b"{" or (
-        file.suffix == ".safetensors"
-        and not start.startswith((torch_files.ZIP_MAGIC, torch_files.PICKLE_MAGIC))
-    )
+    torch_saved = start.startswith((torch_files.ZIP_MAGIC, torch_files.PICKLE_MAGIC))
+    return start[8:] == b"{" or (file.suffix == ".safetensors" and not torch_saved)
+
+
+def _opened(file: pathlib.Path) -> Any:
+    try:
+        return safetensors.safe_open(file, framework="numpy")
+    except safetensors.SafetensorError:
+        raise _unreadable(file) from None
 
 
 def _existing(path: FilePath) -> pathlib.Path:
@@ -119,7 +133,3 @@ def _unreadable(file: pathlib.Path) -> WeightsError:
         f"{file} {fault}: it is truncated, damaged or of another kind; fetch it again, or name a "
         f".safetensors file or one of torch.save."
     )
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

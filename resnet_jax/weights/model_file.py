@@ -1,24 +1,23 @@
 """Files from which a network can be rebuilt: safetensors with the config in the metadata."""
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pydantic
-from flax import nnx
 from jax.typing import DTypeLike
 
 from resnet_jax.models import ResNet, ResNetConfig
 from resnet_jax.weights.errors import Mismatch, WeightsError
 from resnet_jax.weights.files import OWN_FORMAT, FilePath, read_safetensors, write_safetensors
-from resnet_jax.weights.leaves import leaves_of
+from resnet_jax.weights.leaves import leaves_of, skeleton
 
 VERSION = 1
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class ModelRecord:
     """What a file of `save` says about its network.
 
@@ -47,7 +46,8 @@ def save(
     Args:
         model: The network; its parameters, statistics and config are kept.
         path: The file, named `*.safetensors`.
-        preprocessing: How images become its input: a dataclass or mapping of plain values.
+        preprocessing: How images become its input: a dataclass, such as `zoo.Preprocessing`, or a
+            mapping, of plain values.
         class_names: The name of each output.
 
     Raises:
@@ -62,20 +62,21 @@ def save(
     classes = model.config.num_classes
     if class_names is not None and len(class_names) != classes:
         raise WeightsError(f"class_names has {len(class_names)} names for {classes} classes.")
-    if dataclasses.is_dataclass(preprocessing) and not isinstance(preprocessing, type):
-        preprocessing = dataclasses.asdict(preprocessing)
     arrays = {leaf.dotted: leaf.value for leaf in leaves_of(model)}
-    if mismatch := _mismatch(_skeleton(model.config, None, np.float32), arrays):
+    if mismatch := _mismatch(skeleton(model.config), arrays):
         raise WeightsError(
             f"the model cannot be rebuilt from its config and is not saved: {mismatch}"
         )
     metadata = {
         "format": OWN_FORMAT,
         "format_version": str(VERSION),
-        "config": json.dumps(dataclasses.asdict(model.config)),
-        "preprocessing": json.dumps(preprocessing),
-        "class_names": json.dumps(None if class_names is None else list(class_names)),
+        "config": json.dumps(asdict(model.config)),
     }
+    if preprocessing is not None:
+        plain = preprocessing if isinstance(preprocessing, Mapping) else asdict(preprocessing)
+        metadata["preprocessing"] = json.dumps(dict(plain))
+    if class_names is not None:
+        metadata["class_names"] = json.dumps(list(class_names))
     write_safetensors(path, arrays, metadata)
 
 
@@ -94,9 +95,9 @@ def load(
     """
     arrays, record = _read(path)
     kernels = [array.dtype for name, array in arrays.items() if name.endswith("kernel")]
-    if param_dtype is None and kernels:
-        param_dtype = kernels[0]
-    model = _skeleton(record.config, dtype, param_dtype or np.float32)
+    if param_dtype is None:
+        param_dtype = kernels[0] if kernels else np.float32
+    model = skeleton(record.config, dtype=dtype, param_dtype=param_dtype)
     if mismatch := _mismatch(model, arrays):
         raise WeightsError(f"{path} does not fit its own config; fetch it again: {mismatch}")
     for leaf in leaves_of(model):
@@ -111,13 +112,6 @@ def read_record(path: FilePath) -> ModelRecord:
         WeightsError: The file is missing, damaged, of another kind or of a newer version.
     """
     return _read(path)[1]
-
-
-def _skeleton(config: ResNetConfig, dtype: DTypeLike | None, param_dtype: DTypeLike) -> ResNet:
-    def build() -> ResNet:
-        return ResNet(config, dtype=dtype, param_dtype=param_dtype, rngs=nnx.Rngs(0))
-
-    return nnx.eval_shape(build)
 
 
 def _mismatch(model: ResNet, arrays: Mapping[str, np.ndarray]) -> Mismatch:
@@ -148,37 +142,44 @@ def _read(path: FilePath) -> tuple[dict[str, np.ndarray], ModelRecord]:
                 f"{path} is of format version {version}, and this resnet_jax reads up to "
                 f"{VERSION}; install a newer one."
             )
-        names = json.loads(metadata["class_names"])
         return arrays, ModelRecord(
-            config=_config(metadata["config"]),
-            preprocessing=json.loads(metadata["preprocessing"]),
-            class_names=None if names is None else tuple(names),
+            config=_parse(ResNetConfig, metadata["config"]),
+            preprocessing=_parse(dict[str, Any] | None, metadata.get("preprocessing", "null")),
+            class_names=_parse(tuple[str, ...] | None, metadata.get("class_names", "null")),
         )
     except WeightsError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise WeightsError(f"{path} describes its network wrongly: {reason}") from None
 
 
-def _config(text: str) -> ResNetConfig:
+def _parse(kind: Any, text: str) -> Any:
+    """Reads JSON as a value of a type.
+
+    Raises:
+        ValueError: It is no such value.
+    """
+    adapter = pydantic.TypeAdapter(kind)
     try:
-        config = pydantic.TypeAdapter(ResNetConfig).validate_json(text)
+        value = adapter.validate_json(text)
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "config"
+        place = ".".join(map(str, first["loc"])) or "the metadata"
         raise ValueError(f"{place}: {first['msg']}") from None
     # Pydantic passes over fields that a dataclass does not have.
-    unknown = _flat(json.loads(text)) - _flat(dataclasses.asdict(config))
+    unknown = _flat(json.loads(text)) - _flat(adapter.dump_python(value))
     if unknown:
-        raise ValueError(f"its config has the unknown field {min(unknown)!r}")
-    return config
+        raise ValueError(f"unknown field {min(unknown)!r}")
+    return value
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> set[str]:
-    fields = set()
+def _flat(tree: Any, prefix: str = "") -> set[str]:
+    """Returns the dotted names of the fields in nested dictionaries."""
+    fields: set[str] = set()
+    if not isinstance(tree, dict):
+        return fields
     for name, value in tree.items():
         fields.add(prefix + name)
-        if isinstance(value, Mapping):
-            fields |= _flat(value, f"{prefix}{name}.")
+        fields |= _flat(value, f"{prefix}{name}.")
     return fields

@@ -5,7 +5,7 @@ rules for what lies inside a block do not ask where the block lies.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 Path = tuple[str | int, ...]
@@ -128,11 +128,6 @@ def torch_key(path: Path, dialect: Dialect) -> str:
     return key
 
 
-def own_dialect(paths: Sequence[Path]) -> Dialect:
-    """Returns the naming that timm has for a module: networks that end in a norm are resnetv2."""
-    return RESNETV2 if any(path[0] == "norm" for path in paths) else RESNET
-
-
 def is_head(path: Path) -> bool:
     """Tells whether a path of ours lies in the classifier."""
     return path[0] == "head"
@@ -158,7 +153,7 @@ def counter_key(key: str) -> str:
     return f"{key.rpartition('.')[0]}.{_COUNTER}".removeprefix(".")
 
 
-def unwrapped_keys(keys: Sequence[str]) -> dict[str, str]:
+def unwrapped_keys(keys: Iterable[str]) -> dict[str, str]:
     """Drops what wrappers such as DataParallel put before every key.
 
     Returns:

@@ -1,0 +1,180 @@
+"""Networks with trained weights."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Unpack, overload
+
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from resnet_jax import zoo
+from resnet_jax.errors import ConfigError
+from resnet_jax.models import Backbone, ResNet, ResNetConfig
+from resnet_jax.weights import hub
+from resnet_jax.weights.convert import load_mapping, source_sizes, to_torch
+from resnet_jax.weights.errors import WeightsError
+from resnet_jax.weights.files import SUFFIXES, FilePath, is_own_file, read_state_dict
+from resnet_jax.weights.leaves import skeleton
+from resnet_jax.weights.model_file import load, read_record
+
+# What may differ between a network in a file and the one that its weights are wanted for.
+_FREE = {*zoo.Changes.__annotations__, "batch_norm"}
+
+
+@overload
+def create_model(
+    name: str | ResNetConfig,
+    *,
+    pretrained: bool | FilePath = False,
+    features_only: Literal[False] = False,
+    dtype: DTypeLike | None = None,
+    param_dtype: DTypeLike = jnp.float32,
+    rngs: nnx.Rngs | None = None,
+    **changes: Unpack[zoo.Changes],
+) -> ResNet: ...
+
+
+@overload
+def create_model(
+    name: str | ResNetConfig,
+    *,
+    pretrained: bool | FilePath = False,
+    features_only: Literal[True],
+    out_indices: Sequence[int] | None = None,
+    dtype: DTypeLike | None = None,
+    param_dtype: DTypeLike = jnp.float32,
+    rngs: nnx.Rngs | None = None,
+    **changes: Unpack[zoo.Changes],
+) -> Backbone: ...
+
+
+def create_model(
+    name: str | ResNetConfig,
+    *,
+    pretrained: bool | FilePath = False,
+    features_only: bool = False,
+    out_indices: Sequence[int] | None = None,
+    dtype: DTypeLike | None = None,
+    param_dtype: DTypeLike = jnp.float32,
+    rngs: nnx.Rngs | None = None,
+    **changes: Unpack[zoo.Changes],
+) -> ResNet | Backbone:
+    """Builds a network, with random or with trained weights, in training mode.
+
+    Args:
+        name: One of `list_models()`, or a config; `resnet50.a1_in1k` names the weights as well.
+        pretrained: False for random weights; True for the usual published ones, from the cache or
+            the Hugging Face hub; a tag such as `a1_in1k` for certain ones; or a file.
+        features_only: Build the network's stem and stages without its head: a `Backbone`, which
+            returns maps.
+        out_indices: Which maps a backbone returns: 0 after the stem, 1 after the first stage, -1
+            after the last; None returns all.
+        dtype: Dtype of the computation; statistics, pooling and classifier stay in float32.
+        param_dtype: Dtype in which the parameters are stored.
+        rngs: The key `params` initialises what has no trained weights; None takes `nnx.Rngs(0)`.
+        **changes: Settings that differ from those of the published network; see `zoo.Changes`.
+            Other `num_classes` than those of the weights initialise a new classifier; other
+            `in_features` fit the first kernel to them, as `load_torch` does with `adapt_input`.
+
+    Raises:
+        ConfigError: There is no network of that name (the nearest ones are named), it cannot be
+            changed like this, or it has no such weights.
+        WeightsError: The weights cannot be fetched or read, or do not fit.
+    """
+    if out_indices is not None and not features_only:
+        raise ConfigError(f"out_indices={tuple(out_indices)} needs features_only=True.")
+    source = _source(name, pretrained)
+    build: Callable[..., ResNet] = zoo.create_model
+    if source is not None:
+        build = functools.partial(load_pretrained, source=source)
+        name = name.partition(".")[0] if isinstance(name, str) else name
+    model = build(name, dtype=dtype, param_dtype=param_dtype, rngs=rngs, **changes)
+    return Backbone(model, out_indices=out_indices) if features_only else model
+
+
+def load_pretrained(
+    name: str | ResNetConfig,
+    source: FilePath | Mapping[str, Any],
+    *,
+    dtype: DTypeLike | None = None,
+    param_dtype: DTypeLike = jnp.float32,
+    rngs: nnx.Rngs | None = None,
+    **changes: Unpack[zoo.Changes],
+) -> ResNet:
+    """Builds a network with given weights, in training mode.
+
+    Its classes and image channels are those of the weights, unless `changes` say otherwise;
+    weights without a classifier give a network without one.
+
+    Args:
+        name: One of `list_models()`, or a config.
+        source: A file of `save`, or whatever `load_torch` takes.
+        dtype: As for `create_model`.
+        param_dtype: As for `create_model`.
+        rngs: As for `create_model`.
+        **changes: As for `create_model`.
+
+    Raises:
+        ConfigError: There is no network of that name, or it cannot be changed like this.
+        WeightsError: The weights cannot be read or do not fit.
+    """
+    config = zoo.model_config(name, **changes)
+    origin = "the state dict"
+    if not isinstance(source, Mapping):
+        origin = str(source)
+        source = _state_dict(source, config)
+    classes, channels = source_sizes(skeleton(config), source, origin=origin)
+    if changes.get("num_classes") is None:
+        config = dataclasses.replace(config, num_classes=classes)
+    if changes.get("in_features") is None and channels is not None:
+        config = dataclasses.replace(config, in_features=channels)
+    new_head = config.num_classes != classes
+    if new_head:
+        model = zoo.create_model(config, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+    else:
+        model = skeleton(config, dtype=dtype, param_dtype=param_dtype)
+    adapt_input = config.in_features != channels
+    load_mapping(model, source, origin=origin, new_head=new_head, adapt_input=adapt_input)
+    return model
+
+
+def _source(name: str | ResNetConfig, pretrained: bool | FilePath) -> FilePath | None:
+    """Returns the file that a name and `pretrained` ask for, or None for random weights."""
+    network, _, tag = name.partition(".") if isinstance(name, str) else ("", "", "")
+    if pretrained is False:
+        if tag:
+            raise ConfigError(f"{name!r} names weights: pass pretrained=True to have them.")
+        return None
+    if not isinstance(pretrained, bool):
+        text = os.fspath(pretrained)
+        if text != pretrained or text.endswith(SUFFIXES) or "/" in text or os.sep in text:
+            return pretrained
+        if tag not in ("", text):
+            raise ConfigError(f"{name!r} and pretrained={text!r} name different weights.")
+        tag = text
+    if not isinstance(name, str):
+        raise ConfigError("a config has no name to find published weights by; pass a file.")
+    zoo.model_config(network)  # a wrong name gets the nearest of all, with weights or without
+    info = zoo.pretrained_info(f"{network}.{tag}" if tag else network)
+    if info.hub_id is None:
+        raise WeightsError(
+            f"no weights were published for {network!r}; pretrained=PATH takes a file of yours."
+        )
+    return hub.fetch(info.hub_id)
+
+
+def _state_dict(path: FilePath, config: ResNetConfig) -> Mapping[str, Any]:
+    """Reads a file; one that describes its network must describe the one that is wanted."""
+    if not is_own_file(path):
+        return read_state_dict(path)
+    held, wanted = (dataclasses.asdict(one) for one in (read_record(path).config, config))
+    for field in held.keys() - _FREE:
+        if held[field] != wanted[field]:
+            raise WeightsError(
+                f"{path} holds another network: its {field} is {held[field]!r}, and "
+                f"{wanted[field]!r} is wanted; resnet_jax.load builds the one that it holds."
+            )
+    return to_torch(load(path))
