@@ -153,5 +153,7 @@ def _multiply_adds(jaxpr: Any) -> int:
             (contracted, _), _ = equation.params["dimension_numbers"]
             shape = equation.invars[0].aval.shape
             total += math.prod(output.shape) * math.prod(shape[axis] for axis in contracted)
-        total += sum(_multiply_adds(inner) for inner in jax.core.jaxprs_in_params(equation.params))
+        # What an equation calls is a jaxpr, bare or closed.
+        inner = [getattr(value, "jaxpr", value) for value in equation.params.values()]
+        total += sum(_multiply_adds(value) for value in inner if hasattr(value, "eqns"))
     return total

@@ -1,0 +1,135 @@
+import chex
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+
+from resnet_jax import ConfigError, ResNetConfig, create_model, model_config
+from resnet_jax.models import Backbone
+
+TINY = {"depths": (1, 1, 2), "widths": (8, 16, 24), "stem_features": 8, "num_classes": 5}
+CONFIGS = {
+    "post": ResNetConfig(**TINY),
+    "preactivation": ResNetConfig(**TINY, block="preactivation_basic", stem="deep", shortcut="d"),
+    "bottleneck": ResNetConfig(**TINY, block="bottleneck", stem="tiered", shortcut="b3x3"),
+}
+IMAGES = jnp.linspace(-1, 1, 2 * 32 * 32 * 3).reshape(2, 32, 32, 3)
+
+
+@pytest.fixture(params=CONFIGS)
+def config(request):
+    return CONFIGS[request.param]
+
+
+@pytest.mark.parametrize(
+    ("out_indices", "taken"),
+    [(None, [0, 1, 2, 3]), ((1, -1), [1, 3]), ((-2, 0), [0, 2]), ((0,), [0])],
+)
+def test_features_only(config, out_indices, taken):
+    whole = create_model(config)
+    backbone = create_model(config, features_only=True, out_indices=out_indices)
+    assert backbone.feature_info == [whole.feature_info[index] for index in taken]
+    assert len(backbone.stages) == taken[-1]
+    backbone.eval()
+    shapes = jax.eval_shape(backbone, IMAGES)
+    for shape, (features, stride) in zip(shapes, backbone.feature_info, strict=True):
+        chex.assert_shape(shape, (2, 32 // stride, 32 // stride, features))
+    assert not hasattr(backbone, "head")
+
+
+def test_a_backbone_shares_its_network(config):
+    network = create_model(config)
+    network.eval()
+    backbone = Backbone(network, out_indices=(1, 3))
+    maps = network.features(IMAGES)
+    chex.assert_trees_all_equal(backbone(IMAGES), [maps[1], maps[3]])
+    assert backbone.stem is network.stem
+
+
+@pytest.mark.parametrize(
+    ("out_indices", "message"),
+    [((4,), "there is no map 4; the network has 4"), ((-5,), "no map -5"), ((), "asks for no map")],
+)
+def test_wrong_indices(out_indices, message):
+    with pytest.raises(ConfigError, match=message):
+        create_model(CONFIGS["post"], features_only=True, out_indices=out_indices)
+
+
+def test_indices_need_features_only():
+    with pytest.raises(ConfigError, match="needs features_only=True"):
+        create_model(CONFIGS["post"], out_indices=(1,))
+
+
+@pytest.mark.parametrize("output_stride", [4, 8, 16])
+def test_output_stride(config, output_stride):
+    model = create_model(config, output_stride=output_stride)
+    model.eval()
+    shapes = jax.eval_shape(model.features, IMAGES)
+    for shape, (features, stride) in zip(shapes, model.feature_info, strict=True):
+        chex.assert_shape(shape, (2, 32 // stride, 32 // stride, features))
+    assert model.feature_info[-1].stride == output_stride
+    # Dilation moves no parameter: weights of one fit the other.
+    chex.assert_trees_all_equal_shapes(
+        nnx.state(model, nnx.Param), nnx.state(create_model(config), nnx.Param)
+    )
+
+
+def test_the_head_continues_the_features(config):
+    model = create_model(config)
+    model.eval()
+    last = model.features(IMAGES)[-1]
+    chex.assert_trees_all_equal(model.forward_head(last), model(IMAGES))
+    pooled = model.forward_head(last, pre_logits=True)
+    chex.assert_shape(pooled, (2, 24))
+    chex.assert_trees_all_equal(model.head(pooled), model(IMAGES))
+
+
+def test_reset_classifier(config):
+    model = create_model(config)
+    model.eval()
+    pooled = model.forward_head(model.features(IMAGES)[-1], pre_logits=True)
+    model.reset_classifier(7, rngs=nnx.Rngs(1))
+    chex.assert_shape(model(IMAGES), (2, 7))
+    assert model.config.num_classes == 7
+    model.reset_classifier(0, rngs=nnx.Rngs(1))
+    chex.assert_trees_all_equal(model(IMAGES), pooled)
+    chex.assert_trees_all_equal(
+        nnx.state(model), nnx.state(nnx.merge(*nnx.split(model)))
+    )  # it can still be taken apart
+    model.reset_classifier(2, rngs=nnx.Rngs(1))
+    chex.assert_shape(model(IMAGES), (2, 2))
+    with pytest.raises(ConfigError, match="num_classes=-1"):
+        model.reset_classifier(-1, rngs=nnx.Rngs(1))
+
+
+def loss_and_gradients(config):
+    model = create_model(config)
+    graphdef, params, stats = nnx.split(model, nnx.Param, nnx.BatchStat)
+
+    @jax.jit
+    def run(params, stats):
+        def loss(params):
+            model = nnx.merge(graphdef, params, stats, copy=True)
+            y = model(IMAGES, rngs=nnx.Rngs(dropout=1))
+            return jnp.mean(y**2), nnx.state(model, nnx.BatchStat)
+
+        return jax.value_and_grad(loss, has_aux=True)(params)
+
+    return run(params, stats)
+
+
+def test_remat_changes_nothing_but_memory(config):
+    settings = {"drop_path_rate": 0.3, "dropout_rate": 0.1}
+    plain, remat = (
+        loss_and_gradients(model_config(config, remat=remat, **settings)) for remat in (False, True)
+    )
+    chex.assert_trees_all_close(plain, remat, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("block", ["preactivation_basic", "preactivation_bottleneck"])
+def test_zero_init_last_starts_preactivation_blocks_as_their_shortcut(block):
+    config = ResNetConfig(**TINY, block=block, zero_init_last=True)
+    model = create_model(config)
+    block = model.stages[2][1]
+    x = jax.random.normal(jax.random.key(0), (2, 4, 4, 24))
+    chex.assert_trees_all_equal(block(x), x)
