@@ -126,7 +126,9 @@ def random_flip(key: Array, images: Array, *, probability: float = 0.5) -> Array
 
 
 def build_augment(config: AugmentConfig) -> Augment:
-    """Composes the augmentations of a recipe.
+    """Composes the augmentations of a recipe that come before `normalize`.
+
+    Where the recipe has a policy, padding and flipping are done before it, on the host.
 
     Args:
         config: What to do and how strongly; see `AugmentConfig`.
@@ -142,9 +144,9 @@ def build_augment(config: AugmentConfig) -> Augment:
                 key, images, shift=config.shift, rotate=config.rotate, scale=config.scale
             )
         )
-    if config.pad_crop:
+    if config.pad_crop and config.policy is None:
         chain.append(lambda key, images: random_pad_crop(key, images, pad=config.pad_crop))
-    if config.flip:
+    if config.flip and config.policy is None:
         chain.append(lambda key, images: random_flip(key, images, probability=config.flip))
 
     def augment(key: Array, images: Array) -> Array:

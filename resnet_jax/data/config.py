@@ -9,6 +9,9 @@ from typing import Literal
 
 from resnet_jax.errors import ConfigError, nearest
 
+MAX_PIXELS = 89_478_485
+"""The default of `DataConfig.max_pixels`, and Pillow's own limit."""
+
 PREFIXES = ("folder", "zip", "hf")
 
 _AUGMENT_LIMITS = {
@@ -21,7 +24,17 @@ _AUGMENT_LIMITS = {
     "cutmix": math.inf,
     "mix_probability": 1.0,
     "mix_switch": 1.0,
+    "policy_magnitude": 30.0,
+    "policy_spread": math.inf,
 }
+
+PolicyName = Literal[
+    "randaugment",
+    "randaugment_increasing",
+    "trivialaugment",
+    "autoaugment_imagenet",
+    "autoaugment_cifar",
+]
 
 
 @dataclass(frozen=True)
@@ -51,10 +64,15 @@ class DataConfig:
         mean: Mean of the pixels in units of 0..1, one number for all channels or one a channel.
         std: Standard deviation of the pixels, in the same units.
         in_memory: Decode every image once and keep them; None: where the set is small.
+        device_resident: Keep the training split on the device and train many steps in one dispatch,
+            with the same examples and random numbers; None: on a GPU or TPU, where the split is in
+            memory and nothing is done to its images on the host.
         workers: Spawned processes that read and decode; 0: threads of this process.
         on_error: `stop` at an example that cannot be used, or `skip` it: count it and list it in
             `bad_examples.jsonl`.
         max_bad_examples: The most examples that may be skipped.
+        max_pixels: Larger pictures count as bad: a small file can unfold into more memory than
+            there is.
     """
 
     name: str = "digits"
@@ -73,9 +91,11 @@ class DataConfig:
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.5,)
     in_memory: bool | None = None
+    device_resident: bool | None = None
     workers: int = 0
     on_error: Literal["stop", "skip"] = "stop"
     max_bad_examples: int = 100
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         _check_name(self.name)
@@ -95,6 +115,10 @@ class DataConfig:
         _check_crops(self)
         if self.max_bad_examples < 0:
             raise ConfigError(f"data.max_bad_examples={self.max_bad_examples} is negative")
+        if self.max_pixels < 1:
+            raise ConfigError(
+                f"data.max_pixels={self.max_pixels} allows no picture; give 1 or more"
+            )
         if self.repeats < 1:
             raise ConfigError(f"data.repeats={self.repeats} is no count; 1 means no repetition")
         if self.workers < 0:
@@ -103,12 +127,20 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Random changes of the training images, on the accelerator, one draw an image.
+    """Random changes of the training images, one draw an image.
 
-    Zero switches a change off. They are applied in the order of the fields, down to `flip` to pixel
-    values before normalisation; what comes from outside of the image is black.
+    Zero switches a change off. They are applied in the order of the fields, on the accelerator,
+    down to `flip` to pixel values before normalisation; what comes from outside of the image is
+    black. A policy is done on the host, and `pad_crop` and `flip` then before it.
 
     Attributes:
+        policy: Pillow's operations, as the papers combine them: `randaugment`,
+            `randaugment_increasing` (timm's form, that of ResNet strikes back), `trivialaugment`,
+            `autoaugment_imagenet` or `autoaugment_cifar`. None for none.
+        policy_operations: Operations an image, for both forms of RandAugment.
+        policy_magnitude: Their strength: 0 to 30 for `randaugment`, 0 to 10 for
+            `randaugment_increasing`; None for 9 and 7.
+        policy_spread: Standard deviation of the strength, for `randaugment_increasing`.
         shift: Largest shift along each axis in pixels, fractions included.
         rotate: Largest rotation in degrees, both ways.
         scale: Largest change of size as a fraction: factors from 1 - scale to 1 + scale.
@@ -123,6 +155,10 @@ class AugmentConfig:
         mix_mode: Whether the share is drawn once a `batch`, or once a `pair` of images.
     """
 
+    policy: PolicyName | None = None
+    policy_operations: int = 2
+    policy_magnitude: float | None = None
+    policy_spread: float = 0.5
     shift: float = 0.0
     rotate: float = 0.0
     scale: float = 0.0
@@ -139,12 +175,24 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         for field, limit in _AUGMENT_LIMITS.items():
             value = getattr(self, field)
+            if value is None:
+                continue
             if isinstance(value, bool):
                 raise ConfigError(f"augment.{field}={value} is no number; give 0 to {limit:g}")
             if not 0 <= value <= limit:
                 raise ConfigError(f"augment.{field}={value} is out of range; give 0 to {limit:g}")
         if self.pad_crop < 0:
             raise ConfigError(f"augment.pad_crop={self.pad_crop} is negative; 0 switches it off")
+        if self.policy_operations < 1:
+            raise ConfigError(
+                f"augment.policy_operations={self.policy_operations} does nothing; give 1 or more, "
+                "or augment.policy=None"
+            )
+        if self.policy == "randaugment_increasing" and (self.policy_magnitude or 0) > 10:
+            raise ConfigError(
+                f"augment.policy_magnitude={self.policy_magnitude} is out of range; "
+                "randaugment_increasing goes from 0 to 10"
+            )
 
 
 def _check_crops(config: DataConfig) -> None:

@@ -16,10 +16,8 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from resnet_jax.data.config import MAX_PIXELS
 from resnet_jax.errors import ConfigError
-
-MAX_PIXELS = 89_478_485
-"""Larger images are refused: a small file can unfold into more memory than there is."""
 
 _MODES = {1: "L", 3: "RGB"}
 _JPEG_SPACES = {1: "GRAY", 3: "RGB"}
@@ -38,7 +36,9 @@ class JpegSize(NamedTuple):
     width: int
 
 
-def decode_image(data: bytes, *, channels: int = 3) -> NDArray[np.uint8]:
+def decode_image(
+    data: bytes, *, channels: int = 3, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
     """Decodes an image file: upright by its EXIF orientation, the first picture of several.
 
     Greyscale, palette, CMYK and 16-bit images are converted (16-bit levels are scaled, not cut
@@ -47,6 +47,7 @@ def decode_image(data: bytes, *, channels: int = 3) -> NDArray[np.uint8]:
     Args:
         data: The content of the file.
         channels: 1 for greyscale, 3 for RGB.
+        max_pixels: Larger pictures are refused before they are decoded.
 
     Returns:
         uint8 array [height, width, channels].
@@ -54,21 +55,22 @@ def decode_image(data: bytes, *, channels: int = 3) -> NDArray[np.uint8]:
     Raises:
         BadImageError: The content is empty, no image, damaged, truncated or too large.
     """
-    if plain_jpeg_size(data) is not None:
+    if plain_jpeg_size(data, max_pixels=max_pixels) is not None:
         try:
             return simplejpeg.decode_jpeg(data, colorspace=_JPEG_SPACES[channels])
         except ValueError:
             pass  # strict about stray bytes that do no harm: Pillow tells these from damage
-    return _decode_with_pillow(data, channels)
+    return _decode_with_pillow(data, channels, max_pixels)
 
 
 def decode_jpeg_at_least(
-    data: bytes, *, height: int, width: int, channels: int = 3
+    data: bytes, size: JpegSize, *, height: int, width: int, channels: int = 3
 ) -> NDArray[np.uint8]:
     """Decodes a JPEG at the smallest of its scales (1, 1/2, 1/4, 1/8) that is not below a size.
 
     Args:
-        data: A file for which `plain_jpeg_size` gives a size.
+        data: The content of the file.
+        size: What `plain_jpeg_size` gives for it.
         height: The least height in pixels.
         width: The least width in pixels.
         channels: 1 for greyscale, 3 for RGB.
@@ -79,13 +81,12 @@ def decode_jpeg_at_least(
     Raises:
         BadImageError: The content is damaged.
     """
-    size = plain_jpeg_size(data)
-    assert size is not None
     factor = 8
     while factor > 1 and (size.height < factor * height or size.width < factor * width):
         factor //= 2
+    max_pixels = size.height * size.width  # it was not refused before
     if factor == 1:
-        return decode_image(data, channels=channels)
+        return decode_image(data, channels=channels, max_pixels=max_pixels)
     try:
         return simplejpeg.decode_jpeg(
             data,
@@ -95,14 +96,15 @@ def decode_jpeg_at_least(
             min_factor=factor,
         )
     except ValueError:
-        return decode_image(data, channels=channels)
+        return decode_image(data, channels=channels, max_pixels=max_pixels)
 
 
-def image_size(data: bytes) -> tuple[int, int]:
+def image_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Reads the size of a picture from its header.
 
     Args:
         data: The content of an image file.
+        max_pixels: Larger pictures are refused.
 
     Returns:
         Height and width in pixels of the upright picture.
@@ -110,20 +112,21 @@ def image_size(data: bytes) -> tuple[int, int]:
     Raises:
         BadImageError: The content is empty, no image, or the picture is too large.
     """
-    size = plain_jpeg_size(data)
+    size = plain_jpeg_size(data, max_pixels=max_pixels)
     if size is not None:
         return size
-    with _opened(data) as image:
+    with _opened(data, max_pixels) as image:
         width, height = image.size
         turned = image.getexif().get(_ORIENTATION, 1) >= _FIRST_TURNED
     return (width, height) if turned else (height, width)
 
 
-def plain_jpeg_size(data: bytes) -> JpegSize | None:
+def plain_jpeg_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> JpegSize | None:
     """Reads the size of a JPEG that needs neither turning nor a change of ink.
 
     Args:
         data: The content of an image file.
+        max_pixels: Larger pictures are refused.
 
     Returns:
         Its size; None for other formats, CMYK, damaged headers, and files with EXIF data that turn
@@ -140,7 +143,7 @@ def plain_jpeg_size(data: bytes) -> JpegSize | None:
         return None
     if space not in ("YCbCr", "Gray", "GRAY", "RGB"):
         return None
-    _check_pixels(width, height)
+    _check_pixels(width, height, max_pixels)
     if b"Exif\0\0" in data[:65536]:
         with Image.open(io.BytesIO(data)) as image:
             if image.getexif().get(_ORIENTATION, 1) not in (0, 1):
@@ -148,21 +151,23 @@ def plain_jpeg_size(data: bytes) -> JpegSize | None:
     return JpegSize(height, width)
 
 
-def _decode_with_pillow(data: bytes, channels: int) -> NDArray[np.uint8]:
-    with _opened(data) as image:
+def _decode_with_pillow(data: bytes, channels: int, max_pixels: int) -> NDArray[np.uint8]:
+    with _opened(data, max_pixels) as image:
         upright = ImageOps.exif_transpose(image)
         pixels = np.asarray(_eight_bit(upright).convert(_MODES[channels]))
     return pixels.reshape(*pixels.shape[:2], channels)
 
 
 @contextlib.contextmanager
-def _opened(data: bytes) -> Iterator[Image.Image]:
+def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     """Opens a file with Pillow and says what is wrong with it."""
+    if max_pixels > (Image.MAX_IMAGE_PIXELS or max_pixels):
+        Image.MAX_IMAGE_PIXELS = max_pixels  # Pillow's own limit would come first
     if not data:
         raise BadImageError("the file is empty")
     try:
         with Image.open(io.BytesIO(data)) as image:
-            _check_pixels(*image.size)
+            _check_pixels(*image.size, max_pixels)
             yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadImageError(f"the picture is too large: {error}") from error
@@ -185,8 +190,8 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray(((levels * 255 + 32767) // 65535).astype(np.uint8))
 
 
-def _check_pixels(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
+def _check_pixels(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
         raise BadImageError(
-            f"the picture is too large: {width} x {height} pixels, the limit is {MAX_PIXELS}"
+            f"the picture is too large: {width} x {height} pixels, and data.max_pixels={max_pixels}"
         )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_jax.data.bad_examples import BadExamples
+from resnet_jax.data.config import MAX_PIXELS
 from resnet_jax.data.decode import BadImageError, decode_image
 from resnet_jax.errors import ConfigError
 
@@ -42,12 +43,14 @@ class Source(abc.ABC):
         channels: Channels of the decoded images, 1 or 3.
         image_shape: (height, width, channels) where every image is known to have the same.
         bad_examples: Takes the examples that are skipped; None stops at the first.
+        max_pixels: Larger pictures cannot be used.
     """
 
     class_names: tuple[str, ...]
     channels: int
     image_shape: tuple[int, int, int] | None
     bad_examples: BadExamples | None = None
+    max_pixels: int = MAX_PIXELS
 
     @abc.abstractmethod
     def __len__(self) -> int: ...
@@ -72,7 +75,7 @@ class Source(abc.ABC):
     def pixels(self, record: Record) -> NDArray[np.uint8]:
         """Decodes a record to uint8 [height, width, channels]."""
         if isinstance(record.image, bytes):
-            return decode_image(record.image, channels=self.channels)
+            return decode_image(record.image, channels=self.channels, max_pixels=self.max_pixels)
         return record.image
 
     def read(

@@ -116,11 +116,29 @@ def draw_mix(
         cut_share, cut = jnp.ones(draws), jnp.zeros(draws, jnp.bool_)
     used = jax.random.bernoulli(keys[3], probability, (draws,))
     share = jnp.where(used, jnp.where(cut, cut_share, blend), 1.0)
-    box = _cut_box(keys[4], share, size)
+    centre = jax.random.randint(keys[4], (draws, 2), 0, jnp.array(size))
+    return complete_draw(share, cut, cut_box(centre, share, size), batch, size)
+
+
+def complete_draw(
+    share: Array, cut: Array, box: Array, batch: int, size: tuple[int, int]
+) -> MixDraw:
+    """Spreads draws over a batch, and corrects the shares of those that cut.
+
+    Args:
+        share: What stays of the image, [draws]: one for all images, or one for each two.
+        cut: Whether a rectangle is replaced, [draws].
+        box: That rectangle, [draws, 4].
+        batch: Number of images.
+        size: Height and width of the images.
+
+    Returns:
+        The draw for each image.
+    """
     left_over = 1 - (box[:, 1] - box[:, 0]) * (box[:, 3] - box[:, 2]) / (size[0] * size[1])
     share = jnp.where(cut, left_over, share)
     place = jnp.arange(batch)
-    owner = jnp.zeros_like(place) if mode == "batch" else jnp.minimum(place, batch - 1 - place)
+    owner = jnp.minimum(jnp.minimum(place, batch - 1 - place), len(share) - 1)
     return MixDraw(share[owner], cut[owner], box[owner])
 
 
@@ -184,12 +202,21 @@ def build_mix(config: AugmentConfig, *, num_classes: int) -> Mix:
     return mix
 
 
-def _cut_box(key: Array, share: Array, size: tuple[int, int]) -> Array:
-    """Rectangles of the area 1 - share around a random centre, cut off at the edges."""
+def cut_box(centre: Array, share: Array, size: tuple[int, int]) -> Array:
+    """Gives rectangles of the area 1 - share around a centre, cut off at the edges of the image.
+
+    Args:
+        centre: Row and column, int [draws, 2].
+        share: What stays of the image, [draws].
+        size: Height and width of the image.
+
+    Returns:
+        Top, bottom, left and right, int [draws, 4], ends excluded.
+    """
     sides = jnp.array(size)
-    half = jnp.floor(sides * jnp.sqrt(1 - share)[:, None]).astype(jnp.int32) // 2
-    centre = jax.random.randint(key, (len(share), 2), 0, sides)
-    first, last = jnp.clip(centre - half, 0, sides), jnp.clip(centre + half, 0, sides)
+    length = jnp.floor(sides * jnp.sqrt(1 - share)[:, None]).astype(jnp.int32)
+    first = jnp.clip(centre - length // 2, 0, sides)
+    last = jnp.clip(centre + (length + 1) // 2, 0, sides)
     return jnp.stack([first, last], axis=-1).reshape(-1, 4)
 
 

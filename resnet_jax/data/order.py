@@ -64,7 +64,9 @@ def step_indices(
         batch_size: Examples of a step, over all hosts.
         seed: Seed of the run.
         step: From 0, without end.
-        repeats: How often each example stands in a row.
+        repeats: How often each example stands in the batch. First comes one of each, then the
+            second of each, so that copies fall to different devices and groups of BatchNorm, as in
+            the sampler of RSB (and DeiT).
         straddle: Whether the last batch of an epoch is filled from the next one.
 
     Returns:
@@ -80,4 +82,4 @@ def step_indices(
     for epoch in np.unique(epochs):
         order = epoch_order(num_examples, seed=seed, epoch=int(epoch))
         indices[epochs == epoch] = order[positions[epochs == epoch] // repeats]
-    return indices
+    return np.concatenate([indices[copy::repeats] for copy in range(repeats)])

@@ -45,7 +45,7 @@ def train_loader(
         host: This process, from 0.
         workers: Spawned processes that read and decode; 0 for threads of this process.
         transform: Brings an example to the pixels of the batch; None decodes it.
-        repeats: How often each example stands in a row, for repeated augmentation.
+        repeats: How often each example stands in a batch, for repeated augmentation.
         straddle: Whether the last batch of an epoch is filled from the next one.
 
     Returns:

@@ -63,7 +63,7 @@ def steps_indices(
         seed: Seed of the run.
         first_step: The first of the steps.
         steps: Their number.
-        repeats: How often each example stands in a row.
+        repeats: How often each example stands in a batch.
         straddle: Whether the last batch of an epoch is filled from the next one.
 
     Returns:

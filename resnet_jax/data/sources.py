@@ -76,6 +76,7 @@ def load_split(config: DataConfig, split: str, *, workdir: str | Path = ".") -> 
         channels=config.channels,
         bad_examples=bad_examples,
     )
+    source.max_pixels = config.max_pixels
     keep = config.in_memory
     if keep is None:
         shape = source.image_shape

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from resnet_jax.data.batches import Transform
-from resnet_jax.data.config import DataConfig
+from resnet_jax.data.config import MAX_PIXELS
 from resnet_jax.data.decode import decode_image, decode_jpeg_at_least, plain_jpeg_size
 from resnet_jax.data.examples import Record
 
@@ -43,17 +42,19 @@ class ResizeCentreCrop:
         crop_fraction: What the window takes of the shorter side.
         interpolation: The filter.
         channels: 1 for greyscale, 3 for RGB.
+        max_pixels: Larger pictures are refused before they are decoded.
     """
 
     size: int
     crop_fraction: float = 0.875
     interpolation: Interpolation = "bilinear"
     channels: int = 3
+    max_pixels: int = MAX_PIXELS
 
     def __call__(self, record: Record, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Gives uint8 [size, size, channels]; the generator is not used."""
         del rng
-        pixels = _pixels(record, self.channels)
+        pixels = _pixels(record, self.channels, self.max_pixels)
         height, width = pixels.shape[:2]
         resized_height, resized_width = _resized(height, width, int(self.size / self.crop_fraction))
         top, left = round((resized_height - self.size) / 2), round((resized_width - self.size) / 2)
@@ -78,6 +79,7 @@ class RandomResizedCrop:
         ratio: Least and greatest width over height of the window, drawn evenly in its logarithm.
         interpolation: The filter.
         channels: 1 for greyscale, 3 for RGB.
+        max_pixels: Larger pictures are refused before they are decoded.
 
     References:
         Szegedy et al., Going deeper with convolutions, 2015.
@@ -88,13 +90,14 @@ class RandomResizedCrop:
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     interpolation: Interpolation = "bilinear"
     channels: int = 3
+    max_pixels: int = MAX_PIXELS
 
     def __call__(self, record: Record, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Gives uint8 [size, size, channels]."""
         encoded = record.image if isinstance(record.image, bytes) else None
-        whole = plain_jpeg_size(encoded) if encoded is not None else None
+        whole = plain_jpeg_size(encoded, max_pixels=self.max_pixels) if encoded else None
         if encoded is None or whole is None:
-            pixels = _pixels(record, self.channels)
+            pixels = _pixels(record, self.channels, self.max_pixels)
             height, width = pixels.shape[:2]
             box = random_box(rng, height, width, area=self.area, ratio=self.ratio)
         else:
@@ -102,74 +105,13 @@ class RandomResizedCrop:
             box = random_box(rng, height, width, area=self.area, ratio=self.ratio)
             pixels = decode_jpeg_at_least(
                 encoded,
+                whole,
                 height=math.ceil(height * self.size / box.height),
                 width=math.ceil(width * self.size / box.width),
                 channels=self.channels,
             )
         scale = round(height / pixels.shape[0])
         return _resize_window(pixels, box, scale, self.size, self.interpolation)
-
-
-@dataclass(frozen=True)
-class PadCrop:
-    """Pads with black and cuts a window of the old size from a random place, for small images.
-
-    Attributes:
-        pad: Pixels on each side.
-        channels: 1 for greyscale, 3 for RGB.
-    """
-
-    pad: int
-    channels: int = 3
-
-    def __call__(self, record: Record, rng: np.random.Generator) -> NDArray[np.uint8]:
-        """Gives uint8 pixels of the size of the image."""
-        pixels = _pixels(record, self.channels)
-        height, width = pixels.shape[:2]
-        top, left = rng.integers(2 * self.pad + 1, size=2)
-        padded = np.pad(pixels, ((self.pad, self.pad), (self.pad, self.pad), (0, 0)))
-        return padded[top : top + height, left : left + width]
-
-
-def train_transform(config: DataConfig, *, channels: int) -> Transform | None:
-    """Gives the transform of the training images.
-
-    Args:
-        config: The size, and the range of the crops.
-        channels: `Source.channels`.
-
-    Returns:
-        A random resized crop; None where images are taken as they are.
-    """
-    if config.image_size is None:
-        return None
-    return RandomResizedCrop(
-        config.image_size,
-        area=config.crop_area,
-        ratio=config.crop_ratio,
-        interpolation=config.interpolation,
-        channels=channels,
-    )
-
-
-def eval_transform(config: DataConfig, *, channels: int) -> Transform | None:
-    """Gives the transform of the images for evaluation.
-
-    Args:
-        config: The size and the fraction of the crop.
-        channels: `Source.channels`.
-
-    Returns:
-        Resizing and the centre crop; None where images are taken as they are.
-    """
-    if config.image_size is None:
-        return None
-    return ResizeCentreCrop(
-        config.image_size,
-        crop_fraction=config.crop_fraction,
-        interpolation=config.interpolation,
-        channels=channels,
-    )
 
 
 def random_box(
@@ -207,11 +149,6 @@ def random_box(
     return Box(top, left, box_height, box_width)
 
 
-def flip(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Mirrors every other image left and right."""
-    return pixels[:, ::-1] if rng.integers(2) else pixels
-
-
 def _resize_window(
     pixels: NDArray[np.uint8], box: Box, scale: int, size: int, interpolation: Interpolation
 ) -> NDArray[np.uint8]:
@@ -232,9 +169,9 @@ def _resized(height: int, width: int, shorter: int) -> tuple[int, int]:
     return int(shorter * height / width), shorter
 
 
-def _pixels(record: Record, channels: int) -> NDArray[np.uint8]:
+def _pixels(record: Record, channels: int, max_pixels: int) -> NDArray[np.uint8]:
     if isinstance(record.image, bytes):
-        return decode_image(record.image, channels=channels)
+        return decode_image(record.image, channels=channels, max_pixels=max_pixels)
     return record.image
 
 

@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_jax.data import decode
-from resnet_jax.data.decode import BadImageError, decode_image, decode_jpeg_at_least
+from resnet_jax.data.decode import (
+    BadImageError,
+    decode_image,
+    decode_jpeg_at_least,
+    plain_jpeg_size,
+)
 
 
 def encoded(image, kind, **options):
@@ -88,7 +92,7 @@ def test_16_bit_levels_are_scaled():
 )
 def test_a_jpeg_is_decoded_no_smaller_than_asked(picture, least, shape):
     data = encoded(Image.fromarray(picture), "JPEG", quality=95)
-    pixels = decode_jpeg_at_least(data, height=least, width=1)
+    pixels = decode_jpeg_at_least(data, plain_jpeg_size(data), height=least, width=1)
     assert pixels.shape[0] == shape
     factor = 30 / shape
     small = np.asarray(Image.fromarray(picture).resize(pixels.shape[1::-1], Image.Resampling.BOX))
@@ -118,10 +122,18 @@ def test_a_decompression_bomb_is_refused(size):
             decode_image(huge_png(*size))
 
 
-def test_a_huge_jpeg_is_refused_before_it_is_decoded(picture, monkeypatch):
-    monkeypatch.setattr(decode, "MAX_PIXELS", 1000)
-    with pytest.raises(BadImageError, match="40 x 30 pixels, the limit is 1000"):
-        decode_image(encoded(Image.fromarray(picture), "JPEG"))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_huge_picture_is_refused_before_it_is_decoded(picture, kind):
+    data = encoded(Image.fromarray(picture), kind)
+    with pytest.raises(BadImageError, match=r"40 x 30 pixels, and data\.max_pixels=1199"):
+        decode_image(data, max_pixels=1199)
+    assert decode_image(data, max_pixels=1200).shape == (30, 40, 3)
+
+
+def test_a_recipe_may_allow_more_than_pillow_does(picture, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    data = encoded(Image.fromarray(picture), "PNG")
+    assert decode_image(data, max_pixels=1200).shape == (30, 40, 3)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
