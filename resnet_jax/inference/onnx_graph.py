@@ -1,0 +1,208 @@
+"""Turns a function of pictures into an ONNX model: one ONNX operator or a few for each of JAX's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend import core
+from numpy.typing import NDArray
+
+import resnet_jax
+from resnet_jax.errors import ConfigError
+
+OPSET = 17
+IR_VERSION = 8  # the oldest that carries this opset
+
+Value = str | NDArray[Any]
+"""The name of a tensor, or a constant."""
+
+
+class Graph:
+    """An ONNX graph that grows.
+
+    Attributes:
+        nodes: The operators so far.
+        initializers: The constants that they use.
+        narrow: Tensors with axes of one row where JAX has more: what is elementwise makes them
+            wide without being told.
+    """
+
+    def __init__(self) -> None:
+        """Begins an empty graph."""
+        from onnx import helper, numpy_helper
+
+        self._helper = helper
+        self._to_tensor = numpy_helper.from_array
+        self.nodes: list[Any] = []
+        self.initializers: list[Any] = []
+        self._count = 0
+        self._transposed: dict[str, tuple[str, tuple[int, ...]]] = {}
+        self.narrow: set[str] = set()
+
+    def add(self, operator: str, *inputs: Value, **attributes: Any) -> str:
+        """Adds an operator and returns the name of its output."""
+        if operator == "Transpose":
+            return self._transpose(inputs[0], tuple(attributes["perm"]))
+        return self._add(operator, inputs, attributes)
+
+    def integers(self, values: Sequence[int]) -> NDArray[np.int64]:
+        """Makes the constant that operators take shapes and axes as."""
+        return np.asarray(values, np.int64)
+
+    def widen(self, value: Value, shape: Sequence[Any]) -> Value:
+        """Gives a tensor the size that JAX has, in all axes but that of the batch."""
+        sizes = [size if isinstance(size, int) else 1 for size in shape]
+        if not isinstance(value, str):
+            return np.broadcast_to(value, np.broadcast_shapes(value.shape, tuple(sizes)))
+        return self.add("Expand", value, self.integers(sizes)) if value in self.narrow else value
+
+    def _add(self, operator: str, inputs: Sequence[Value], attributes: dict[str, Any]) -> str:
+        self._count += 1
+        output = f"{operator.lower()}_{self._count}"
+        names = [self._name(value) for value in inputs]
+        node = self._helper.make_node(operator, names, [output], name=output, **attributes)
+        self.nodes.append(node)
+        return output
+
+    def _transpose(self, value: Value, order: tuple[int, ...]) -> str:
+        """Adds a transposition, or takes the tensor that it would undo one to."""
+        name = self._name(value)
+        before, first = self._transposed.get(name, (name, tuple(range(len(order)))))
+        whole = tuple(first[axis] for axis in order)
+        if whole == tuple(range(len(order))):
+            return before
+        output = self._add("Transpose", [before], {"perm": whole})
+        self._transposed[output] = (before, whole)
+        return output
+
+    def _name(self, value: Value) -> str:
+        if isinstance(value, str):
+            return value
+        self._count += 1
+        name = f"constant_{self._count}"
+        self.initializers.append(self._to_tensor(np.asarray(value, order="C"), name))
+        return name
+
+
+def to_onnx(function: Callable[[jax.Array], jax.Array], picture: jax.ShapeDtypeStruct) -> bytes:
+    """Converts a function of a batch of pictures, for any batch size.
+
+    Args:
+        function: Maps [batch, height, width, channels] to [batch, classes].
+        picture: Shape and dtype of one picture.
+
+    Returns:
+        A serialised ONNX model with the input `images` and the output `logits`.
+
+    Raises:
+        ConfigError: onnx is not installed, or the function holds an operation that is not known.
+    """
+    try:
+        import onnx
+    except ModuleNotFoundError:
+        raise ConfigError("ONNX needs the package onnx: pip install 'resnet-jax[onnx]'") from None
+    (batch,) = jax.export.symbolic_shape("batch")
+    images = jax.ShapeDtypeStruct((batch, *picture.shape), picture.dtype)
+    closed = jax.make_jaxpr(function)(images)
+    graph = Graph()
+    (result,) = convert(closed.jaxpr, closed.consts, ["images"], graph)
+    graph.nodes.append(onnx.helper.make_node("Identity", [graph._name(result)], ["logits"]))
+    element = onnx.helper.np_dtype_to_tensor_dtype
+    classes = closed.out_avals[0].shape[1]
+    made = onnx.helper.make_graph(
+        graph.nodes,
+        "classifier",
+        [
+            onnx.helper.make_tensor_value_info(
+                "images", element(np.dtype(picture.dtype)), ["batch", *picture.shape]
+            )
+        ],
+        [
+            onnx.helper.make_tensor_value_info(
+                "logits", element(np.dtype(np.float32)), ["batch", classes]
+            )
+        ],
+        graph.initializers,
+    )
+    model = onnx.helper.make_model(
+        made,
+        producer_name="resnet-jax",
+        producer_version=resnet_jax.__version__,
+        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+    )
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())
+
+
+def convert(
+    jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Value], graph: Graph
+) -> list[Value]:
+    """Adds what a jaxpr computes to a graph.
+
+    What depends on constants alone is computed here and now.
+
+    Args:
+        jaxpr: An open jaxpr.
+        consts: Its constants.
+        inputs: Its arguments.
+        graph: Takes the operators.
+
+    Returns:
+        Its results.
+
+    Raises:
+        ConfigError: An operation is not known.
+    """
+    from resnet_jax.inference.onnx_operators import OPERATORS
+
+    known: dict[Any, Value] = dict(zip(jaxpr.invars, inputs, strict=True))
+    known |= {var: np.asarray(value) for var, value in zip(jaxpr.constvars, consts, strict=True)}
+
+    def read(var: Any) -> Value:
+        return np.asarray(var.val) if isinstance(var, core.Literal) else known[var]
+
+    for equation in jaxpr.eqns:
+        values = [read(var) for var in equation.invars]
+        inner = equation.params.get("call_jaxpr", equation.params.get("jaxpr"))
+        if inner is not None:
+            body, extra = (inner.jaxpr, inner.consts) if hasattr(inner, "jaxpr") else (inner, [])
+            results = convert(body, extra, values, graph)
+        elif all(isinstance(value, np.ndarray) for value in values) and _is_fixed(equation):
+            computed = equation.primitive.bind(*values, **equation.params)
+            many = computed if equation.primitive.multiple_results else [computed]
+            results = [np.asarray(value) for value in many]
+        elif equation.primitive.name in OPERATORS:
+            results = [_operate(graph, equation, values)]
+        else:
+            raise ConfigError(
+                f"this network cannot be written as ONNX: it holds {equation.primitive.name!r}; "
+                "write *.stablehlo"
+            )
+        known |= dict(zip(equation.outvars, results, strict=True))
+    return [read(var) for var in jaxpr.outvars]
+
+
+def _operate(graph: Graph, equation: Any, values: list[Value]) -> Value:
+    from resnet_jax.inference.onnx_operators import ELEMENTWISE, OPERATORS
+
+    name = equation.primitive.name
+    if name == "broadcast_in_dim" or name in ELEMENTWISE:
+        computed = [value for value in values if isinstance(value, str)]
+        result = OPERATORS[name](graph, equation, values)
+        if isinstance(result, str) and (
+            name not in ELEMENTWISE or graph.narrow.issuperset(computed)
+        ):
+            graph.narrow.add(result)
+        return result
+    shapes = [var.aval.shape for var in equation.invars]
+    wide = [graph.widen(value, shape) for value, shape in zip(values, shapes, strict=True)]
+    return OPERATORS[name](graph, equation, wide)
+
+
+def _is_fixed(equation: Any) -> bool:
+    """Tells whether the shapes of the results do not depend on the batch."""
+    return all(isinstance(size, int) for var in equation.outvars for size in var.aval.shape)

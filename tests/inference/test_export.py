@@ -1,0 +1,115 @@
+import dataclasses
+import json
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+from flax import nnx
+
+from resnet_jax.data.augment import normalize
+from resnet_jax.errors import ConfigError
+from resnet_jax.inference.export import export, exported_function, to_stablehlo
+from resnet_jax.inference.inputs import Inputs
+from resnet_jax.models import ResNet
+from resnet_jax.weights import load_torch
+
+# What docs/inference.md shows; {} stands for the names of the files.
+SCRIPT = """
+import jax, numpy
+with open("{model}", "rb") as file:
+    classify = jax.export.deserialize(bytearray(file.read())).call
+images = numpy.load("{images}")
+numpy.save("{logits}", classify(images))
+"""
+
+
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
+
+
+@pytest.fixture
+def logits(trained, pixels):
+    return np.asarray(trained.model(normalize(pixels, trained.inputs.mean, trained.inputs.std)))
+
+
+@pytest.mark.parametrize("fold", [False, True])
+def test_the_artefact_runs_for_any_batch(trained, pixels, logits, fold):
+    function, picture = exported_function(trained, fold=fold, from_pixels=True)
+    exported = jax.export.deserialize(bytearray(to_stablehlo(function, picture)))
+    assert exported.platforms == ("cpu", "cuda", "tpu")
+    for count in (1, 5):
+        np.testing.assert_allclose(
+            exported.call(pixels[:count]), logits[:count], atol=1e-5 * np.abs(logits).max()
+        )
+
+
+def test_jax_alone_runs_the_artefact(trained, pixels, logits, tmp_path):
+    written = export(trained, tmp_path / "net.stablehlo", from_pixels=True)
+    assert written.size == written.path.stat().st_size
+    names = {name: tmp_path / f"{name}.npy" for name in ("images", "logits")}
+    np.save(names["images"], pixels)
+    script = SCRIPT.format(model=written.path, **names)
+    check = "import sys; assert not {'flax', 'resnet_jax'} & set(sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-I", "-W", "error", "-c", script + check],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(np.load(names["logits"]), logits, rtol=1e-5, atol=1e-5)
+
+
+def test_what_goes_in_and_out_is_described(trained, tmp_path):
+    for from_pixels, dtype in ((False, "float32"), (True, "uint8")):
+        written = export(trained, tmp_path / "net.stablehlo", from_pixels=from_pixels)
+        assert written.description == tmp_path / "net.stablehlo.json"
+        values = json.loads(written.description.read_text())
+        assert values["input"]["shape"] == ["batch", 8, 8, 3]
+        assert values["input"]["dtype"] == dtype
+        assert values["class_names"] == ["blue", "green", "red"]
+        assert values["preprocessing"]["mean"] == [0.5]
+
+
+def test_normalised_inputs_are_taken_unless_pixels_are_asked_for(trained, pixels, logits):
+    function, picture = exported_function(trained, fold=False, from_pixels=False)
+    assert picture.dtype == np.float32
+    images = normalize(pixels, trained.inputs.mean, trained.inputs.std)
+    np.testing.assert_allclose(function(images), logits, rtol=1e-6)
+
+
+def test_weights_are_named_as_pytorch_names_them(trained, tmp_path):
+    written = export(trained, tmp_path / "net.safetensors")
+    tensors = safetensors.numpy.load_file(written.path)
+    assert tensors["conv1.weight"].shape == (8, 3, 3, 3)
+    assert "layer1.0.bn1.running_mean" in tensors
+    copy = ResNet(trained.model.config, rngs=nnx.Rngs(7))
+    load_torch(copy, written.path)
+    copy.eval()
+    images = np.ones((1, 8, 8, 3), np.float32)
+    np.testing.assert_array_equal(copy(images), trained.model(images))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("net.pb", {}, r"name it \*.stablehlo, \*.onnx, \*.safetensors"),
+        ("net.safetensors", {"fold": True}, "holds weights alone"),
+        ("net.safetensors", {"from_pixels": True}, "holds weights alone"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused(trained, tmp_path, name, options, message):
+    with pytest.raises(ConfigError, match=message):
+        export(trained, tmp_path / name, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_pictures_need_a_size(trained, tmp_path):
+    sizeless = dataclasses.replace(trained, inputs=Inputs())
+    with pytest.raises(ConfigError, match="--image-size"):
+        export(sizeless, tmp_path / "net.stablehlo")
