@@ -1,6 +1,7 @@
 """The residual network."""
 
 import dataclasses
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from resnet_jax.blocks import identity
-from resnet_jax.layers import Dropout, classifier_uniform, global_average_pool
+from resnet_jax.layers import Dropout, ParameterKeys, classifier_uniform, global_average_pool
 from resnet_jax.models.config import ResNetConfig
 from resnet_jax.models.stem import STEM_POOLS, STEMS
 from resnet_jax.models.tables import BLOCKS, Block
@@ -46,6 +47,7 @@ class ResNet(Trunk):
             param_dtype: Dtype in which the parameters are stored.
             rngs: The key `params` initialises the parameters.
         """
+        rngs = cast(nnx.Rngs, ParameterKeys(rngs.params()))
         self.config = config
         self.param_dtype = param_dtype
         parts = config.parts()
