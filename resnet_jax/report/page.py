@@ -1,0 +1,222 @@
+"""The page: one HTML file that needs nothing else, light or dark, on a phone or a desk."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import pathlib
+import platform
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jinja2
+
+from resnet_jax import __version__
+from resnet_jax.errors import ConfigError
+from resnet_jax.inference.trained import open_trained
+from resnet_jax.report.findings import Findings, examine
+from resnet_jax.report.pictures import confusion_uri, is_small, picture_uri
+from resnet_jax.report.plots import draw_charts, series
+from resnet_jax.report.runs import Run, changed_settings, differing_rows, read_runs
+from resnet_jax.training.workdir import write_text
+
+TABLE_CLASSES = 24
+"""Up to as many classes the confusions are a table of numbers; beyond, a picture."""
+
+_PAIRS = 12
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+
+
+class Outcome(NamedTuple):
+    """What came of running a network over its split.
+
+    Attributes:
+        run: The run.
+        findings: What was found; None where it could not be run.
+        problem: Why it could not, or the empty string.
+    """
+
+    run: Run
+    findings: Findings | None
+    problem: str = ""
+
+
+def write_report(
+    paths: Sequence[str | pathlib.Path],
+    output: str | pathlib.Path,
+    *,
+    split: str | None = None,
+    mistakes: int = 24,
+    evaluate: bool = True,
+    tell: Callable[[str], None] | None = None,
+) -> pathlib.Path:
+    """Writes a page about runs.
+
+    Args:
+        paths: The folders of the runs; a run that is not finished, or whose data or checkpoint
+            cannot be read, is reported as far as it goes.
+        output: The file to write.
+        split: The split that the networks are run over; None takes each run's test split.
+        mistakes: How many of the worst mistakes are shown for each run.
+        evaluate: Whether the networks are run at all: without, there are neither confusions nor
+            mistakes.
+        tell: Takes one line for each run that is about to be evaluated.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigError: A folder holds no run, or a number is out of range.
+        OSError: The file cannot be written.
+    """
+    if mistakes < 0:
+        raise ConfigError(f"mistakes={mistakes}: give 0 or more")
+    output = pathlib.Path(output)
+    if output.is_dir():
+        raise ConfigError(f"output={output} is a folder; name a file, such as {output}/report.html")
+    runs = read_runs(paths)
+    outcomes = []
+    for run in runs if evaluate else ():
+        if tell:
+            tell(f"evaluating {run.label}")
+        outcomes.append(_examine(run, split, mistakes))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_text(output, render(runs, outcomes))
+    return output
+
+
+def render(runs: Sequence[Run], outcomes: Sequence[Outcome]) -> str:
+    """Writes the page's HTML.
+
+    Args:
+        runs: The runs, at least one.
+        outcomes: What their networks do; empty where they were not run.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("resnet_jax.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": _number,
+        "percent": _percent,
+        "duration": _duration,
+        "value": _value,
+    }
+    found = {outcome.run.label: outcome.findings for outcome in outcomes}
+    differing, settings = differing_rows(runs)
+    return environment.get_template("page.html").render(
+        title=runs[0].label if len(runs) == 1 else f"{len(runs)} runs",
+        style=pathlib.Path(__file__).with_name("page.css").read_text(),
+        runs=[_row(run, index, found.get(run.label)) for index, run in enumerate(runs)],
+        charts=draw_charts(runs),
+        outcomes=[_section(outcome) for outcome in outcomes],
+        evaluated=bool(outcomes),
+        differing=differing,
+        settings=settings,
+        changed=changed_settings(runs[0]),
+        environment=describe_environment(),
+        written=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+def describe_environment() -> dict[str, str]:
+    """Says what this process runs on."""
+    devices = jax.devices()
+    kinds = sorted({device.device_kind for device in devices})
+    facts = {
+        "devices": f"{len(devices)} x {', '.join(kinds)} ({jax.default_backend()})",
+        "system": platform.platform(),
+        "Python": platform.python_version(),
+        "resnet_jax": __version__,
+    }
+    return facts | {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def _examine(run: Run, split: str | None, mistakes: int) -> Outcome:
+    try:
+        return Outcome(run, examine(open_trained(run.files.root), split=split, mistakes=mistakes))
+    except (ValueError, OSError) as error:
+        return Outcome(run, None, " ".join(str(error).split()))
+
+
+def _row(run: Run, index: int, findings: Findings | None) -> dict[str, Any]:
+    validations = [value for _, value in run.points("validation_accuracy")]
+    return {
+        "label": run.label,
+        "series": series(index),
+        "state": run.state,
+        "is_finished": run.is_finished,
+        "network": run.config.model.name,
+        "data": run.config.data.name,
+        "parameters": findings.num_parameters if findings else None,
+        "epoch": run.last("epoch"),
+        "test": run.last("test_accuracy"),
+        "test_count": run.last("test_count"),
+        "validation": validations[-1] if validations else None,
+        "rate": run.images_per_second,
+        "seconds": run.seconds,
+    }
+
+
+def _section(outcome: Outcome) -> dict[str, Any]:
+    findings = outcome.findings
+    section: dict[str, Any] = {"label": outcome.run.label, "problem": outcome.problem}
+    if findings is None:
+        return section
+    confusion, names = findings.confusion, findings.class_names
+    return section | {
+        "findings": findings,
+        "wrong": findings.count - findings.right,
+        "table": _shares(findings) if len(names) <= TABLE_CLASSES else None,
+        "picture": confusion_uri(confusion) if len(names) > TABLE_CLASSES else None,
+        "pairs": findings.confused_pairs(_PAIRS),
+        "mistakes": [
+            {
+                "uri": picture_uri(mistake.pixels),
+                "is_small": is_small(mistake.pixels),
+                "label": names[mistake.label],
+                "predicted": names[mistake.predicted],
+                "mistake": mistake,
+            }
+            for mistake in findings.mistakes
+        ],
+    }
+
+
+def _shares(findings: Findings) -> list[dict[str, Any]]:
+    """Lays out the confusions: a row a class with its name, and (count, share of the row) each."""
+    rows = []
+    for name, counts in zip(findings.class_names, findings.confusion.tolist(), strict=True):
+        total = sum(counts)
+        cells = [(count, count / total if total else 0.0) for count in counts]
+        rows.append({"name": name, "cells": cells, "total": total})
+    return rows
+
+
+def _number(value: float | None, digits: int = 0) -> str:
+    return "—" if value is None else f"{value:,.{digits}f}"
+
+
+def _percent(value: float | None, digits: int = 2) -> str:
+    return "—" if value is None else f"{value:.{digits}%}"
+
+
+def _value(value: Any) -> str:
+    """Writes a setting as a person would."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_value, value))
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "none" if value is None else str(value)
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "—"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
