@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from flax import nnx
 
 from resnet_jax import weights as weight_files
+from resnet_jax import zoo
 from resnet_jax.data.config import DataConfig
 from resnet_jax.data.sources import open_split
 from resnet_jax.errors import ConfigError, nearest
@@ -19,7 +20,8 @@ from resnet_jax.training.config import MeshConfig, TrainConfig
 from resnet_jax.training.mesh import make_mesh, replicated
 from resnet_jax.training.state import Variables, build_model, make_graphs
 from resnet_jax.training.workdir import Workdir
-from resnet_jax.zoo import list_models, model_config
+from resnet_jax.weights.files import is_own_file
+from resnet_jax.zoo import list_models
 
 FilePath = str | pathlib.Path
 
@@ -81,7 +83,7 @@ def open_trained(
     Args:
         model: The folder of a run, whose moving averages are taken where it keeps any; a file of
             `resnet_jax.save`; or the name of a network, whose published weights are fetched
-            unless `weights` are given.
+            unless `weights` are given; `resnet50.a1_in1k` names certain ones.
         weights: A file of weights for a named network: of PyTorch (`.safetensors`, `.pth`, `.th`)
             or of `resnet_jax.save`.
         step: The number of a run's checkpoint; None takes the last.
@@ -104,6 +106,8 @@ def open_trained(
         trained = _open_file(path)
     else:
         trained = _open_named(str(model), weights)
+    if not trained.num_classes:
+        raise ConfigError(f"{trained.origin} has no classifier: its weights come without one")
     if class_names is None:
         return trained
     if len(class_names) != trained.num_classes:
@@ -158,28 +162,42 @@ def _described_images(data: DataConfig) -> tuple[tuple[str, ...] | None, int | N
 
 
 def _open_file(path: pathlib.Path) -> Trained:
+    if not is_own_file(path):
+        raise ConfigError(
+            f"{path} does not say which network it holds: give the network's name, and the file "
+            "as its weights"
+        )
     record = weight_files.read_record(path)
     model = weight_files.load(path)
     model.eval()
-    inputs = usual_inputs(model.config)
-    if record.preprocessing is not None:
-        try:
-            inputs = inputs_from_plain(record.preprocessing, channels=model.config.in_features)
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from None
-    return Trained(model, inputs, record.class_names, origin=str(path))
+    return Trained(model, _recorded_inputs(path, record), record.class_names, origin=str(path))
+
+
+def _recorded_inputs(path: FilePath, record: weight_files.ModelRecord) -> Inputs:
+    """Reads the inputs of a file of ours, which may say nothing about them."""
+    if record.preprocessing is None:
+        return usual_inputs(record.config)
+    try:
+        return inputs_from_plain(record.preprocessing, channels=record.config.in_features)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def _open_named(name: str, weights: FilePath | None) -> Trained:
-    known = list_models()
-    if name not in known:
+    network, _, tag = name.partition(".")
+    if network not in list_models():
         raise ConfigError(
-            f"{name!r} is no folder of a run, no file and no network.{nearest(name, known)}"
+            f"{name!r} is no folder of a run, no file and no network."
+            f"{nearest(network, list_models())}"
         )
-    if weights is None:
-        raise ConfigError(f"{name} is not trained: name a file of its weights with weights=FILE")
-    config = model_config(name)
-    model = nnx.eval_shape(lambda: ResNet(config, rngs=nnx.Rngs(0)))
-    weight_files.load_torch(model, weights)
+    model = weight_files.create_model(name, pretrained=True if weights is None else weights)
     model.eval()
-    return Trained(model, usual_inputs(config), None, origin=f"{name} ({weights})")
+    inputs, class_names = usual_inputs(model.config), None
+    if weights is None or tag:
+        known = dataclasses.asdict(zoo.pretrained_info(name).preprocessing)
+        inputs = inputs_from_plain(known, channels=model.config.in_features)
+    elif is_own_file(weights):
+        record = weight_files.read_record(weights)
+        inputs, class_names = _recorded_inputs(weights, record), record.class_names
+    origin = name if weights is None else f"{name} ({weights})"
+    return Trained(model, inputs, class_names, origin=origin)

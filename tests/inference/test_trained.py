@@ -1,0 +1,150 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+from flax import nnx
+
+from resnet_jax.errors import ConfigError
+from resnet_jax.inference.inputs import Inputs
+from resnet_jax.inference.trained import open_trained
+from resnet_jax.models import ResNetConfig
+from resnet_jax.training.checkpoints import Checkpoints
+from resnet_jax.training.config import DataConfig, EmaConfig, ModelConfig, TrainConfig
+from resnet_jax.training.state import TrainState, Variables
+from resnet_jax.training.workdir import Workdir
+from resnet_jax.weights import WeightsError, save, to_torch
+from resnet_jax.zoo import model_config
+
+IMAGES = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
+
+
+def equal(model, other):
+    for a, b in zip(
+        jax.tree.leaves(nnx.state(model)), jax.tree.leaves(nnx.state(other)), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture
+def resnet20(build):
+    return build(model_config("resnet20"))
+
+
+@pytest.fixture
+def run(tmp_path, build):
+    """A run with the live variables of seed 0 and the averages of seed 1, at the steps 5 and 9."""
+
+    def run(**changes):
+        config = TrainConfig(
+            model=ModelConfig(name="resnet20", in_features=1, num_classes=10),
+            data=DataConfig(name="digits"),
+            ema=EmaConfig(),
+        )
+        config = dataclasses.replace(config, **changes)
+        files = Workdir(tmp_path / "run")
+        files.claim(config)
+        both = []
+        for seed in (0, 1):
+            model = build(model_config("resnet20", in_features=1), seed=seed)
+            params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+            both.append(Variables(params, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))))
+        live, average = both
+        zero = jnp.int32(0)
+        state = TrainState(zero, zero, zero, live.params, live.batch_stats, (zero,), average)
+        with Checkpoints(files.checkpoints, config.checkpoint) as checkpoints:
+            for step in (5, 9):
+                checkpoints.save(step, state, {})
+        return files.root
+
+    return run
+
+
+def test_a_run_gives_its_averages_and_what_its_data_say(run, build):
+    trained = open_trained(run())
+    equal(trained.model, build(model_config("resnet20", in_features=1), seed=1))
+    assert trained.step == 9
+    assert trained.inputs == Inputs(size=8, mean=(0.5,), std=(0.5,), channels=1)
+    assert trained.class_names == tuple("0123456789")
+
+
+def test_a_run_without_averages_gives_its_parameters_and_may_have_lost_its_data(run, build):
+    root = run(ema=None, data=DataConfig(name="folder:gone", channels=1))
+    trained = open_trained(root, step=5)
+    equal(trained.model, build(model_config("resnet20", in_features=1), seed=0))
+    assert (trained.step, trained.class_names, trained.inputs.size) == (5, None, None)
+    assert trained.class_name(3) == "class 3"
+
+
+def test_our_files_say_everything(resnet20, tmp_path):
+    inputs = Inputs(size=40, crop_fraction=0.9, mean=(0.1,), std=(0.2,))
+    names = [f"kind {number}" for number in range(10)]
+    save(resnet20, tmp_path / "net.safetensors", preprocessing=inputs, class_names=names)
+    for trained in (
+        open_trained(tmp_path / "net.safetensors"),
+        open_trained("resnet20", weights=tmp_path / "net.safetensors"),
+    ):
+        equal(trained.model, resnet20)
+        assert trained.inputs == inputs
+        assert trained.class_names == tuple(names)
+        np.testing.assert_allclose(trained.model(IMAGES), resnet20(IMAGES), rtol=1e-6)
+
+
+def test_weights_of_pytorch_need_a_name(resnet20, tmp_path):
+    file = tmp_path / "torch.safetensors"
+    safetensors.numpy.save_file(to_torch(resnet20), file)
+    trained = open_trained("resnet20", weights=file)
+    equal(trained.model, resnet20)
+    assert trained.inputs == Inputs(size=32)
+    with pytest.raises(ConfigError, match="does not say which network it holds"):
+        open_trained(file)
+    with pytest.raises(WeightsError, match="does not fit"):
+        open_trained("resnet32", weights=file)
+
+
+def test_class_names_can_be_given(resnet20, tmp_path):
+    save(resnet20, tmp_path / "net.safetensors")
+    names = [f"kind {number}" for number in range(10)]
+    trained = open_trained(tmp_path / "net.safetensors", class_names=names)
+    assert trained.class_index("kind 7") == trained.class_index("7") == 7
+    with pytest.raises(ConfigError, match=r"no class 'kind 71'. Did you mean"):
+        trained.class_index("kind 71")
+    with pytest.raises(ConfigError, match="3 class names for the 10 outputs"):
+        open_trained(tmp_path / "net.safetensors", class_names=names[:3])
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ("resnet21", {}, r"'resnet21' is no folder of a run, no file and no network. Did you mean"),
+        ("empty", {}, "no run in workdir"),
+        ("file.txt", {}, "does not say which network it holds"),
+        ("resnet20", {"weights": "gone.pth"}, "gone.pth does not exist"),
+        ("resnet20", {"step": 3}, "only runs have steps"),
+        ("empty", {"weights": "x.pth"}, "go with the name of a network"),
+        ("resnet20", {}, "resnet20"),
+        ("resnet50.a9_in1k", {}, "no weights 'a9_in1k'"),
+    ],
+)
+def test_what_cannot_be_opened_is_told_in_one_line(model, options, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file.txt").write_text("text")
+    with pytest.raises(ValueError, match=message) as caught:
+        open_trained(model, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_records_that_do_not_fit_name_their_file(resnet20, tmp_path):
+    save(resnet20, tmp_path / "net.safetensors", preprocessing={"sise": 3})
+    with pytest.raises(ConfigError, match=r"net.safetensors: preprocessing has no field 'sise'"):
+        open_trained(tmp_path / "net.safetensors")
+
+
+def test_a_network_without_a_classifier_is_refused(build, tmp_path):
+    config = ResNetConfig(depths=(1,), widths=(8,), stem="cifar", stem_features=8, num_classes=0)
+    save(build(config), tmp_path / "net.safetensors")
+    with pytest.raises(ConfigError, match="has no classifier"):
+        open_trained(tmp_path / "net.safetensors")
