@@ -42,18 +42,19 @@ def split_by_example(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(DATA_AXIS))
 
 
-def check_divides(batch_size: int, mesh: Mesh, *, field: str) -> None:
-    """Checks that each device gets the same number of images.
+def check_divides(batch_size: int, mesh: Mesh, *, field: str, parts: int = 1) -> None:
+    """Checks that each device gets the same number of images, in each of a step's parts.
 
     Raises:
         ConfigError: It would not; the message names the nearest sizes that divide.
     """
-    devices = mesh.size
-    if batch_size % devices:
-        below = batch_size - batch_size % devices
-        choices = [str(size) for size in (below, below + devices) if size]
+    unit = mesh.size * parts
+    if batch_size % unit:
+        below = batch_size - batch_size % unit
+        choices = [str(size) for size in (below, below + unit) if size]
+        times = f" times accumulation={parts}" if parts > 1 else ""
         raise ConfigError(
-            f"{field}={batch_size}: does not divide over {devices} devices; "
+            f"{field}={batch_size}: does not divide over {mesh.size} devices{times}; "
             f"use {' or '.join(choices)}"
         )
 

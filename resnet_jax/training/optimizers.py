@@ -1,124 +1,151 @@
-"""Optimizers and schedules: chains of small optax parts that can be read aloud."""
+"""Optimizers: chains of small optax parts that can be read aloud."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import jax
 import optax
+from optax import contrib
 
-from resnet_jax.errors import ConfigError
-from resnet_jax.training.config import OptimizerConfig, ScheduleConfig
+from resnet_jax.training.config import FinetuneConfig, OptimizerConfig
+from resnet_jax.training.parameters import (
+    decays_matrices,
+    decays_not_norms,
+    depths,
+    is_hidden_matrix,
+)
 
 PyTree = Any
 
+_MASKS: dict[str, Callable[[PyTree], PyTree] | None] = {
+    "all": None,
+    "not_norms": decays_not_norms,
+    "matrices": decays_matrices,
+}
+
+# Makes the size of Muon's steps that of AdamW's, so that one learning rate serves both.
+_MUON_RMS = 0.2
+
 
 def make_optimizer(
-    config: OptimizerConfig, schedule: optax.Schedule
+    config: OptimizerConfig, schedule: optax.Schedule, *, finetune: FinetuneConfig | None = None
 ) -> optax.GradientTransformation:
     """Builds the chain that turns gradients into updates.
 
     Clipping comes first. L2 decay joins the gradient before the rule; decoupled decay joins the
-    update after the rule and is scaled with it by the learning rate.
+    update after the rule. Then come LAMB's trust ratio, the rates of the stages and the learning
+    rate. LARS has its trust ratio before the rate and its momentum after it, as in the paper.
 
     Args:
         config: The update rule.
         schedule: The learning rate of each update.
+        finetune: Which parts stay as they are, and the rates of the others.
 
     Returns:
         An optax transformation; its updates are added to the parameters.
 
     References:
-        Loshchilov and Hutter, Decoupled Weight Decay Regularization.
+        Loshchilov and Hutter, Decoupled Weight Decay Regularization. You et al., Large Batch
+        Training of Convolutional Networks (LARS). You et al., Large Batch Optimization for Deep
+        Learning (LAMB). Chen et al., Symbolic Discovery of Optimization Algorithms (Lion). Jordan
+        et al., Muon; Liu et al., Muon is Scalable for LLM Training, section 2.2 (size of its step).
     """
-    decay = _decay(config)
-    clip = [] if config.clip_norm is None else [optax.clip_by_global_norm(config.clip_norm)]
-    before = decay if config.decay_mode == "l2" else []
-    after = decay if config.decay_mode == "decoupled" else []
-    return optax.chain(
-        *clip, *before, _rule(config), *after, optax.scale_by_learning_rate(schedule)
+    mode = decay_mode(config)
+    rate = [*_stage_rates(finetune), optax.scale_by_learning_rate(schedule)]
+    chain = optax.chain(
+        *([] if config.clip_norm is None else [optax.clip_by_global_norm(config.clip_norm)]),
+        *(_decay(config) if mode == "l2" else []),
+        *([_trust_ratio(config)] if config.name == "lars" else [_rule(config)]),
+        *(_decay(config) if mode == "decoupled" else []),
+        *([_trust_ratio(config)] if config.name == "lamb" else []),
+        *rate,
+        *([_momentum(config)] if config.name == "lars" else []),
     )
+    if finetune is None or not finetune.frozen_stages:
+        return chain
+    frozen = finetune.frozen_stages
+
+    def label(params: PyTree) -> PyTree:
+        return jax.tree.map(lambda d: "frozen" if d < frozen else "moving", depths(params))
+
+    return optax.partition({"moving": chain, "frozen": optax.set_to_zero()}, label)
 
 
-def make_schedule(
-    config: ScheduleConfig, *, peak: float, total_steps: int, steps_per_epoch: int
-) -> optax.Schedule:
-    """Builds the learning rate as a function of the number of updates done so far.
-
-    Args:
-        config: The shape.
-        peak: The rate after the warm-up.
-        total_steps: Length of the run.
-        steps_per_epoch: From `resnet_jax.data.pipeline.steps_per_epoch`.
-
-    Returns:
-        A function from an update count to a rate.
-
-    Raises:
-        ConfigError: The warm-up is longer than the run.
-
-    References:
-        Goyal et al., Accurate, Large Minibatch SGD, section 2.2 (linear warm-up).
-        Loshchilov and Hutter, SGDR (cosine). Smith and Topin, Super-Convergence (one cycle).
-    """
-    warmup = round(config.warmup_epochs * steps_per_epoch)
-    if warmup > total_steps:
-        raise ConfigError(
-            f"schedule.warmup_epochs={config.warmup_epochs}: longer than the run of "
-            f"{total_steps / steps_per_epoch:g} epochs; lower it, or raise epochs"
-        )
-    main = _main_schedule(config, peak=peak, warmup=warmup, total_steps=total_steps)
-    if not warmup:
-        return main
-    return optax.join_schedules([_warmup(config, peak=peak, steps=warmup), main], [warmup])
-
-
-def decays_matrices(params: PyTree) -> PyTree:
-    """Masks the parameters with more than one dimension: no BatchNorm, no bias."""
-    return jax.tree.map(lambda param: param.ndim > 1, params)
+def decay_mode(config: OptimizerConfig) -> Literal["l2", "decoupled"]:
+    """Returns how the decay joins: the config's choice, or else the rule's usual one."""
+    return config.decay_mode or ("l2" if config.name in ("sgd", "lars") else "decoupled")
 
 
 def _decay(config: OptimizerConfig) -> list[optax.GradientTransformation]:
     if not config.weight_decay:
         return []
-    mask = decays_matrices if config.decay_on == "matrices" else None
-    return [optax.add_decayed_weights(config.weight_decay, mask=mask)]
+    return [optax.add_decayed_weights(config.weight_decay, mask=_MASKS[config.decay_on])]
 
 
 def _rule(config: OptimizerConfig) -> optax.GradientTransformation:
-    if config.name == "adamw":
-        first, second = config.betas
-        return optax.scale_by_adam(b1=first, b2=second, eps=config.epsilon)
+    first, second = config.betas or ((0.9, 0.99) if config.name == "lion" else (0.9, 0.999))
+    epsilon = config.epsilon or (1e-6 if config.name == "lamb" else 1e-8)
+    match config.name:
+        case "adamw" | "lamb":
+            return optax.scale_by_adam(b1=first, b2=second, eps=epsilon)
+        case "lion":
+            return optax.scale_by_lion(b1=first, b2=second)
+        case "muon":
+            return _muon(config, first, second, epsilon)
+        case _:
+            return _momentum(config)
+
+
+def _momentum(config: OptimizerConfig) -> optax.GradientTransformation:
     if not config.momentum:
         return optax.identity()
     return optax.trace(decay=config.momentum, nesterov=config.nesterov)
 
 
-def _warmup(config: ScheduleConfig, *, peak: float, steps: int) -> optax.Schedule:
-    start = config.warmup_start * peak
-    if config.warmup_shape == "constant":
-        return optax.constant_schedule(start)
-    if config.name == "onecycle":
-        return _cosine_rise(start, peak, steps)
-    return optax.linear_schedule(start, peak, steps)
+def _muon(
+    config: OptimizerConfig, first: float, second: float, epsilon: float
+) -> optax.GradientTransformation:
+    """Orthogonalises the kernels as matrices of fan-in by fan-out; the rest is Adam's."""
+
+    def dimensions(params: PyTree) -> PyTree:
+        def of(param: jax.Array, chosen: bool) -> contrib.MuonDimensionNumbers | None:
+            last = param.ndim - 1
+            return contrib.MuonDimensionNumbers(tuple(range(last)), last) if chosen else None
+
+        return jax.tree.map(of, params, is_hidden_matrix(params))
+
+    rule = contrib.muon(
+        1.0,
+        beta=config.momentum,
+        eps=epsilon,
+        adam_b1=first,
+        adam_b2=second,
+        muon_weight_dimension_numbers=dimensions,
+        consistent_rms=_MUON_RMS,
+    )
+    # The rule descends by itself; in this chain the learning rate does.
+    return optax.chain(rule, optax.scale(-1.0))
 
 
-def _cosine_rise(start: float, peak: float, steps: int) -> optax.Schedule:
-    fall = optax.cosine_decay_schedule(peak - start, steps)
-    return lambda count: peak - fall(count)
+def _trust_ratio(config: OptimizerConfig) -> optax.GradientTransformation:
+    coefficient = config.trust_coefficient if config.name == "lars" else 1.0
+    ratio = optax.scale_by_trust_ratio(trust_coefficient=coefficient)
+    mask = _MASKS[config.decay_on]
+    return ratio if mask is None else optax.masked(ratio, mask)
 
 
-def _main_schedule(
-    config: ScheduleConfig, *, peak: float, warmup: int, total_steps: int
-) -> optax.Schedule:
-    steps = max(total_steps - warmup, 1)
-    match config.name:
-        case "constant":
-            return optax.constant_schedule(peak)
-        case "step":
-            drops = {round(m * total_steps) - warmup: config.drop for m in config.milestones}
-            return optax.piecewise_constant_schedule(peak, drops)
-        case "linear":
-            return optax.linear_schedule(peak, config.end * peak, steps)
-        case "cosine" | "onecycle":
-            return optax.cosine_decay_schedule(peak, steps, alpha=config.end)
+def _stage_rates(finetune: FinetuneConfig | None) -> list[optax.GradientTransformation]:
+    """Lowers the rate from each stage to the one before."""
+    if finetune is None or finetune.rate_decay == 1:
+        return []
+    decay = finetune.rate_decay
+
+    def scale(updates: PyTree, params: PyTree) -> PyTree:
+        del params
+        places = depths(updates)
+        last = max(jax.tree.leaves(places))
+        return jax.tree.map(lambda update, d: update * decay ** (last - d), updates, places)
+
+    return [optax.stateless(scale)]

@@ -15,7 +15,8 @@ from resnet_jax.errors import ConfigError
 from resnet_jax.training.checkpoints import like
 from resnet_jax.training.config import TrainConfig
 from resnet_jax.training.mesh import check_divides, make_mesh, replicated
-from resnet_jax.training.optimizers import make_optimizer, make_schedule
+from resnet_jax.training.optimizers import make_optimizer
+from resnet_jax.training.schedules import make_schedule
 from resnet_jax.training.state import Graphs, TrainState, Variables, initial_state, make_graphs
 from resnet_jax.training.steps import EvalStep, TrainStep, make_eval_step, make_train_step
 
@@ -108,7 +109,7 @@ def make_evaluator(config: TrainConfig) -> Evaluator:
     """
     mesh = make_mesh(config.mesh)
     check_divides(config.eval_batch_size, mesh, field="eval_batch_size")
-    graphs = make_graphs(config.model)
+    graphs = make_graphs(config.model, finetune=config.finetune)
     step = jax.jit(make_eval_step(graphs, config), out_shardings=replicated(mesh))
     return Evaluator(config, mesh, graphs, step)
 
@@ -125,7 +126,7 @@ def make_trainer(config: TrainConfig, evaluator: Evaluator) -> Trainer:
             divide.
     """
     mesh = evaluator.mesh
-    check_divides(config.batch_size, mesh, field="batch_size")
+    check_divides(config.batch_size, mesh, field="batch_size", parts=config.accumulation)
     source = load_split(config.data, config.data.train_split)
     check_fits(source, config)
     per_epoch = steps_per_epoch(len(source), config.batch_size)
@@ -136,7 +137,7 @@ def make_trainer(config: TrainConfig, evaluator: Evaluator) -> Trainer:
         total_steps=total,
         steps_per_epoch=per_epoch,
     )
-    optimizer = make_optimizer(config.optimizer, schedule)
+    optimizer = make_optimizer(config.optimizer, schedule, finetune=config.finetune)
     step = jax.jit(
         make_train_step(evaluator.graphs, optimizer, config),
         donate_argnums=0,

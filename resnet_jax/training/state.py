@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from resnet_jax.errors import ConfigError
 from resnet_jax.models.resnet import ResNet
-from resnet_jax.training.config import ModelConfig, TrainConfig
+from resnet_jax.training.config import FinetuneConfig, ModelConfig, TrainConfig
 from resnet_jax.zoo import model_config
 
 PyTree = Any
@@ -83,10 +84,26 @@ def build_model(config: ModelConfig, *, rngs: nnx.Rngs) -> ResNet:
     return ResNet(architecture, dtype=dtype, rngs=rngs)
 
 
-def make_graphs(config: ModelConfig) -> Graphs:
-    """Describes the network without computing any array."""
+def make_graphs(config: ModelConfig, *, finetune: FinetuneConfig | None = None) -> Graphs:
+    """Describes the network without computing any array.
+
+    Args:
+        config: The network.
+        finetune: Its frozen stages evaluate in training as well.
+
+    Raises:
+        ConfigError: More stages are to be frozen than there are.
+    """
     model = nnx.eval_shape(lambda: build_model(config, rngs=nnx.Rngs(0)))
     model.train()
+    frozen = finetune.frozen_stages if finetune else 0
+    if frozen > len(model.stages) + 1:
+        raise ConfigError(
+            f"finetune.frozen_stages={frozen}: {config.name} has a stem and {len(model.stages)} "
+            f"stages; give at most {len(model.stages) + 1}"
+        )
+    for part in [model.stem, *model.stages][:frozen]:
+        part.eval()
     train = nnx.graphdef(model)
     model.eval()
     return Graphs(train=train, evaluate=nnx.graphdef(model))

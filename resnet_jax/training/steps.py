@@ -12,8 +12,10 @@ from flax import nnx
 
 from resnet_jax.data.augment import build_augment, normalize
 from resnet_jax.training.config import EmaConfig, TrainConfig
-from resnet_jax.training.losses import cross_entropy
+from resnet_jax.training.gradients import LossFunction, gradient_of
+from resnet_jax.training.losses import make_loss
 from resnet_jax.training.metrics import Sums, evaluation_sums
+from resnet_jax.training.parameters import depths
 from resnet_jax.training.state import Graphs, TrainState, Variables
 
 PyTree = Any
@@ -48,23 +50,23 @@ def make_train_step(
         counter after the step.
     """
     augment = build_augment(config.augment)
+    loss_fn = _make_loss_fn(graphs, config)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
         keys = _step_keys(config.seed, state)
         changed = augment(keys.augment, batch["image"])
         images = normalize(changed, config.data.mean, config.data.std)
-
-        def loss_fn(params: PyTree) -> tuple[jax.Array, tuple[jax.Array, PyTree]]:
-            module = nnx.merge(graphs.train, params, state.batch_stats)
-            logits = module(images, rngs=nnx.Rngs(dropout=keys.dropout))
-            losses = cross_entropy(logits, batch["label"], label_smoothing=config.label_smoothing)
-            return losses.mean(), (logits, nnx.to_pure_dict(nnx.state(module, nnx.BatchStat)))
-
-        (loss, (logits, batch_stats)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
-            state.params
+        loss, logits, batch_stats, gradient = gradient_of(
+            loss_fn,
+            state.params,
+            state.batch_stats,
+            images,
+            batch["label"],
+            keys.dropout,
+            parts=config.accumulation,
         )
-        norm = optax.tree.norm(gradients)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        norm = optax.tree.norm(gradient)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         updated = state._replace(
             step=state.step + 1,
             skipped_in_row=jnp.zeros_like(state.skipped_in_row),
@@ -78,6 +80,32 @@ def make_train_step(
         return new_state, sums | {"skipped_in_row": new_state.skipped_in_row}
 
     return train_step
+
+
+def _make_loss_fn(graphs: Graphs, config: TrainConfig) -> LossFunction:
+    loss = make_loss(config)
+    frozen = config.finetune.frozen_stages if config.finetune else 0
+
+    def loss_fn(
+        params: PyTree, batch_stats: PyTree, images: jax.Array, targets: jax.Array, key: jax.Array
+    ) -> tuple[jax.Array, tuple[jax.Array, PyTree]]:
+        module = nnx.merge(graphs.train, _hold(params, frozen), batch_stats)
+        logits = module(images, rngs=nnx.Rngs(dropout=key))
+        stats = nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
+        return loss(logits, targets).mean(), (logits, stats)
+
+    return loss_fn
+
+
+def _hold(params: PyTree, frozen: int) -> PyTree:
+    """Cuts the gradient of the first parts of the network."""
+    if not frozen:
+        return params
+    return jax.tree.map(
+        lambda param, depth: jax.lax.stop_gradient(param) if depth < frozen else param,
+        params,
+        depths(params),
+    )
 
 
 def make_eval_step(graphs: Graphs, config: TrainConfig) -> EvalStep:
@@ -107,8 +135,9 @@ def _average(state: TrainState, config: EmaConfig | None) -> TrainState:
     """Moves the averages toward the live values; the weight of the old ones warms up."""
     if config is None:
         return state
-    updates = state.step.astype(jnp.float32)
+    updates = (state.step // config.every).astype(jnp.float32)
     decay = jnp.minimum(config.decay, (1 + updates) / (10 + updates))
+    decay = jnp.where(state.step % config.every == 0, decay, 1.0)
     live = Variables(state.params, state.batch_stats)
     average = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, state.average, live)
     return state._replace(average=average)

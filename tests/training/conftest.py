@@ -23,7 +23,11 @@ def _tiny_network(monkeypatch):
     known = state.model_config
 
     def model_config(name, **fields):
-        return dataclasses.replace(TINY, **fields) if name == "tiny" else known(name, **fields)
+        tiny = {
+            "tiny": TINY,
+            "tiny_gn": dataclasses.replace(TINY, norm="group", widths=(32, 32), stem_features=32),
+        }
+        return dataclasses.replace(tiny[name], **fields) if name in tiny else known(name, **fields)
 
     monkeypatch.setattr(state, "model_config", model_config)
 

@@ -60,7 +60,7 @@ def test_override_reads_the_type_of_its_field(word, path, value):
         ("epochs=0", "epochs=0: must be greater than 0"),
         ("optimizer.learning_rate=-1", "optimizer.learning_rate=-1: must be greater than 0"),
         ("optimizer.learning_rate=1e999", "optimizer.learning_rate="),
-        ("optimizer.name=sgdd", "optimizer.name='sgdd': must be 'sgd' or 'adamw'"),
+        ("optimizer.name=sgdd", "optimizer.name='sgdd': must be 'sgd', 'lars',"),
         ("optimizer.betas=[0.9]", "optimizer.betas.1"),
         ("label_smoothing=1", "label_smoothing=1: must be less than 1"),
         ("schedule.milestones=[0.7,0.5]", "schedule.milestones=(0.7, 0.5): must rise"),
@@ -112,5 +112,6 @@ def test_differing_fields_are_named_with_both_values():
     other = dataclasses.replace(TrainConfig(), seed=1, ema=EmaConfig())
     assert differing_fields(TrainConfig(), other) == [
         "ema.decay (None against 0.999)",
+        "ema.every (None against 1)",
         "seed (0 against 1)",
     ]

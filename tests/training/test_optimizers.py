@@ -4,45 +4,9 @@ import numpy as np
 import optax
 import pytest
 
-from resnet_jax.training.config import OptimizerConfig, ScheduleConfig
-from resnet_jax.training.optimizers import decays_matrices, make_optimizer, make_schedule
-
-
-def schedule(peak=1.0, total=100, **fields):
-    return make_schedule(ScheduleConfig(**fields), peak=peak, total_steps=total, steps_per_epoch=10)
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({"name": "constant"}, {0: 1, 99: 1}),
-        ({"name": "constant", "warmup_epochs": 1}, {0: 0, 5: 0.5, 10: 1, 99: 1}),
-        (
-            {"name": "step", "milestones": (0.5, 0.75)},
-            {0: 1, 49: 1, 50: 0.1, 74: 0.1, 75: 0.01, 99: 0.01},
-        ),
-        (
-            {"name": "step", "warmup_epochs": 1, "warmup_shape": "constant", "warmup_start": 0.1},
-            {0: 0.1, 9: 0.1, 10: 1, 49: 1, 50: 0.1, 75: 0.01},
-        ),
-        ({"name": "cosine"}, {0: 1, 50: 0.5, 100: 0}),
-        ({"name": "cosine", "warmup_epochs": 2, "end": 0.1}, {10: 0.5, 20: 1, 60: 0.55, 100: 0.1}),
-        ({"name": "linear", "warmup_epochs": 2, "end": 0.5}, {10: 0.5, 20: 1, 60: 0.75, 100: 0.5}),
-        (
-            {"name": "onecycle", "warmup_epochs": 4, "warmup_start": 0.04},
-            {0: 0.04, 20: 0.52, 40: 1, 70: 0.5, 100: 0},
-        ),
-    ],
-)
-def test_schedule_has_the_values_of_its_formula(fields, expected):
-    rate = schedule(**fields)
-    for step, value in expected.items():
-        np.testing.assert_allclose(rate(step), value, atol=1e-6, err_msg=f"step {step}")
-
-
-def test_a_warmup_longer_than_the_run_is_refused():
-    with pytest.raises(ValueError, match=r"schedule.warmup_epochs=11: .* run of 10 epochs"):
-        schedule(warmup_epochs=11)
+from resnet_jax.training.config import FinetuneConfig, OptimizerConfig
+from resnet_jax.training.optimizers import make_optimizer
+from resnet_jax.training.parameters import decays_matrices, decays_not_norms, depths
 
 
 def updated(config, gradients, params):
@@ -54,37 +18,74 @@ def updated(config, gradients, params):
     return params
 
 
-@pytest.mark.parametrize("nesterov", [False, True])
-def test_sgd_with_l2_follows_pytorch(nesterov):
-    torch = pytest.importorskip("torch")
+def network(value=1.0):
+    """The parameters of a network with one stage, as far as their places matter."""
     rng = np.random.default_rng(0)
-    start = rng.normal(size=(4, 3)).astype(np.float32)
-    gradients = rng.normal(size=(5, 4, 3)).astype(np.float32)
-    weight = torch.nn.Parameter(torch.tensor(start))
-    sgd = torch.optim.SGD([weight], lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=nesterov)
-    for gradient in gradients:
-        weight.grad = torch.tensor(gradient)
-        sgd.step()
-    config = OptimizerConfig(learning_rate=0.1, nesterov=nesterov, weight_decay=0.01)
-    ours = updated(config, [{"w": jnp.asarray(g)} for g in gradients], {"w": jnp.asarray(start)})
-    np.testing.assert_allclose(ours["w"], weight.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+    def kernel(*shape):
+        return jnp.asarray(value * rng.normal(size=shape), jnp.float32)
+
+    def norm(features):
+        return {"scale": kernel(features), "bias": kernel(features)}
+
+    block = {"conv1": {"kernel": kernel(3, 3, 4, 8)}, "norm1": norm(8)}
+    return {
+        "stem": {"conv": {"kernel": kernel(3, 3, 3, 4)}, "norm": norm(4)},
+        "stages": {0: {0: block}},
+        "head": {"kernel": kernel(8, 10), "bias": kernel(10)},
+    }
 
 
-def test_adamw_follows_pytorch():
-    torch = pytest.importorskip("torch")
-    rng = np.random.default_rng(0)
-    start = rng.normal(size=(4, 3)).astype(np.float32)
-    gradients = rng.normal(size=(5, 4, 3)).astype(np.float32)
-    weight = torch.nn.Parameter(torch.tensor(start))
-    adamw = torch.optim.AdamW([weight], lr=0.01, weight_decay=0.1)
-    for gradient in gradients:
-        weight.grad = torch.tensor(gradient)
-        adamw.step()
-    config = OptimizerConfig(
-        name="adamw", learning_rate=0.01, weight_decay=0.1, decay_mode="decoupled"
+def test_muon_orthogonalises_kernels_and_leaves_the_rest_to_adam():
+    params, gradient = network(), network(0.1)
+    config = OptimizerConfig(name="muon", learning_rate=1.0, weight_decay=0.0, momentum=0.95)
+    after = updated(config, [gradient], params)
+    update = jax.tree.map(jnp.subtract, params, after)
+    matrix = np.asarray(update["stages"][0][0]["conv1"]["kernel"]).reshape(36, 8)
+    # 0.2 times the root of the longer side; the iteration leaves singular values near 1.
+    values = np.linalg.svd(matrix, compute_uv=False) / (0.2 * 6)
+    assert 0.6 < values.min() < values.max() < 1.3
+    flat = np.asarray(gradient["stages"][0][0]["conv1"]["kernel"]).reshape(36, 8)
+    left, _, right = np.linalg.svd(flat, full_matrices=False)
+    assert np.trace((left @ right).T @ matrix) / (0.2 * 6) / 8 > 0.6
+    # The first step of Adam with Nesterov's momentum: the sign, lengthened by the look ahead.
+    ahead = 0.9 * 0.1 / (1 - 0.9**2) + 1
+    for part in ("kernel", "bias"):
+        np.testing.assert_allclose(
+            update["head"][part], ahead * np.sign(gradient["head"][part]), rtol=1e-3, atol=1e-4
+        )
+
+
+def test_stages_have_their_rates():
+    params = network()
+    assert jax.tree.leaves(depths(params)["stages"]) == [1] * 3
+    config = OptimizerConfig(learning_rate=1.0, weight_decay=0.0, momentum=0.0)
+    optimizer = make_optimizer(
+        config, optax.constant_schedule(1.0), finetune=FinetuneConfig(rate_decay=0.5)
     )
-    ours = updated(config, [{"w": jnp.asarray(g)} for g in gradients], {"w": jnp.asarray(start)})
-    np.testing.assert_allclose(ours["w"], weight.detach().numpy(), rtol=1e-5, atol=1e-6)
+    gradient = jax.tree.map(jnp.ones_like, params)
+    updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+    rates = {
+        name: {float(-leaf.min()) for leaf in jax.tree.leaves(updates[name])} for name in updates
+    }
+    assert rates == {"stem": {0.25}, "stages": {0.5}, "head": {1.0}}
+
+
+@pytest.mark.parametrize("name", ["sgd", "lars", "lamb", "adamw", "lion", "muon"])
+@pytest.mark.parametrize("decay_on", ["all", "not_norms", "matrices"])
+def test_frozen_stages_stay_and_the_others_move_whatever_the_rule(name, decay_on):
+    params = network()
+    config = OptimizerConfig(name=name, weight_decay=0.1, decay_on=decay_on, clip_norm=1.0)
+    optimizer = make_optimizer(
+        config,
+        optax.constant_schedule(0.1),
+        finetune=FinetuneConfig(frozen_stages=1, rate_decay=0.9),
+    )
+    gradient = jax.tree.map(jnp.ones_like, params)
+    updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+    assert all(bool((leaf == 0).all()) for leaf in jax.tree.leaves(updates["stem"]))
+    for part in ("stages", "head"):
+        assert all(bool((leaf != 0).any()) for leaf in jax.tree.leaves(updates[part]))
 
 
 def test_decay_before_and_after_momentum_differ_from_the_second_step_on():
@@ -99,6 +100,10 @@ def test_decay_before_and_after_momentum_differ_from_the_second_step_on():
 def test_matrices_decay_and_vectors_do_not():
     params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
     assert decays_matrices(params) == {"kernel": True, "bias": False}
+    assert decays_not_norms({"head": params, "norm": {"scale": 1, "bias": 1}}) == {
+        "head": {"kernel": True, "bias": True},
+        "norm": {"scale": False, "bias": False},
+    }
     zero = jax.tree.map(jnp.zeros_like, params)
     config = OptimizerConfig(learning_rate=0.1, weight_decay=1.0, decay_on="matrices")
     after = updated(config, [zero], params)

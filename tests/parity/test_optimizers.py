@@ -1,0 +1,82 @@
+"""Update rules on the same gradients as PyTorch's and timm's."""
+
+import dataclasses
+import importlib
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from resnet_jax.training.config import OptimizerConfig
+from resnet_jax.training.optimizers import make_optimizer
+
+
+@pytest.fixture(scope="module")
+def optim(timm):
+    return importlib.import_module("timm.optim")
+
+
+def run(torch, kind, config, *, steps=5, shape=(4, 3), **options):
+    """Runs a PyTorch optimizer and ours on the same gradients; returns both weights."""
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=shape).astype(np.float32)
+    gradients = rng.normal(size=(steps, *shape)).astype(np.float32)
+    weight = torch.nn.Parameter(torch.tensor(start))
+    theirs = kind([weight], lr=config.learning_rate, weight_decay=config.weight_decay, **options)
+    for gradient in gradients:
+        weight.grad = torch.tensor(gradient)
+        theirs.step()
+    optimizer = make_optimizer(config, optax.constant_schedule(config.learning_rate))
+    params = {"w": jnp.asarray(start)}
+    state = optimizer.init(params)
+    for gradient in gradients:
+        updates, state = optimizer.update({"w": jnp.asarray(gradient)}, state, params)
+        params = optax.apply_updates(params, updates)
+    return params["w"], weight.detach().numpy()
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_sgd_with_l2_follows_pytorch(torch, nesterov):
+    config = OptimizerConfig(learning_rate=0.1, nesterov=nesterov, weight_decay=0.01)
+    pair = run(torch, torch.optim.SGD, config, momentum=0.9, nesterov=nesterov)
+    np.testing.assert_allclose(*pair, rtol=1e-5, atol=1e-6)
+
+
+def test_sgd_with_decoupled_decay_follows_timm(torch, optim):
+    config = OptimizerConfig(learning_rate=0.1, weight_decay=0.01, decay_mode="decoupled")
+    pair = run(torch, optim.SGDW, config, momentum=0.9)
+    np.testing.assert_allclose(*pair, rtol=1e-5, atol=1e-6)
+
+
+def test_adamw_follows_pytorch(torch):
+    config = OptimizerConfig(name="adamw", learning_rate=0.01, weight_decay=0.1)
+    np.testing.assert_allclose(*run(torch, torch.optim.AdamW, config), rtol=1e-5, atol=1e-6)
+
+
+def test_adam_with_l2_follows_pytorch(torch):
+    config = OptimizerConfig(name="adamw", learning_rate=0.01, weight_decay=0.1, decay_mode="l2")
+    np.testing.assert_allclose(*run(torch, torch.optim.Adam, config), rtol=1e-5, atol=1e-6)
+
+
+def test_lion_follows_timm(torch, optim):
+    config = OptimizerConfig(name="lion", learning_rate=0.01, weight_decay=0.1)
+    np.testing.assert_allclose(*run(torch, optim.Lion, config), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "decay"), [((4, 3), 0.02), ((4,), 0.0)])
+def test_lamb_follows_timm(torch, optim, shape, decay):
+    # timm decays no vectors, and then leaves their rate alone, as `decay_on="matrices"` does.
+    config = OptimizerConfig(
+        name="lamb", learning_rate=0.01, weight_decay=0.02, decay_on="matrices", clip_norm=1.0
+    )
+    theirs = dataclasses.replace(config, weight_decay=decay)
+    ours, _ = run(torch, optim.Lamb, config, shape=shape)
+    _, expected = run(torch, optim.Lamb, theirs, shape=shape)
+    np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_lars_follows_timm_at_a_constant_rate(torch, optim):
+    config = OptimizerConfig(name="lars", learning_rate=2.0, weight_decay=1e-4)
+    pair = run(torch, optim.Lars, config, momentum=0.9, trust_coeff=0.001, eps=0.0)
+    np.testing.assert_allclose(*pair, rtol=1e-5, atol=1e-6)
