@@ -126,7 +126,8 @@ def load_pretrained(
     if not isinstance(source, Mapping):
         origin = str(source)
         source = _state_dict(source, config)
-    classes, channels = source_sizes(skeleton(config), source, origin=origin)
+    any_head = skeleton(dataclasses.replace(config, num_classes=1))
+    classes, channels = source_sizes(any_head, source, origin=origin)
     if changes.get("num_classes") is None:
         config = dataclasses.replace(config, num_classes=classes)
     if changes.get("in_features") is None and channels is not None:

@@ -1,0 +1,143 @@
+"""Files from which a network is rebuilt."""
+
+import dataclasses
+import json
+
+import chex
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from resnet_jax import create_model, list_models, load, model_config, save
+from resnet_jax.weights import WeightsError, load_torch, read_record, to_torch
+from resnet_jax.weights.files import read_safetensors, write_safetensors
+from resnet_jax.weights.model_file import VERSION
+from resnet_jax.zoo import Preprocessing
+
+
+@pytest.fixture
+def file(tiny, tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    save(create_model(tiny, rngs=nnx.Rngs(1)), path)
+    return path
+
+
+def rewrite(file, **metadata):
+    """Writes the same arrays under changed metadata."""
+    arrays, old = read_safetensors(file)
+    write_safetensors(file, arrays, {k: v for k, v in (old | metadata).items() if v is not None})
+
+
+@pytest.mark.parametrize("param_dtype", [jnp.float32, jnp.bfloat16], ids=["float32", "bfloat16"])
+def test_a_file_alone_rebuilds_the_network(tiny, param_dtype, tmp_path):
+    model = create_model(tiny, param_dtype=param_dtype, rngs=nnx.Rngs(1))
+    path = tmp_path / "tiny.safetensors"
+    save(model, path)
+    rebuilt = load(path)
+    assert nnx.graphdef(rebuilt) == nnx.graphdef(model)
+    chex.assert_trees_all_equal(
+        nnx.to_pure_dict(nnx.state(rebuilt)), nnx.to_pure_dict(nnx.state(model))
+    )
+    chex.assert_trees_all_equal_dtypes(
+        nnx.to_pure_dict(nnx.state(rebuilt)), nnx.to_pure_dict(nnx.state(model))
+    )
+
+
+def test_dtypes_can_be_chosen_at_loading(file):
+    model = load(file, dtype=jnp.bfloat16, param_dtype=jnp.bfloat16)
+    assert model.head.kernel.dtype == jnp.bfloat16
+    assert model.stem.norm.mean.dtype == jnp.float32
+    assert model(jnp.zeros((1, 16, 16, 3))).dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    "preprocessing", [Preprocessing(32, 0.875), {"mean": [0.5], "size": 8}, None]
+)
+def test_preprocessing_and_class_names_travel_along(tiny, preprocessing, tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    names = ("a", "b", "c", "d", "é")
+    save(create_model(tiny), path, preprocessing=preprocessing, class_names=names)
+    record = read_record(path)
+    assert record.config == tiny
+    assert record.class_names == names
+    if isinstance(preprocessing, Preprocessing):
+        assert Preprocessing(**record.preprocessing).size == 32
+    else:
+        assert record.preprocessing == preprocessing
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_every_config_survives_the_file(name, tiny, file):
+    config = json.dumps(dataclasses.asdict(model_config(name)))
+    rewrite(file, config=config)
+    assert read_record(file).config == model_config(name)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"format": "pt"}, "was not written by resnet_jax.save"),
+        ({"format_version": str(VERSION + 1)}, "is of format version 2, and this resnet_jax reads"),
+        ({"format_version": "x"}, "describes its network wrongly: invalid literal"),
+        ({"config": None}, "describes its network wrongly: 'config'"),
+        ({"config": "{"}, "describes its network wrongly: .*Invalid JSON"),
+        ({"class_names": "3"}, "describes its network wrongly: .*array"),
+    ],
+    ids=["other", "newer", "version", "no_config", "no_json", "names"],
+)
+def test_metadata_that_cannot_be_used_gets_one_line(metadata, message, file):
+    rewrite(file, **metadata)
+    with pytest.raises(WeightsError, match=message) as caught:
+        load(file)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stem": "imagenot"}, "stem='imagenot' is unknown"),
+        ({"colour": "blue"}, "unknown field 'colour'"),
+        ({"batch_norm": {"shift": 1}}, "unknown field 'batch_norm.shift'"),
+        ({"depths": [1, 3]}, "does not fit its own config.* missing: stages.1.2.conv1.kernel"),
+        ({"num_classes": 6}, r"head.bias \[5\] for \[6\]"),
+        ({"groups": "many"}, "groups: Input should be a valid integer"),
+    ],
+    ids=["value", "field", "nested", "missing", "shape", "type"],
+)
+def test_a_config_that_does_not_fit_gets_one_line(changes, message, tiny, file):
+    rewrite(file, config=json.dumps(dataclasses.asdict(tiny) | changes))
+    with pytest.raises(WeightsError, match=message) as caught:
+        load(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_file_gets_one_line(file):
+    file.write_bytes(file.read_bytes()[:-7])
+    with pytest.raises(WeightsError, match="is truncated, damaged or of another kind"):
+        load(file)
+
+
+def test_what_could_not_be_loaded_is_not_saved(tiny, file):
+    content = file.read_bytes()
+    model = create_model(tiny)
+    model.head = nnx.Linear(32, 7, rngs=nnx.Rngs(0))
+    with pytest.raises(WeightsError, match=r"is not saved: .*head.bias \[7\] for \[5\]"):
+        save(model, file)
+    with pytest.raises(WeightsError, match="save takes a ResNet and got a Stem"):
+        save(model.stem, file)
+    with pytest.raises(WeightsError, match="class_names has 2 names for 5 classes"):
+        save(create_model(tiny), file, class_names=["a", "b"])
+    assert file.read_bytes() == content
+
+
+def test_other_files_say_who_reads_them(tiny, file, tmp_path):
+    with pytest.raises(WeightsError, match=r"resnet_jax\.load reads it"):
+        load_torch(create_model(tiny), file)
+    other = tmp_path / "timm.safetensors"
+    write_safetensors(other, to_torch(create_model(tiny)), {"format": "pt"})
+    with pytest.raises(WeightsError, match="load_torch"):
+        load(other)
+    with pytest.raises(WeightsError, match="does not exist"):
+        load(tmp_path / "nothing.safetensors")
+    np.testing.assert_array_equal(load(file).head.bias, np.zeros(5))

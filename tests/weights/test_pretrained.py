@@ -1,0 +1,150 @@
+"""Networks with trained weights: from the hub's cache and from files; conversion of files."""
+
+import chex
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from resnet_jax import ConfigError, create_model, load, save
+from resnet_jax.weights import (
+    WeightsError,
+    convert_file,
+    load_pretrained,
+    load_torch,
+    read_record,
+    to_torch,
+)
+from resnet_jax.weights.files import read_safetensors, write_safetensors
+
+NAME, TAG = "test_resnet", "r160_in1k"
+
+
+def values(module):
+    return nnx.to_pure_dict(nnx.state(module))
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return create_model(NAME, rngs=nnx.Rngs(7))
+
+
+@pytest.fixture
+def published(publish, trained):
+    publish(f"{NAME}.{TAG}", to_torch(trained))
+
+
+@pytest.mark.parametrize(
+    ("name", "pretrained"),
+    [(NAME, True), (NAME, TAG), (f"{NAME}.{TAG}", True), (f"{NAME}.{TAG}", TAG)],
+)
+def test_published_weights_come_from_the_cache_without_a_network(
+    name, pretrained, published, trained
+):
+    model = create_model(name, pretrained=pretrained)
+    assert model.config == trained.config
+    chex.assert_trees_all_equal(values(model), values(trained))
+
+
+def test_other_classes_and_channels_adapt_published_weights(published, trained):
+    model = create_model(NAME, pretrained=True, num_classes=7, in_features=1, drop_path_rate=0.1)
+    assert model.head.kernel.shape[-1] == 7
+    chex.assert_trees_all_equal(values(model)["stages"], values(trained)["stages"])
+    kernels = [np.asarray(one.stem.conv1.kernel) for one in (model, trained)]
+    np.testing.assert_allclose(kernels[0], kernels[1].sum(2, keepdims=True), rtol=1e-6)
+    assert model.config.drop_path_rate == 0.1
+    assert create_model(NAME, pretrained=True, num_classes=0)(jnp.zeros((1, 32, 32, 3))).ndim == 2
+
+
+def test_a_pretrained_backbone_returns_the_maps_of_the_network(published, trained):
+    backbone = create_model(NAME, pretrained=True, features_only=True, out_indices=(1, -1))
+    trained.eval()
+    backbone.eval()
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 32, 32, 3)), jnp.float32)
+    expected = trained.features(x)
+    trained.train()
+    chex.assert_trees_all_close(backbone(x), [expected[1], expected[-1]])
+
+
+@pytest.mark.parametrize(
+    ("name", "pretrained", "error", "message"),
+    [
+        (
+            "resnet50",
+            True,
+            WeightsError,
+            "is not cached and the Hugging Face hub cannot be reached",
+        ),
+        ("resnet50", "a9_in1k", ConfigError, "'resnet50' has no weights 'a9_in1k'; there are"),
+        ("resnet5", True, ConfigError, "there is no model 'resnet5'. Did you mean"),
+        ("resnet20", True, ConfigError, "no weights are known for 'resnet20'"),
+        ("resnet50t", True, WeightsError, "no weights were published for 'resnet50t'"),
+        ("resnet50.a1_in1k", False, ConfigError, "names weights: pass pretrained=True"),
+        ("resnet50.a1_in1k", "a2_in1k", ConfigError, "name different weights"),
+        ("resnet50", "nothing.pth", WeightsError, "nothing.pth does not exist"),
+        ("resnet50", "some/where", WeightsError, "some/where does not exist"),
+    ],
+)
+def test_weights_that_cannot_be_had_get_one_line(name, pretrained, error, message):
+    with pytest.raises(error, match=message) as caught:
+        create_model(name, pretrained=pretrained)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_config_needs_a_file(tiny):
+    with pytest.raises(ConfigError, match="pass a file"):
+        create_model(tiny, pretrained=True)
+    with pytest.raises(ConfigError, match="needs features_only=True"):
+        create_model(tiny, out_indices=(1,))
+
+
+def test_a_local_file_says_how_many_classes_and_channels(tiny, tmp_path):
+    model = create_model(tiny, num_classes=3, in_features=2, rngs=nnx.Rngs(1))
+    file = tmp_path / "timm.safetensors"
+    write_safetensors(file, to_torch(model), {})
+    for source in (file, str(file)):
+        rebuilt = create_model(tiny, pretrained=source)
+        chex.assert_trees_all_equal(values(rebuilt), values(model))
+    whole = tmp_path / "own.safetensors"
+    save(model, whole)
+    chex.assert_trees_all_equal(values(create_model(tiny, pretrained=whole)), values(model))
+
+
+def test_a_file_of_another_network_with_the_same_weights_is_refused(tmp_path):
+    file = tmp_path / "own.safetensors"
+    save(create_model("resnet18", num_classes=2), file)
+    with pytest.raises(
+        WeightsError, match=r"holds another network: its (antialiasing|stem_pool) is"
+    ):
+        load_pretrained("resnetblur18", file)
+
+
+def test_conversion_there_and_back(trained, tmp_path):
+    own, timm, back = (tmp_path / f"{name}.safetensors" for name in ("own", "timm", "back"))
+    save(trained, own)
+    convert_file(own, timm)
+    arrays, metadata = read_safetensors(timm)
+    assert metadata == {"format": "pt"}
+    assert {key: value.shape for key, value in arrays.items()} == {
+        key: value.shape for key, value in to_torch(trained).items()
+    }
+    convert_file(timm, back, name=f"{NAME}.{TAG}", class_names=[str(i) for i in range(1000)])
+    chex.assert_trees_all_equal(values(load(back)), values(trained))
+    record = read_record(back)
+    assert record.preprocessing["size"] == 160
+    assert record.class_names[999] == "999"
+    target = create_model(NAME)
+    load_torch(target, timm)
+    chex.assert_trees_all_equal(values(target), values(trained))
+
+
+def test_conversion_asks_for_the_name_where_it_is_needed(tiny, tmp_path):
+    own, timm = tmp_path / "own.safetensors", tmp_path / "timm.safetensors"
+    save(create_model(tiny), own)
+    convert_file(own, timm)
+    with pytest.raises(WeightsError, match="do not say of which network: name it"):
+        convert_file(timm, own)
+    with pytest.raises(WeightsError, match="says itself which network it holds"):
+        convert_file(own, timm, name="resnet18")
+    with pytest.raises(WeightsError, match="does not fit ResNet"):
+        convert_file(timm, own, name="resnet50")
