@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -59,11 +59,11 @@ class TrainBatches:
         if isinstance(self.source, InMemorySource) and self.transform is None:
             return _gather(self.source, chosen)
         # Keyed by the row of the global batch: the same numbers however many hosts there are.
-        examples = [
+        examples = (
             self._read(int(index), [self.seed, step, row])
             for index, row in zip(chosen, rows, strict=True)
-        ]
-        return _stack(examples)
+        )
+        return _stack(examples, len(rows))
 
     def _read(self, index: int, key: list[int]) -> Example:
         """Reads the example, or the next one in the source that can be used."""
@@ -99,7 +99,7 @@ class EvalBatches:
             return batch
         examples = [_read(self.source, int(at), self.transform, [int(at)]) for at in indices]
         used = np.array([example is not None for example in examples])
-        batch = _stack([example or self._any_example() for example in examples])
+        batch = _stack((example or self._any_example() for example in examples), local)
         batch["mask"] = inside & used
         return batch
 
@@ -128,16 +128,19 @@ def _read(
     return source.read(index, lambda record: transform(record, np.random.default_rng(key)))
 
 
-def _stack(examples: list[Example]) -> Batch:
-    images = [example["image"] for example in examples]
-    for image in images:
-        if image.shape != images[0].shape:
+def _stack(examples: Iterable[Example], rows: int) -> Batch:
+    images: NDArray[np.uint8] | None = None
+    labels = np.empty(rows, dtype=np.int32)
+    for row, example in enumerate(examples):
+        image = example["image"]
+        if images is None:
+            images = np.empty((rows, *image.shape), dtype=np.uint8)
+        if image.shape != images.shape[1:]:
             raise ConfigError(
-                f"images of the shapes {list(images[0].shape)} and {list(image.shape)} cannot be "
+                f"images of the shapes {list(images.shape[1:])} and {list(image.shape)} cannot be "
                 "put into one batch; set data.image_size, which brings all to one size"
             )
-    return {
-        "image": np.stack(images),
-        "label": np.array([example["label"] for example in examples], dtype=np.int32),
-        "mask": np.ones(len(examples), dtype=np.bool_),
-    }
+        images[row] = image  # while it is in the processor's cache
+        labels[row] = example["label"]
+    assert images is not None
+    return {"image": images, "label": labels, "mask": np.ones(rows, dtype=np.bool_)}

@@ -84,9 +84,6 @@ def decode_jpeg_at_least(
     factor = 8
     while factor > 1 and (size.height < factor * height or size.width < factor * width):
         factor //= 2
-    max_pixels = size.height * size.width  # it was not refused before
-    if factor == 1:
-        return decode_image(data, channels=channels, max_pixels=max_pixels)
     try:
         return simplejpeg.decode_jpeg(
             data,
@@ -95,8 +92,8 @@ def decode_jpeg_at_least(
             min_width=-(-size.width // factor),
             min_factor=factor,
         )
-    except ValueError:
-        return decode_image(data, channels=channels, max_pixels=max_pixels)
+    except ValueError:  # as in `decode_image`
+        return _decode_with_pillow(data, channels, size.height * size.width)
 
 
 def image_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:

@@ -29,7 +29,8 @@ def open_split(
     Args:
         name: `digits`; the name of a TFDS set that was prepared as array_record, such as `cifar10`,
             `imagenet2012_subset/10pct` or `cifar10:3.0.2`; `folder:PATH` or `zip:PATH` with image
-            files in `train/CLASS/` and `test/CLASS/`, or in `CLASS/`; `hf:NAME` from Hugging Face.
+            files in `train/CLASS/` and `test/CLASS/`, or in `CLASS/`; `hf:NAME` from Hugging Face
+            (the extra `hf`).
         split: A split in TFDS syntax: `train`, `train[:90%]`, `train+validation`.
         data_dir: Where prepared sets lie. None: for `digits` a folder in the user's cache, for
             other names also TFDS's own (`~/tensorflow_datasets`).
@@ -46,6 +47,13 @@ def open_split(
         from resnet_jax.data.folders import open_file_split
 
         return open_file_split(name, split, channels=channels, bad_examples=bad_examples)
+    source: Source
+    if name.startswith("hf:"):
+        from resnet_jax.data.hugging_face import open_hugging_face_split
+
+        source = open_hugging_face_split(name, split, channels=channels)
+        source.bad_examples = bad_examples
+        return source
     from resnet_jax.data.tfds_sets import open_tfds_split
 
     source = open_tfds_split(name, split, data_dir=data_dir, channels=channels)
