@@ -1,14 +1,18 @@
 """A Hugging Face hub that is only its cache: real files in the hub's own layout, no network."""
 
+import dataclasses
 import hashlib
 import os
 import pathlib
 import tempfile
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from resnet_jax import ResNetConfig
 from resnet_jax.weights.files import write_safetensors
+from resnet_jax.weights.leaves import leaves_of, skeleton
 
 # The hub's library reads these when it is first imported, which happens in the first test that
 # fetches something.
@@ -42,9 +46,26 @@ def publish():
     return put
 
 
+TINY = ResNetConfig(
+    depths=(1, 2), widths=(16, 32), block="bottleneck", stem_features=8, num_classes=5
+)
+
+
 @pytest.fixture
 def tiny():
-    """A bottleneck network of two stages, which builds in no time."""
-    return ResNetConfig(
-        depths=(1, 2), widths=(16, 32), block="bottleneck", stem_features=8, num_classes=5
-    )
+    """A bottleneck network of two stages."""
+    return TINY
+
+
+@pytest.fixture
+def network():
+    """Builds networks of random parameters and statistics, without compiling anything."""
+
+    def build(config=TINY, seed=0, *, param_dtype=jnp.float32, **fields):
+        model = skeleton(dataclasses.replace(config, **fields), param_dtype=param_dtype)
+        numbers = np.random.default_rng(seed)
+        for leaf in leaves_of(model):
+            leaf.assign(numbers.uniform(0.5, 1.5, leaf.variable.shape))
+        return model
+
+    return build

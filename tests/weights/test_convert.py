@@ -1,7 +1,5 @@
 """Weights in from PyTorch's names and layouts, and out again."""
 
-import dataclasses
-
 import chex
 import jax
 import jax.numpy as jnp
@@ -9,14 +7,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from resnet_jax import BasicBlock, ResidualBlock, ResNetConfig
+from resnet_jax import BasicBlock, ResidualBlock
 from resnet_jax.models import Backbone
 from resnet_jax.weights import WeightsError, load_torch, to_torch
-from resnet_jax.weights.leaves import leaves_of, skeleton
+from resnet_jax.weights.leaves import skeleton
 
-TINY = ResNetConfig(
-    depths=(1, 2), widths=(16, 32), block="bottleneck", stem_features=8, num_classes=5
-)
 SE = {"stem": "deep", "shortcut": "d", "attention": "se", "squeeze_ratio": 0.25}
 NETWORKS = {
     "bottleneck": {},
@@ -28,15 +23,6 @@ NETWORKS = {
     "cifar": {"block": "basic", "stem": "cifar", "shortcut": "a"},
     "plain": {"block": "plain"},
 }
-
-
-def network(seed=0, param_dtype=jnp.float32, **fields):
-    """A network of random parameters and statistics."""
-    model = skeleton(dataclasses.replace(TINY, **fields), param_dtype=param_dtype)
-    numbers = np.random.default_rng(seed)
-    for leaf in leaves_of(model):
-        leaf.assign(numbers.uniform(0.5, 1.5, leaf.variable.shape))
-    return model
 
 
 def values(module):
@@ -66,9 +52,9 @@ def transformers_names(state_dict):
 
 @pytest.mark.parametrize("fields", NETWORKS.values(), ids=NETWORKS)
 @pytest.mark.parametrize("param_dtype", [jnp.float32, jnp.bfloat16], ids=["float32", "bfloat16"])
-def test_there_and_back_restores_every_bit(fields, param_dtype):
-    source = network(1, param_dtype, **fields)
-    target = network(2, param_dtype, **fields)
+def test_there_and_back_restores_every_bit(fields, param_dtype, network):
+    source = network(seed=1, param_dtype=param_dtype, **fields)
+    target = network(seed=2, param_dtype=param_dtype, **fields)
     load_torch(target, to_torch(source))
     chex.assert_trees_all_equal(values(target), values(source))
 
@@ -117,12 +103,12 @@ def test_there_and_back_restores_every_bit(fields, param_dtype):
     ],
     ids=["resnet", "deep", "eca", "resnetv2"],
 )
-def test_keys_and_shapes_are_those_of_timm(fields, expected):
+def test_keys_and_shapes_are_those_of_timm(fields, expected, network):
     shapes = {key: array.shape for key, array in to_torch(network(**fields)).items()}
     assert expected.items() <= shapes.items()
 
 
-def test_kernels_are_transposed_and_counters_are_zero():
+def test_kernels_are_transposed_and_counters_are_zero(network):
     model = network()
     state_dict = to_torch(model)
     kernel = np.asarray(model.stages[0][0].conv2.kernel)
@@ -163,16 +149,16 @@ def test_kernels_are_transposed_and_counters_are_zero():
         "float64",
     ],
 )
-def test_naming_and_wrapping_are_recognised(wrap):
-    source, target = network(1), network(2)
+def test_naming_and_wrapping_are_recognised(wrap, network):
+    source, target = network(seed=1), network(seed=2)
     load_torch(target, wrap(to_torch(source)))
     chex.assert_trees_all_equal(values(target), values(source))
 
 
-def test_one_error_tells_all_that_does_not_fit_and_changes_nothing():
+def test_one_error_tells_all_that_does_not_fit_and_changes_nothing(network):
     model = network()
     before = jax.tree.map(np.array, values(model))
-    weights = to_torch(network(1))
+    weights = to_torch(network(seed=1))
     del weights["bn1.bias"]
     weights["layer9.weight"] = np.zeros(3, np.float32)
     weights["layer1.0.conv1.weight"] = np.zeros((9, 9, 1, 1), np.float32)
@@ -189,7 +175,7 @@ def test_one_error_tells_all_that_does_not_fit_and_changes_nothing():
     chex.assert_trees_all_equal(values(model), before)
 
 
-def test_long_lists_are_cut_and_counted():
+def test_long_lists_are_cut_and_counted(network):
     weights = {key: value for key, value in to_torch(network()).items() if "layer2" not in key}
     with pytest.raises(WeightsError, match=r"35 missing: (layer2\S+, ){3}layer2\S+ and 31 more\."):
         load_torch(network(), weights)
@@ -204,33 +190,33 @@ def test_long_lists_are_cut_and_counted():
     ],
     ids=["other_model", "empty", "numbers"],
 )
-def test_other_state_dicts_are_refused(weights, message):
+def test_other_state_dicts_are_refused(weights, message, network):
     with pytest.raises(WeightsError, match=message):
         load_torch(network(), weights)
 
 
-def test_a_pooled_projection_takes_no_weights_of_a_plain_one():
+def test_a_pooled_projection_takes_no_weights_of_a_plain_one(network):
     with pytest.raises(WeightsError, match=r"missing: .*downsample\.[12]"):
         load_torch(network(shortcut="d"), to_torch(network()))
 
 
-def test_a_new_classifier_has_to_be_asked_for():
-    model, weights = network(num_classes=7), to_torch(network(1))
+def test_a_new_classifier_has_to_be_asked_for(network):
+    model, weights = network(num_classes=7), to_torch(network(seed=1))
     head = np.array(model.head.kernel)
     with pytest.raises(WeightsError, match=r"fc.weight \[5, 32\] for \[7, 32\].*new_head=True"):
         load_torch(model, weights)
     load_torch(model, weights, new_head=True)
     np.testing.assert_array_equal(model.head.kernel, head)
-    chex.assert_trees_all_equal(values(model)["stages"], values(network(1))["stages"])
+    chex.assert_trees_all_equal(values(model)["stages"], values(network(seed=1))["stages"])
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])
-def test_other_image_channels_have_to_be_asked_for(channels):
-    model, weights = network(in_features=channels), to_torch(network(1))
+def test_other_image_channels_have_to_be_asked_for(channels, network):
+    model, weights = network(in_features=channels), to_torch(network(seed=1))
     with pytest.raises(WeightsError, match=r"conv1.weight.*adapt_input=True"):
         load_torch(model, weights)
     load_torch(model, weights, adapt_input=True)
-    old, new = np.asarray(network(1).stem.conv.kernel), np.asarray(model.stem.conv.kernel)
+    old, new = np.asarray(network(seed=1).stem.conv.kernel), np.asarray(model.stem.conv.kernel)
     if channels == 1:
         expected = old.sum(axis=2, keepdims=True)
     else:
@@ -238,40 +224,40 @@ def test_other_image_channels_have_to_be_asked_for(channels):
     np.testing.assert_allclose(new, expected, rtol=1e-6)
 
 
-def test_a_remedy_is_offered_only_where_it_mends_everything():
-    weights = to_torch(network(1)) | {"layer9.weight": np.zeros(3, np.float32)}
+def test_a_remedy_is_offered_only_where_it_mends_everything(network):
+    weights = to_torch(network(seed=1)) | {"layer9.weight": np.zeros(3, np.float32)}
     with pytest.raises(WeightsError) as caught:
         load_torch(network(num_classes=7), weights)
     assert "new_head" not in str(caught.value)
 
 
-def test_parameters_keep_their_dtype_and_statistics_stay_in_float32():
+def test_parameters_keep_their_dtype_and_statistics_stay_in_float32(network):
     model = network(param_dtype=jnp.bfloat16)
-    load_torch(model, to_torch(network(1)))
+    load_torch(model, to_torch(network(seed=1)))
     for kind, dtype in ((nnx.Param, jnp.bfloat16), (nnx.BatchStat, jnp.float32)):
         assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(nnx.state(model, kind)))
 
 
-def test_later_changes_of_the_source_do_not_reach_the_module():
-    model, weights = network(), to_torch(network(1))
+def test_later_changes_of_the_source_do_not_reach_the_module(network):
+    model, weights = network(), to_torch(network(seed=1))
     writable = {key: np.array(value) for key, value in weights.items()}
     load_torch(model, writable)
     for value in writable.values():
         value.fill(7)
-    chex.assert_trees_all_equal(values(model), values(network(1)))
+    chex.assert_trees_all_equal(values(model), values(network(seed=1)))
 
 
-def test_a_skeleton_is_filled():
-    model = skeleton(TINY)
-    load_torch(model, to_torch(network(1)))
-    chex.assert_trees_all_equal(values(model), values(network(1)))
+def test_a_skeleton_is_filled(network, tiny):
+    model = skeleton(tiny)
+    load_torch(model, to_torch(network(seed=1)))
+    chex.assert_trees_all_equal(values(model), values(network(seed=1)))
 
 
-def test_a_backbone_takes_its_share_and_nothing_unknown():
-    weights = to_torch(network(1))
+def test_a_backbone_takes_its_share_and_nothing_unknown(network):
+    weights = to_torch(network(seed=1))
     backbone = Backbone(network(), out_indices=(1,))
     load_torch(backbone, weights)
-    chex.assert_trees_all_equal(values(backbone)["stages"][0], values(network(1))["stages"][0])
+    chex.assert_trees_all_equal(values(backbone)["stages"][0], values(network(seed=1))["stages"][0])
     with pytest.raises(WeightsError, match=r"1 unexpected: layer2\.7\.conv1\.weight"):
         load_torch(backbone, weights | {"layer2.7.conv1.weight": np.zeros(3, np.float32)})
 

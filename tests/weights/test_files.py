@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_jax import create_model
+from resnet_jax import model_config
 from resnet_jax.weights import WeightsError, load_torch, to_torch
 from resnet_jax.weights.files import read_safetensors, read_state_dict, write_safetensors
 
@@ -43,15 +43,20 @@ def legacy(pickled):
 
 
 @pytest.fixture
+def resnet20(network):
+    return network(model_config("resnet20"))
+
+
+@pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_checkpoints_of_pytorch_load_without_it(name, shared_data):
+def test_published_checkpoints_of_pytorch_load_without_it(name, network, shared_data):
     file = shared_data / "data" / "cifar_resnet_weights" / PUBLISHED[name]
-    model = create_model(name)
+    model = network(model_config(name))
     load_torch(model, file)
     weights = read_state_dict(file)["state_dict"]
     np.testing.assert_array_equal(model.head.kernel, weights["module.linear.weight"].transpose())
@@ -61,11 +66,11 @@ def test_published_checkpoints_of_pytorch_load_without_it(name, shared_data):
 
 
 @pytest.mark.parametrize("form", [zipped, legacy], ids=["zip", "legacy"])
-def test_a_file_that_would_run_code_is_refused_and_runs_nothing(form, folder):
+def test_a_file_that_would_run_code_is_refused_and_runs_nothing(form, folder, resnet20):
     file = folder / "evil.pth"
     form(pickle.dumps({"state_dict": {"conv1.weight": Attack()}}, 2))(file)
     with pytest.raises(WeightsError, match=r"evil.pth is refused: it asks for \w+.system"):
-        load_torch(create_model("resnet20"), file)
+        load_torch(resnet20, file)
     assert not (folder / "attacked").exists()
 
 
@@ -99,20 +104,20 @@ def write(content):
     ],
     ids=lambda value: value if isinstance(value, str) and "." in value[:20] else "",
 )
-def test_what_is_no_file_of_weights_gets_one_line(make, name, message, folder):
+def test_what_is_no_file_of_weights_gets_one_line(make, name, message, folder, resnet20):
     file = folder / name
     make(file)
     with pytest.raises(WeightsError, match=message) as caught:
-        load_torch(create_model("resnet20"), file)
+        load_torch(resnet20, file)
     assert "\n" not in str(caught.value)
     assert str(file) in str(caught.value)
 
 
-def test_content_decides_and_not_the_name(folder):
-    write_safetensors(folder / "a.safetensors", to_torch(create_model("resnet20")), {})
+def test_content_decides_and_not_the_name(folder, resnet20):
+    write_safetensors(folder / "a.safetensors", to_torch(resnet20), {})
     (folder / "a.safetensors").rename(folder / "a.pth")
-    load_torch(create_model("resnet20"), folder / "a.pth")
-    load_torch(create_model("resnet20"), str(folder / "a.pth"))
+    load_torch(resnet20, folder / "a.pth")
+    load_torch(resnet20, str(folder / "a.pth"))
 
 
 @pytest.mark.parametrize("place", ["anywhere", "header"])
@@ -161,11 +166,10 @@ def test_a_place_that_cannot_be_written_gets_one_line(name, message, folder):
         write_safetensors(folder / name, {"a": np.ones(3, np.float32)}, {})
 
 
-def test_the_published_checkpoint_recognises_pictures(shared_data):
+def test_the_published_checkpoint_recognises_pictures(resnet20, shared_data):
     """Through the file alone: 200 real test images, normalised as its author did."""
-    model = create_model("resnet20")
-    load_torch(model, shared_data / "data" / "cifar_resnet_weights" / PUBLISHED["resnet20"])
-    model.eval()
+    load_torch(resnet20, shared_data / "data" / "cifar_resnet_weights" / PUBLISHED["resnet20"])
+    resnet20.eval()
     with zipfile.ZipFile(shared_data / "data" / "cifar10_jpeg.zip") as archive:
         names = sorted(name for name in archive.namelist() if name.startswith("test/"))[::50]
         images = np.stack(
@@ -174,6 +178,6 @@ def test_the_published_checkpoint_recognises_pictures(shared_data):
     classes = sorted({name.split("/")[1] for name in names})
     labels = np.array([classes.index(name.split("/")[1]) for name in names])
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-    logits = jax.jit(lambda x: model(x))(((images / 255 - mean) / std).astype(np.float32))
+    logits = jax.jit(lambda x: resnet20(x))(((images / 255 - mean) / std).astype(np.float32))
     assert len(labels) == 200
     assert (np.argmax(logits, -1) == labels).mean() > 0.75

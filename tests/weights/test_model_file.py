@@ -4,12 +4,12 @@ import dataclasses
 import json
 
 import chex
+import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from flax import nnx
 
-from resnet_jax import create_model, list_models, load, model_config, save
+from resnet_jax import list_models, load, model_config, save
 from resnet_jax.weights import WeightsError, load_torch, read_record, to_torch
 from resnet_jax.weights.files import read_safetensors, write_safetensors
 from resnet_jax.weights.model_file import VERSION
@@ -17,9 +17,9 @@ from resnet_jax.zoo import Preprocessing
 
 
 @pytest.fixture
-def file(tiny, tmp_path):
+def file(network, tmp_path):
     path = tmp_path / "tiny.safetensors"
-    save(create_model(tiny, rngs=nnx.Rngs(1)), path)
+    save(network(), path)
     return path
 
 
@@ -30,8 +30,8 @@ def rewrite(file, **metadata):
 
 
 @pytest.mark.parametrize("param_dtype", [jnp.float32, jnp.bfloat16], ids=["float32", "bfloat16"])
-def test_a_file_alone_rebuilds_the_network(tiny, param_dtype, tmp_path):
-    model = create_model(tiny, param_dtype=param_dtype, rngs=nnx.Rngs(1))
+def test_a_file_alone_rebuilds_the_network(network, param_dtype, tmp_path):
+    model = network(param_dtype=param_dtype)
     path = tmp_path / "tiny.safetensors"
     save(model, path)
     rebuilt = load(path)
@@ -48,16 +48,18 @@ def test_dtypes_can_be_chosen_at_loading(file):
     model = load(file, dtype=jnp.bfloat16, param_dtype=jnp.bfloat16)
     assert model.head.kernel.dtype == jnp.bfloat16
     assert model.stem.norm.mean.dtype == jnp.float32
-    assert model(jnp.zeros((1, 16, 16, 3))).dtype == jnp.float32
+    model.eval()
+    logits = jax.eval_shape(lambda x: model(x), jnp.zeros((1, 16, 16, 3)))
+    assert logits.dtype == jnp.float32
 
 
 @pytest.mark.parametrize(
     "preprocessing", [Preprocessing(32, 0.875), {"mean": [0.5], "size": 8}, None]
 )
-def test_preprocessing_and_class_names_travel_along(tiny, preprocessing, tmp_path):
+def test_preprocessing_and_class_names_travel_along(network, tiny, preprocessing, tmp_path):
     path = tmp_path / "tiny.safetensors"
     names = ("a", "b", "c", "d", "é")
-    save(create_model(tiny), path, preprocessing=preprocessing, class_names=names)
+    save(network(), path, preprocessing=preprocessing, class_names=names)
     record = read_record(path)
     assert record.config == tiny
     assert record.class_names == names
@@ -67,11 +69,11 @@ def test_preprocessing_and_class_names_travel_along(tiny, preprocessing, tmp_pat
         assert record.preprocessing == preprocessing
 
 
-@pytest.mark.parametrize("name", list_models())
-def test_every_config_survives_the_file(name, tiny, file):
-    config = json.dumps(dataclasses.asdict(model_config(name)))
-    rewrite(file, config=config)
-    assert read_record(file).config == model_config(name)
+def test_every_config_survives_the_file(file):
+    for name in list_models():
+        config = model_config(name)
+        rewrite(file, config=json.dumps(dataclasses.asdict(config)))
+        assert read_record(file).config == config
 
 
 @pytest.mark.parametrize(
@@ -118,26 +120,25 @@ def test_a_truncated_file_gets_one_line(file):
         load(file)
 
 
-def test_what_could_not_be_loaded_is_not_saved(tiny, file):
+def test_what_could_not_be_loaded_is_not_saved(network, file):
     content = file.read_bytes()
-    model = create_model(tiny)
+    model = network()
     model.head = nnx.Linear(32, 7, rngs=nnx.Rngs(0))
     with pytest.raises(WeightsError, match=r"is not saved: .*head.bias \[7\] for \[5\]"):
         save(model, file)
     with pytest.raises(WeightsError, match="save takes a ResNet and got a Stem"):
         save(model.stem, file)
     with pytest.raises(WeightsError, match="class_names has 2 names for 5 classes"):
-        save(create_model(tiny), file, class_names=["a", "b"])
+        save(network(), file, class_names=["a", "b"])
     assert file.read_bytes() == content
 
 
-def test_other_files_say_who_reads_them(tiny, file, tmp_path):
+def test_other_files_say_who_reads_them(network, file, tmp_path):
     with pytest.raises(WeightsError, match=r"resnet_jax\.load reads it"):
-        load_torch(create_model(tiny), file)
+        load_torch(network(), file)
     other = tmp_path / "timm.safetensors"
-    write_safetensors(other, to_torch(create_model(tiny)), {"format": "pt"})
+    write_safetensors(other, to_torch(network()), {"format": "pt"})
     with pytest.raises(WeightsError, match="load_torch"):
         load(other)
     with pytest.raises(WeightsError, match="does not exist"):
         load(tmp_path / "nothing.safetensors")
-    np.testing.assert_array_equal(load(file).head.bias, np.zeros(5))
