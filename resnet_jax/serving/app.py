@@ -1,0 +1,98 @@
+"""The service's addresses, as an ASGI application."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+import resnet_jax
+from resnet_jax.serving.answers import Counted, add_reasons
+from resnet_jax.serving.engine import Engine
+from resnet_jax.serving.limits import Limits
+from resnet_jax.serving.metrics import CONTENT_TYPE
+from resnet_jax.serving.service import Service
+
+_PAGE = pathlib.Path(__file__).with_name("page")
+_FILES = {"/": "text/html", "/page.css": "text/css", "/page.js": "text/javascript"}
+_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+
+
+def create_app(engine: Engine, limits: Limits) -> FastAPI:
+    """Builds the application.
+
+    Args:
+        engine: The network; what it has not compiled yet is compiled by the first requests.
+        limits: What is accepted.
+    """
+    service = Service(engine, limits)
+    app = FastAPI(
+        title="resnet-jax",
+        version=resnet_jax.__version__,
+        lifespan=service.lifespan,
+        docs_url=None,  # these pages load scripts from elsewhere
+        redoc_url=None,
+    )
+    _add_pictures(app, service)
+    _add_facts(app, service)
+    _add_page(app)
+    add_reasons(app)
+    app.add_middleware(Counted, metrics=service.metrics)
+    app.state.service = service
+    return app
+
+
+def _add_pictures(app: FastAPI, service: Service) -> None:
+    content = {"required": True, "content": {"image/*": {"schema": {"type": "string"}}}}
+    body = {"requestBody": content}
+
+    @app.post("/predict", openapi_extra=body)
+    async def predict(
+        request: Request, top: Annotated[int, Query(ge=1, le=1000)] = 5
+    ) -> dict[str, Any]:
+        """Names the likeliest classes of the picture in the body."""
+        return await service.predict(request, top)
+
+    @app.post("/explain", openapi_extra=body)
+    async def explain(request: Request, index: Annotated[int | None, Query()] = None) -> Response:
+        """Shows as PNG where the network looks for a class, or for the likeliest."""
+        return await service.explain(request, index)
+
+
+def _add_facts(app: FastAPI, service: Service) -> None:
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        """Tells whether requests are served."""
+        is_open = service.door.is_open
+        status = "ok" if is_open else "stopping"
+        return JSONResponse({"status": status}, status_code=200 if is_open else 503)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Gives the counters as Prometheus reads them."""
+        return Response(service.metrics.to_text(), media_type=CONTENT_TYPE)
+
+    @app.get("/model")
+    async def model() -> dict[str, Any]:
+        """Says what is served and what is accepted."""
+        return service.describe()
+
+
+def _add_page(app: FastAPI) -> None:
+    def add(path: str, media_type: str) -> None:
+        content = (_PAGE / (path.strip("/") or "page.html")).read_bytes()
+
+        @app.get(path, include_in_schema=False)
+        async def page() -> Response:
+            return Response(content, media_type=media_type, headers=_HEADERS)
+
+    for path, media_type in _FILES.items():
+        add(path, media_type)

@@ -1,0 +1,58 @@
+"""What the service accepts, and how long it waits."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from resnet_jax.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Bounds on requests and batches.
+
+    Attributes:
+        body_bytes: The most bytes of a request's body.
+        picture_pixels: The most pixels of a picture, as it comes and as it is resized.
+        queue: Requests that are worked on at the same time, from their first byte to the answer;
+            further ones are turned away.
+        batch_size: The most pictures that are computed together.
+        wait_seconds: How long the first picture of a batch waits for others.
+        request_seconds: How long a request may take to arrive, and then to be answered.
+    """
+
+    body_bytes: int = 10 * 2**20
+    picture_pixels: int = 40_000_000
+    queue: int = 64
+    batch_size: int = 16
+    wait_seconds: float = 0.005
+    request_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: A value is out of range.
+        """
+        for name in ("body_bytes", "picture_pixels", "queue", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}: give 1 or more")
+        if not 0 <= self.wait_seconds < self.request_seconds:
+            raise ConfigError(
+                f"wait_seconds={self.wait_seconds}: give a number from 0 to below "
+                f"request_seconds={self.request_seconds}"
+            )
+
+
+class RefusedError(Exception):
+    """A request that is not served.
+
+    Args:
+        status: The HTTP status.
+        reason: One line for whoever asked.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason

@@ -1,0 +1,93 @@
+"""Runs the service until a signal ends it."""
+
+from __future__ import annotations
+
+import math
+import signal
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from resnet_jax.inference.trained import Trained
+from resnet_jax.serving.app import create_app
+from resnet_jax.serving.engine import Engine
+from resnet_jax.serving.limits import Limits
+
+LOOPBACK = "127.0.0.1"
+
+
+def serve(
+    load: Callable[[], Trained],
+    *,
+    host: str = LOOPBACK,
+    port: int = 8000,
+    limits: Limits | None = None,
+    tell: Callable[[str], None] = print,
+) -> None:
+    """Serves a network until SIGINT or SIGTERM; requests that were taken in are answered first.
+
+    Args:
+        load: Opens the network; called once the address is ours.
+        host: The address to listen on; the default one takes requests from this machine alone.
+        port: The port; 0 takes one that is free.
+        limits: What is accepted; None takes the defaults.
+        tell: Takes one line for a person, when requests are served.
+
+    Raises:
+        ConfigError: The network cannot be served.
+        OSError: The address cannot be listened on.
+    """
+    limits = limits or Limits()
+    with _listen(host, port) as listener:
+        engine = Engine(load(), batch_size=limits.batch_size)
+        engine.warm_up()
+        shown = f"[{host}]" if ":" in host else host
+        address = f"http://{shown}:{listener.getsockname()[1]}"
+        config = uvicorn.Config(
+            create_app(engine, limits),
+            access_log=False,
+            http="h11",
+            log_level="warning",
+            loop="asyncio",
+            server_header=False,
+            timeout_graceful_shutdown=math.ceil(limits.request_seconds),
+            ws="none",
+        )
+        server = _Server(config, lambda: tell(f"serving {engine.trained.origin} at {address}"))
+        # Once it has stopped, the server raises the signal again: it has done what it should.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+        server.run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._announce()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Takes an address before the network is loaded, so that a wrong one is told at once."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            raise
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OSError(f"cannot listen on {host} port {port}: {reason}") from None
+    return listener

@@ -1,0 +1,93 @@
+"""Takes the bodies of requests: not too many, not too large, not too slow."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from starlette.requests import ClientDisconnect, Request
+
+from resnet_jax.serving.limits import Limits, RefusedError
+from resnet_jax.serving.metrics import Metrics
+
+_DISCARD_SECONDS = 5.0
+_DISCARD_BODIES = 4
+
+
+class Door:
+    """Lets a number of requests in.
+
+    Args:
+        limits: How many, and how large.
+        metrics: Is told how many are inside.
+
+    Attributes:
+        is_open: Whether anyone is let in: False while the service stops.
+    """
+
+    def __init__(self, limits: Limits, metrics: Metrics) -> None:
+        self._limits = limits
+        self._metrics = metrics
+        self._inside = 0
+        self.is_open = True
+
+    @contextlib.asynccontextmanager
+    async def admit(self, request: Request) -> AsyncIterator[bytes]:
+        """Reads the body of a request; it counts as inside until the `with` statement is left.
+
+        Raises:
+            RefusedError: There are too many (429), the body is too large (413), too slow (408) or
+                empty (400), or the service stops (503).
+        """
+        refusal = self._refusal()
+        if refusal is not None:
+            await _discard(request, self._limits)
+            raise refusal
+        self._inside += 1
+        self._metrics.in_flight.set(self._inside)
+        try:
+            yield await _read(request, self._limits)
+        finally:
+            self._inside -= 1
+            self._metrics.in_flight.set(self._inside)
+
+    def _refusal(self) -> RefusedError | None:
+        if not self.is_open:
+            return RefusedError(503, "the service is stopping")
+        if self._inside >= self._limits.queue:
+            return RefusedError(429, f"{self._inside} requests are waiting already; try again")
+        return None
+
+
+async def _read(request: Request, limits: Limits) -> bytes:
+    body = bytearray()
+    try:
+        async with asyncio.timeout(limits.request_seconds):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limits.body_bytes:
+                    break
+    except TimeoutError:
+        raise RefusedError(408, "the body did not arrive in time") from None
+    except ClientDisconnect:
+        raise RefusedError(400, "the client left before the body was complete") from None
+    if len(body) > limits.body_bytes:
+        del body
+        await _discard(request, limits)
+        raise RefusedError(413, f"the body has more than {limits.body_bytes} bytes, the limit")
+    if not body:
+        raise RefusedError(400, "the body is empty: send the bytes of a picture")
+    return bytes(body)
+
+
+async def _discard(request: Request, limits: Limits) -> None:
+    """Takes the rest of a body, within reason: many clients read no answer before all is sent."""
+    left = _DISCARD_BODIES * limits.body_bytes
+    with contextlib.suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(_DISCARD_SECONDS):
+            while left > 0:
+                message = await request.receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return

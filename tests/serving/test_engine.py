@@ -1,0 +1,40 @@
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnet_jax.errors import ConfigError
+from resnet_jax.inference.classifier import Classifier
+from resnet_jax.inference.inputs import Inputs
+from resnet_jax.serving.engine import Engine
+
+
+def images(count):
+    return np.random.default_rng(0).integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
+
+
+def test_every_size_of_batch_gives_the_same_with_few_programs(trained):
+    engine = Engine(trained, batch_size=10)
+    engine.warm_up()
+    assert engine.compilations == 3  # 1, 2 and 10
+    expected = Classifier(trained, batch_size=10)(images(10))
+    for count in range(1, 11):
+        np.testing.assert_allclose(engine.classify(images(count)), expected[:count], atol=1e-6)
+    assert engine.compilations == 3
+
+
+def test_an_explanation_is_a_picture_of_a_class(trained):
+    engine = Engine(trained, batch_size=1)
+    (picture,) = images(1)
+    likeliest = int(engine.classify(picture[None])[0].argmax())
+    png, index = engine.explain(picture, None)
+    assert index == likeliest
+    assert Image.open(io.BytesIO(png)).size == (224, 224)
+    assert engine.explain(picture, 3)[1] == 3
+
+
+def test_a_network_without_a_size_is_refused(trained):
+    with pytest.raises(ConfigError, match=r"any size: name one with --inputs.size=N"):
+        Engine(dataclasses.replace(trained, inputs=Inputs()), batch_size=1)
