@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from resnet_jax.errors import ConfigError
@@ -28,7 +30,7 @@ class BadExamples:
         if not self.path.is_file():
             return []
         with self.path.open(encoding="utf-8") as lines:
-            return list(dict.fromkeys(json.loads(line)["name"] for line in lines))
+            return _names(lines)
 
     def add(self, name: str, reason: str) -> None:
         """Records an example that is skipped.
@@ -42,15 +44,24 @@ class BadExamples:
         """
         if name in self._known:
             return
-        listed = self.names()
-        if name not in listed:
-            if len(listed) >= self.limit:
-                raise ConfigError(
-                    f"{name}: {reason}; it would be example {len(listed) + 1} to be skipped and "
-                    f"data.max_bad_examples={self.limit}. They are listed in {self.path}: mend the "
-                    "files or raise the limit"
-                )
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as lines:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a+", encoding="utf-8") as lines:
+            fcntl.flock(lines, fcntl.LOCK_EX)  # until the file is closed; other workers wait
+            lines.seek(0)
+            listed = _names(lines)
+            if name not in listed:
+                self._check(len(listed) + 1, name, reason)
                 lines.write(json.dumps({"name": name, "reason": reason}) + "\n")
         self._known = {*self._known, *listed, name}
+
+    def _check(self, count: int, name: str, reason: str) -> None:
+        if count > self.limit:
+            raise ConfigError(
+                f"{name}: {reason}; it would be example {count} to be skipped and "
+                f"data.max_bad_examples={self.limit}. They are listed in {self.path}: mend the "
+                "files or raise the limit"
+            )
+
+
+def _names(lines: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(json.loads(line)["name"] for line in lines))

@@ -52,6 +52,8 @@ class BatchIterator(Iterator[Batch]):
         except StopIteration:
             self._stop()
             raise
+        except ConfigError as error:  # of a worker; raised anew, as an error of this package
+            raise type(error)(str(error)) from error
         except RuntimeError as error:
             if "terminated unexpectedly" not in str(error):
                 raise
