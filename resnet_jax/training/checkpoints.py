@@ -197,15 +197,19 @@ class Checkpoints:
         )
 
 
-def like(state: Tree, sharding: jax.sharding.Sharding) -> Tree:
+def like(state: Tree, sharding: Any) -> Tree:
     """Describes a state without its values, on the devices that it shall be restored to.
 
     Args:
         state: Arrays, or what `jax.eval_shape` gives, in any structure.
-        sharding: Where each array shall lie.
+        sharding: Where each array shall lie: one sharding, or one for each in the same structure.
     """
+    if isinstance(sharding, jax.sharding.Sharding):
+        sharding = jax.tree.map(lambda _: sharding, state)
     described: Tree = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), state
+        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+        state,
+        sharding,
     )
     return described
 

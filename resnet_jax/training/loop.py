@@ -19,7 +19,6 @@ from resnet_jax.training.curves import draw_curves
 from resnet_jax.training.evaluation import Evaluation, evaluate
 from resnet_jax.training.interruption import Interruption
 from resnet_jax.training.logs import MetricsLog, Record, read_records
-from resnet_jax.training.mesh import put_batch
 from resnet_jax.training.metrics import Totals, ratio
 from resnet_jax.training.progress import ProgressReport, say
 from resnet_jax.training.setup import Evaluator, Trainer, make_evaluator, make_trainer
@@ -139,7 +138,7 @@ class _Run:
         """Trains until the end or a signal and returns the number of the last step."""
         since = (start, time.perf_counter())
         for step in range(start + 1, self.trainer.total_steps + 1):
-            batch = put_batch(next(self.batches), self.trainer.mesh)
+            batch = self.trainer.put(next(self.batches), step - 1)
             state, sums = self.trainer.train_step(state, batch)
             in_row = sums.pop("skipped_in_row")
             window.add(sums)

@@ -13,6 +13,8 @@ from resnet_jax.training.config import MeshConfig
 
 DATA_AXIS = "data"
 
+PyTree = Any
+
 
 def make_mesh(config: MeshConfig) -> Mesh:
     """Arranges the devices of all processes along the axis `data`.
@@ -35,6 +37,32 @@ def make_mesh(config: MeshConfig) -> Mesh:
 def replicated(mesh: Mesh) -> NamedSharding:
     """Returns the sharding of what every device holds in full: the training state."""
     return NamedSharding(mesh, PartitionSpec())
+
+
+def state_shardings(state: PyTree, mesh: Mesh, *, fsdp: bool) -> PyTree:
+    """Says where each array of a training state lies.
+
+    Args:
+        state: Arrays or their shapes, in any structure.
+        mesh: The devices.
+        fsdp: Cut each matrix and kernel along the longest axis that the devices divide; otherwise,
+            and for everything else, each device holds the whole.
+
+    Returns:
+        A sharding for each array.
+
+    References:
+        Zhao et al., PyTorch FSDP; Rajbhandari et al., ZeRO.
+    """
+
+    def place(leaf: jax.Array) -> NamedSharding:
+        axes = [axis for axis, length in enumerate(leaf.shape) if length % mesh.size == 0]
+        if not fsdp or leaf.ndim < 2 or not axes:
+            return replicated(mesh)
+        longest = max(axes, key=lambda axis: leaf.shape[axis])
+        return NamedSharding(mesh, PartitionSpec(*(None,) * longest, DATA_AXIS))
+
+    return jax.tree.map(place, state)
 
 
 def split_by_example(mesh: Mesh) -> NamedSharding:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import optax
 from jax.sharding import Mesh
 
+from resnet_jax.data.batches import Batch as HostBatch
 from resnet_jax.data.pipeline import BatchIterator, EvalLoader, eval_loader, steps_per_epoch
 from resnet_jax.data.pipeline import train_loader as loader_of
 from resnet_jax.data.sources import Source, load_split
 from resnet_jax.errors import ConfigError
 from resnet_jax.training.checkpoints import like
 from resnet_jax.training.config import TrainConfig
-from resnet_jax.training.mesh import check_divides, make_mesh, replicated
+from resnet_jax.training.mesh import (
+    check_divides,
+    make_mesh,
+    put_batch,
+    replicated,
+    state_shardings,
+)
 from resnet_jax.training.optimizers import make_optimizer
+from resnet_jax.training.pretrained import load_variables, start_from
+from resnet_jax.training.resizing import shrink, size_at
 from resnet_jax.training.schedules import make_schedule
 from resnet_jax.training.state import Graphs, TrainState, Variables, initial_state, make_graphs
 from resnet_jax.training.steps import EvalStep, TrainStep, make_eval_step, make_train_step
@@ -65,6 +75,7 @@ class Trainer:
         optimizer: Turns gradients into updates.
         schedule: The learning rate of each update.
         train_step: Compiled on its first call; donates the state.
+        shardings: Where each array of the state lies.
         steps_per_epoch: Batches of an epoch.
         total_steps: Batches of the run.
     """
@@ -75,6 +86,7 @@ class Trainer:
     optimizer: optax.GradientTransformation
     schedule: optax.Schedule
     train_step: TrainStep
+    shardings: TrainState
     steps_per_epoch: int
     total_steps: int
 
@@ -90,12 +102,35 @@ class Trainer:
         )
 
     def first_state(self) -> TrainState:
-        """Draws the state before the first step, on every device of the mesh."""
-        return jax.jit(self._initial, out_shardings=replicated(self.mesh))()
+        """Draws the state before the first step, or begins with trained weights.
+
+        Raises:
+            ConfigError: There are no such weights.
+            WeightsError: They cannot be read, or do not fit the network.
+        """
+        finetune = self.config.finetune
+        state = jax.jit(self._initial, out_shardings=self.shardings)()
+        if finetune is None or finetune.weights is None:
+            return state
+        return start_from(state, load_variables(self.config, finetune.weights))
 
     def like(self) -> TrainState:
         """Describes the state without its values, for restoring."""
-        return like(jax.eval_shape(self._initial), replicated(self.mesh))
+        return like(jax.eval_shape(self._initial), self.shardings)
+
+    def put(self, batch: HostBatch, step: int) -> dict[str, Any]:
+        """Moves a batch to the devices, and shrinks its images where the recipe wants it.
+
+        Args:
+            batch: From `batches`.
+            step: From 0.
+        """
+        on_devices = put_batch(batch, self.mesh)
+        full = batch["image"].shape[1]
+        if self.config.resize is None:
+            return on_devices
+        size = size_at(self.config.resize, step, total_steps=self.total_steps, full=full)
+        return on_devices if size == full else shrink(on_devices, size)
 
     def _initial(self) -> TrainState:
         return initial_state(self.config, self.optimizer)
@@ -138,12 +173,14 @@ def make_trainer(config: TrainConfig, evaluator: Evaluator) -> Trainer:
         steps_per_epoch=per_epoch,
     )
     optimizer = make_optimizer(config.optimizer, schedule, finetune=config.finetune)
+    shapes = jax.eval_shape(lambda: initial_state(config, optimizer))
+    shardings = state_shardings(shapes, mesh, fsdp=config.mesh.fsdp)
     step = jax.jit(
         make_train_step(evaluator.graphs, optimizer, config),
         donate_argnums=0,
-        out_shardings=replicated(mesh),
+        out_shardings=(shardings, replicated(mesh)),
     )
-    return Trainer(config, mesh, source, optimizer, schedule, step, per_epoch, total)
+    return Trainer(config, mesh, source, optimizer, schedule, step, shardings, per_epoch, total)
 
 
 def variables_like(evaluator: Evaluator) -> Variables:

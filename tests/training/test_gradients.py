@@ -6,6 +6,7 @@ import pytest
 from resnet_jax.errors import ConfigError
 from resnet_jax.training.config import FinetuneConfig, ResizeConfig
 from resnet_jax.training.resizing import shrink, size_at
+from resnet_jax.weights import load_pretrained
 
 
 @pytest.fixture
@@ -92,3 +93,25 @@ def test_shrinking_keeps_type_and_mean():
     assert batch["image"].dtype == np.uint8
     assert abs(float(batch["image"].mean()) - image.mean()) < 1
     np.testing.assert_array_equal(batch["label"], np.arange(2))
+
+
+def test_a_run_begins_with_trained_weights(make, config, vary, shared_data):
+    weights = shared_data / "cifar_resnet_weights" / "resnet20-12fca82f.th"
+    tuned = vary(
+        config,
+        model__name="resnet20",
+        model__in_features=3,
+        data__channels=3,
+        finetune=FinetuneConfig(weights=str(weights)),
+    )
+    _, trainer = make(tuned)
+    state = trainer.first_state()
+    expected = load_pretrained("resnet20", weights)
+    np.testing.assert_array_equal(
+        state.params["stem"]["conv"]["kernel"], expected.stem.conv.kernel[...]
+    )
+    np.testing.assert_array_equal(state.params["head"]["kernel"], expected.head.kernel[...])
+    chex.assert_trees_all_equal(state.average.params, state.params)
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, trainer.like())
+    with pytest.raises(ValueError, match=r"nowhere\.th"):
+        make(vary(tuned, finetune=FinetuneConfig(weights="nowhere.th")))[1].first_state()

@@ -1,0 +1,56 @@
+"""Pretrained weights on a data set of one's own: frozen stages, slower early stages, a new head.
+
+Command:   python train.py --config=configs/finetune.py --config.data.name=folder:PATH \
+               --config.model.num_classes=N --config.data.test_split=test
+Argument:  network and weights: resnet50.a1_in1k (a tag of published ones), or resnet20.FILE.th
+Hardware:  one accelerator with 8 GB, or a CPU and patience
+Time:      not yet measured
+Source:    ours; the rates of the stages follow Howard and Ruder, Universal Language Model
+           Fine-tuning, section 3.2, as timm's layer decay does
+Published: none
+Result:    not yet run
+
+Without other flags it learns the 102 flowers of Oxford (TFDS). The stem and the first stage stay as
+they are, with their BatchNorms' statistics; each stage learns at 0.7 times the rate of the next.
+--config.finetune.frozen_stages=0 lets everything move, 5 nothing but the head.
+"""
+
+from resnet_jax.data.config import AugmentConfig, DataConfig
+from resnet_jax.training.config import (
+    EmaConfig,
+    FinetuneConfig,
+    ModelConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainConfig,
+)
+
+
+def get_config(start: str = "resnet50.a1_in1k") -> TrainConfig:
+    """Returns the recipe for a network and its weights."""
+    name, _, weights = start.partition(".")
+    return TrainConfig(
+        epochs=30,
+        batch_size=64,
+        eval_batch_size=64,
+        model=ModelConfig(name=name, num_classes=102, dtype="bfloat16"),
+        data=DataConfig(
+            name="oxford_flowers102",
+            channels=3,
+            image_size=224,
+            crop_area=(0.25, 1.0),
+            crop_fraction=0.95,
+            interpolation="bicubic",
+            mean=(0.485, 0.456, 0.406),
+            std=(0.229, 0.224, 0.225),
+            workers=4,
+        ),
+        augment=AugmentConfig(flip=0.5),
+        optimizer=OptimizerConfig(
+            learning_rate=0.02, nesterov=True, weight_decay=1e-4, decay_on="matrices", clip_norm=5.0
+        ),
+        schedule=ScheduleConfig(name="cosine", warmup_epochs=1),
+        finetune=FinetuneConfig(weights=weights or None, frozen_stages=2, rate_decay=0.7),
+        label_smoothing=0.1,
+        ema=EmaConfig(decay=0.99),
+    )
