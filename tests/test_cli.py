@@ -59,7 +59,7 @@ def test_debug_shows_the_traceback():
 
 
 def test_a_fault_of_a_library_keeps_its_traceback(monkeypatch):
-    monkeypatch.setattr(cli, "_run_train", lambda flags, overrides: int("x"))
+    monkeypatch.setattr(cli.training, "run", lambda flags, overrides: int("x"))
     with pytest.raises(ValueError, match="invalid literal"):
         cli.train([])
 

@@ -112,7 +112,8 @@ def exported_function(
     inputs = trained.inputs
     if inputs.size is None:
         raise ConfigError(
-            f"the size of the pictures of {trained.origin} is not known; give it with --image-size"
+            f"the size of the pictures of {trained.origin} is not known; give it with "
+            "--inputs.size=N"
         )
     model = fold_batch_norm(trained.model) if fold else trained.model
     graph, state = nnx.split(model)

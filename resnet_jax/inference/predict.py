@@ -96,7 +96,7 @@ def _of_shape(picture: Picture, shape: tuple[int, ...] | None) -> Picture:
         picture.path,
         None,
         f"it has {height} x {width} pixels and the first picture {shape[0]} x {shape[1]}; "
-        "--image-size=N brings all to one size",
+        "--inputs.size=N brings all to one size",
     )
 
 

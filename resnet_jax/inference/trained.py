@@ -101,25 +101,48 @@ def open_trained(
     if weights is not None and path.exists():
         raise ConfigError(f"weights={weights} go with the name of a network, and {model} is a path")
     if path.is_dir():
-        trained = _open_run(path, step)
+        trained = open_run(path, step=step)
     elif path.is_file():
         trained = _open_file(path)
     else:
         trained = _open_named(str(model), weights)
     if not trained.num_classes:
         raise ConfigError(f"{trained.origin} has no classifier: its weights come without one")
+    return with_class_names(trained, class_names)
+
+
+def with_class_names(trained: Trained, class_names: Sequence[str] | None) -> Trained:
+    """Gives a network other names for its outputs; None leaves those that it has.
+
+    Raises:
+        ConfigError: Their number is not that of the outputs.
+    """
     if class_names is None:
         return trained
     if len(class_names) != trained.num_classes:
         raise ConfigError(
-            f"{len(class_names)} class names for the {trained.num_classes} outputs of {model}"
+            f"{len(class_names)} class names for the {trained.num_classes} outputs of "
+            f"{trained.origin}"
         )
     return dataclasses.replace(trained, class_names=tuple(class_names))
 
 
-def _open_run(root: pathlib.Path, step: int | None) -> Trained:
-    files = Workdir(root)
-    config = files.read_config()
+def open_run(
+    root: FilePath, *, step: int | None = None, config: TrainConfig | None = None
+) -> Trained:
+    """Opens a checkpoint of a run; its moving averages where it keeps any.
+
+    Args:
+        root: The folder of the run.
+        step: The number of the checkpoint; None takes the last.
+        config: Settings in place of those in the folder.
+
+    Raises:
+        ConfigError: The folder holds no run.
+        CheckpointError: There is no such checkpoint, or it cannot be read.
+    """
+    files = Workdir(pathlib.Path(root))
+    config = config or files.read_config()
     graphs = make_graphs(config.model)
     with Checkpoints(files.checkpoints, config.checkpoint) as checkpoints:
         number, variables = checkpoints.restore_variables(

@@ -72,7 +72,7 @@ def test_without_a_size_the_first_picture_decides(classifier, pictures):
     object.__setattr__(classifier.trained, "inputs", Inputs())
     first, *rest = predict(classifier, [str(pictures / "test/blue")])
     assert first.problem == ""
-    assert all("--image-size=N" in prediction.problem for prediction in rest)
+    assert all("--inputs.size=N" in prediction.problem for prediction in rest)
 
 
 def test_predictions_are_text_and_json(classifier, pictures):

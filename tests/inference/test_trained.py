@@ -1,8 +1,8 @@
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 import safetensors.numpy
 from flax import nnx
@@ -18,14 +18,9 @@ from resnet_jax.training.workdir import Workdir
 from resnet_jax.weights import WeightsError, save, to_torch
 from resnet_jax.zoo import model_config
 
-IMAGES = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
-
 
 def equal(model, other):
-    for a, b in zip(
-        jax.tree.leaves(nnx.state(model)), jax.tree.leaves(nnx.state(other)), strict=True
-    ):
-        np.testing.assert_array_equal(a, b)
+    chex.assert_trees_all_equal(*(jax.tree.leaves(nnx.state(one)) for one in (model, other)))
 
 
 @pytest.fixture
@@ -89,7 +84,6 @@ def test_our_files_say_everything(resnet20, tmp_path):
         equal(trained.model, resnet20)
         assert trained.inputs == inputs
         assert trained.class_names == tuple(names)
-        np.testing.assert_allclose(trained.model(IMAGES), resnet20(IMAGES), rtol=1e-6)
 
 
 def test_weights_of_pytorch_need_a_name(resnet20, tmp_path):

@@ -1,0 +1,61 @@
+"""The command line: parse, call, print. A module a command; a line in `COMMANDS`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from resnet_jax.cli import (
+    convert,
+    evaluate,
+    explain,
+    export,
+    models,
+    predict,
+    prepare,
+    report,
+    serve,
+    training,
+)
+from resnet_jax.cli.command import add_debug, guard, new_parser
+from resnet_jax.cli.training import train
+
+__all__ = ["COMMANDS", "main", "train"]
+
+COMMANDS = (
+    training.COMMAND,
+    evaluate.COMMAND,
+    predict.COMMAND,
+    explain.COMMAND,
+    export.COMMAND,
+    models.COMMAND,
+    convert.COMMAND,
+    prepare.COMMAND,
+    report.COMMAND,
+    serve.COMMAND,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs `resnet-jax COMMAND` and exits."""
+    parser = new_parser(
+        "resnet-jax",
+        "Deep residual networks in JAX and Flax.",
+        epilog="resnet-jax COMMAND --help says more\n\nexample: resnet-jax train",
+    )
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        sub = subparsers.add_parser(
+            command.name,
+            help=command.summary,
+            usage=f"resnet-jax {command.name} {command.usage}",
+            description=command.summary,
+            allow_abbrev=False,
+            epilog=command.epilog,
+            formatter_class=parser.formatter_class,
+        )
+        add_debug(sub, shown=False)
+        command.add_flags(sub)
+    by_name = {command.name: (command.run, command.overrides) for command in COMMANDS}
+    sys.exit(guard(parser, lambda flags: by_name[flags.command], arguments))

@@ -1,0 +1,152 @@
+"""What every command has: a parser that reports in one line, flags that are checked, a guard."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, NoReturn
+
+from resnet_jax.errors import ConfigError, nearest
+
+USER_ERROR_STATUS = 2
+INTERRUPTED_STATUS = 130
+BROKEN_PIPE_STATUS = 141
+CONFIG = "--config."
+INPUTS = "--inputs."
+
+Run = Callable[[argparse.Namespace, Sequence[str]], int]
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports what is wrong in one line, as every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises what is wrong, in place of the usage and an exit."""
+        raise ConfigError(f"{message}; {self.prog} --help lists the flags")
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps a flag and what it does on one line, and the lines of the epilog as they are."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30)
+
+
+class Command(NamedTuple):
+    """A sub-command of `resnet-jax`.
+
+    Attributes:
+        name: How it is called.
+        summary: One line for the help.
+        usage: What follows the name in the help's first line.
+        epilog: The end of the help: notes and an example.
+        add_flags: Declares its flags.
+        run: Does it with the parsed flags and the words that begin with one of `overrides`;
+            returns the exit status.
+        overrides: Beginnings of words such as `--config.FIELD=VALUE` that it takes.
+    """
+
+    name: str
+    summary: str
+    usage: str
+    epilog: str
+    add_flags: Callable[[argparse.ArgumentParser], None]
+    run: Run
+    overrides: tuple[str, ...] = ()
+
+
+def new_parser(program: str, description: str, *, epilog: str = "") -> argparse.ArgumentParser:
+    """Makes the parser of a program."""
+    parser = Parser(
+        prog=program,
+        description=description,
+        allow_abbrev=False,
+        epilog=epilog,
+        formatter_class=HelpFormatter,
+    )
+    add_debug(parser)
+    return parser
+
+
+def add_debug(parser: argparse.ArgumentParser, *, shown: bool = True) -> None:
+    """Declares `--debug`, before or behind the name of a command."""
+    parser.add_argument(
+        "--debug",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="show tracebacks" if shown else argparse.SUPPRESS,
+    )
+
+
+def guard(
+    parser: argparse.ArgumentParser,
+    choose: Callable[[argparse.Namespace], tuple[Run, tuple[str, ...]]],
+    arguments: Sequence[str] | None,
+) -> int:
+    """Parses and runs; turns what the user can mend into one line on the standard error.
+
+    Args:
+        parser: Parses the words.
+        choose: Maps the parsed flags to what shall run, and to the overrides that it takes.
+        arguments: The words; None for those of the process.
+
+    Returns:
+        The exit status.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        flags, rest = parser.parse_known_args(words)
+        run, overrides = choose(flags)
+        _check_overrides(rest, overrides, parser)
+        return run(flags, rest)
+    except BrokenPipeError:
+        # Whoever read the output has gone. Nothing more can be said there, at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE_STATUS
+    except (ValueError, OSError) as error:
+        if "--debug" in words or not _is_for_the_user(error):
+            raise
+        say_error(str(error))
+        return USER_ERROR_STATUS
+    except KeyboardInterrupt:
+        return INTERRUPTED_STATUS
+
+
+def say_error(message: str) -> None:
+    """Prints one line to the standard error."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+
+
+def _is_for_the_user(error: Exception) -> bool:
+    """Tells an error that this package raised on purpose from a fault inside a library."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    package = str(pathlib.Path(__file__).parents[1])
+    raised_here = trace is not None and trace.tb_frame.f_code.co_filename.startswith(package)
+    return isinstance(error, OSError) or raised_here
+
+
+def _check_overrides(
+    words: Sequence[str], overrides: tuple[str, ...], parser: argparse.ArgumentParser
+) -> None:
+    for word in words:
+        if not word.startswith(overrides or "\0"):
+            hint = nearest(word.partition("=")[0], _options(parser))
+            fields = " and ".join(f"{beginning}FIELD=VALUE" for beginning in overrides)
+            remedy = f" Fields are {fields}" if fields else ""
+            raise ConfigError(f"unknown argument {word!r}.{hint}{remedy}")
+
+
+def _options(parser: argparse.ArgumentParser) -> list[str]:
+    """Lists the flags of a parser and of its commands."""
+    found: list[str] = []
+    for action in parser._actions:
+        found += action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for sub in action.choices.values():
+                found += _options(sub)
+    return found

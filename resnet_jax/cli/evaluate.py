@@ -1,0 +1,132 @@
+"""`resnet-jax eval`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from resnet_jax.cli.command import CONFIG, INPUTS, Command
+from resnet_jax.cli.model_flags import (
+    DEFAULT_MODEL,
+    INPUTS_NOTE,
+    add_model_flags,
+    open_from_flags,
+    read_class_names,
+    with_inputs,
+)
+from resnet_jax.errors import ConfigError
+
+if TYPE_CHECKING:
+    from resnet_jax.inference.measures import Measures
+    from resnet_jax.inference.trained import Trained
+    from resnet_jax.training.config import TrainConfig
+
+_WORST = 5
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Declares the flags."""
+    add_model_flags(parser)
+    # The older name of --model, for a run.
+    parser.add_argument("--workdir", type=pathlib.Path, help=argparse.SUPPRESS)
+    parser.add_argument("--data", metavar="NAME", help="digits, folder:PATH, zip:PATH, a TFDS set")
+    parser.add_argument("--data-dir", metavar="DIR", help="where prepared sets lie")
+    parser.add_argument("--split", help="split to evaluate (test)")
+    parser.add_argument("--tta", choices=("flip",), help="average over mirror images")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="images a step (256)")
+    parser.add_argument("--skip-bad", action="store_true", help="leave bad images out of the count")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+
+
+def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Evaluates a network."""
+    from resnet_jax.data.config import DataConfig
+    from resnet_jax.inference.evaluate import evaluate_trained
+
+    run_folder = _run_folder(flags)
+    config = None
+    if run_folder is None:
+        _refuse_recipe_fields(overrides)
+        trained = open_from_flags(flags, overrides)
+    else:
+        trained, config = _open_run(run_folder, flags, overrides)
+    if flags.data is not None:
+        data = DataConfig(name=flags.data, data_dir=flags.data_dir)
+    elif config is not None:
+        data = config.data
+    else:
+        raise ConfigError(f"{trained.origin} comes without data: name some with --data=NAME")
+    if flags.skip_bad:
+        data = dataclasses.replace(data, on_error="skip")
+    measures = evaluate_trained(
+        trained,
+        data,
+        flags.split or data.test_split,
+        batch_size=flags.batch_size or (config.eval_batch_size if config else 256),
+        tta=flags.tta,
+        workdir=run_folder or ".",
+    )
+    print(measures.to_json() if flags.json else _text(measures))
+    return 0
+
+
+def _run_folder(flags: argparse.Namespace) -> pathlib.Path | None:
+    """Returns the folder of the run that is meant, or None where it is no run."""
+    named = flags.workdir or flags.model
+    meant = flags.workdir is not None or named is None or pathlib.Path(named).is_dir()
+    return pathlib.Path(named or DEFAULT_MODEL) if meant and flags.weights is None else None
+
+
+def _open_run(
+    folder: pathlib.Path, flags: argparse.Namespace, overrides: Sequence[str]
+) -> tuple[Trained, TrainConfig]:
+    from resnet_jax.inference.trained import open_run, with_class_names
+    from resnet_jax.training.validation import parse_overrides
+    from resnet_jax.training.workdir import Workdir
+
+    fields = [word for word in overrides if word.startswith(CONFIG)]
+    config = parse_overrides(Workdir(folder).read_config(), fields)
+    trained = open_run(folder, step=flags.step, config=config)
+    trained = with_class_names(trained, read_class_names(flags))
+    return with_inputs(trained, overrides), config
+
+
+def _refuse_recipe_fields(overrides: Sequence[str]) -> None:
+    for word in overrides:
+        if word.startswith(CONFIG):
+            raise ConfigError(f"{word} changes the recipe of a run, and no run is evaluated")
+
+
+def _text(measures: Measures) -> str:
+    """Writes a result as a few lines."""
+    lines = [
+        f"{measures.split} accuracy {measures.accuracy:.2%} "
+        f"({measures.top1} of {measures.count} images)",
+        f"top-5 {measures.top5_accuracy:.2%}  loss {measures.loss:.4f}  "
+        f"calibration error {measures.calibration_error:.4f}",
+    ]
+    seen = [entry for entry in measures.classes if entry.count]
+    worst = sorted(seen, key=lambda entry: (entry.top1 / entry.count, entry.name))[:_WORST]
+    names = (f"{entry.name} {entry.top1 / entry.count:.1%}" for entry in worst)
+    lines.append(f"worst classes: {', '.join(names)}")
+    step = f", checkpoint {measures.step}" if measures.step is not None else ""
+    lines.append(f"model {measures.model}{step}; data {measures.data}")
+    if measures.count < measures.expected:
+        left = measures.expected - measures.count
+        lines.append(f"left out: {left} of {measures.expected} images could not be used")
+    return "\n".join(lines)
+
+
+COMMAND = Command(
+    name="eval",
+    summary="Measure a network: accuracy, loss, calibration.",
+    usage="[--model=MODEL] [--data=NAME] [flags]",
+    epilog=INPUTS_NOTE
+    + "\nexample: resnet-jax eval --model=resnet20 --weights=net.th --data=zip:cifar.zip",
+    add_flags=add_flags,
+    run=run,
+    overrides=(CONFIG, INPUTS),
+)

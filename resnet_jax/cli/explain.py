@@ -1,0 +1,69 @@
+"""`resnet-jax explain`."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+from collections.abc import Sequence
+
+from resnet_jax.cli.command import INPUTS, Command, say_error
+from resnet_jax.cli.model_flags import INPUTS_NOTE, add_model_flags, open_from_flags
+from resnet_jax.cli.predict import FAILED_STATUS, expand
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Declares the flags."""
+    parser.add_argument(
+        "images", metavar="IMAGE", nargs="+", help="image, folder, or - for names on the input"
+    )
+    add_model_flags(parser)
+    parser.add_argument(
+        "--stage", type=int, metavar="N", default=-1, help="stage, from 1 (-1, the last)"
+    )
+    parser.add_argument("--class", dest="kind", metavar="CLASS", help="name or number (likeliest)")
+    parser.add_argument("--out", metavar="DIR", default=".", help="for IMAGE.cam.png (.)")
+
+
+def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Writes an overlay for each image; a bad one is one line on the standard error."""
+    from resnet_jax.inference.explain import Explainer, overlay, png
+    from resnet_jax.inference.pictures import find_files, read_ahead
+
+    trained = open_from_flags(flags, overrides)
+    explain = Explainer(trained, stage=flags.stage)
+    index = None if flags.kind is None else trained.class_index(flags.kind)
+    folder = pathlib.Path(flags.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    status, taken = 0, set[pathlib.Path]()
+    for picture in read_ahead(find_files(expand(flags.images)), trained.inputs, ahead=8):
+        if picture.pixels is None:
+            say_error(f"{picture.path}: {picture.problem}")
+            status = FAILED_STATUS
+            continue
+        cam, explained, probabilities = explain(picture.pixels, index)
+        target = _free(folder, pathlib.Path(picture.path).stem, taken)
+        target.write_bytes(png(overlay(picture.pixels, cam)))
+        name, share = trained.class_name(explained), probabilities[explained]
+        print(f"{picture.path}  {name} {share:.1%}  {target}", flush=True)
+    return status
+
+
+def _free(folder: pathlib.Path, stem: str, taken: set[pathlib.Path]) -> pathlib.Path:
+    """Names a file that this call has not written yet: two images may have one name."""
+    target, number = folder / f"{stem}.cam.png", 1
+    while target in taken:
+        number += 1
+        target = folder / f"{stem}-{number}.cam.png"
+    taken.add(target)
+    return target
+
+
+COMMAND = Command(
+    name="explain",
+    summary="Show where in an image a network looks (Grad-CAM).",
+    usage="IMAGE... [--model=MODEL] [--class=CLASS] [flags]",
+    epilog=INPUTS_NOTE + "\nexample: resnet-jax explain cat.jpg --model=runs/pets --class=cat",
+    add_flags=add_flags,
+    run=run,
+    overrides=(INPUTS,),
+)

@@ -1,0 +1,92 @@
+"""The flags with which a command names a trained network."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from resnet_jax.cli.command import INPUTS
+from resnet_jax.errors import ConfigError
+
+if TYPE_CHECKING:
+    from resnet_jax.inference.trained import Trained
+
+DEFAULT_MODEL = "runs/digits"
+MODEL_HELP = "run, file of ours or name"
+INPUTS_NOTE = "--inputs.FIELD=VALUE sets size, crop_fraction, interpolation, mean or std.\n"
+
+
+def add_model_flags(parser: argparse.ArgumentParser, *, positional: bool = False) -> None:
+    """Declares what names a network.
+
+    Args:
+        parser: The command's.
+        positional: Take the network as the next word, not as `--model`.
+    """
+    if positional:
+        parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    else:
+        parser.add_argument("--model", metavar="MODEL", help=f"{MODEL_HELP} ({DEFAULT_MODEL})")
+    parser.add_argument("--weights", metavar="FILE", help="weights for a network name")
+    parser.add_argument("--step", type=int, metavar="N", help="checkpoint of a run (the last)")
+    parser.add_argument("--class-names", metavar="FILE", help="name of each output, one a line")
+
+
+def open_from_flags(flags: argparse.Namespace, overrides: Sequence[str]) -> Trained:
+    """Opens the network that the flags name.
+
+    Raises:
+        ConfigError: It cannot be opened, or an override is wrong.
+        OSError: The file of class names cannot be read.
+    """
+    from resnet_jax.inference.trained import open_trained
+
+    trained = open_trained(
+        flags.model or DEFAULT_MODEL,
+        weights=flags.weights,
+        step=flags.step,
+        class_names=read_class_names(flags),
+    )
+    return with_inputs(trained, overrides)
+
+
+def read_class_names(flags: argparse.Namespace) -> list[str] | None:
+    """Reads the file of class names, if one is given: a name a line, empty lines left out."""
+    if flags.class_names is None:
+        return None
+    text = pathlib.Path(flags.class_names).read_text(encoding="utf-8")
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def with_inputs(trained: Trained, overrides: Sequence[str]) -> Trained:
+    """Applies the words `--inputs.FIELD=VALUE`.
+
+    Raises:
+        ConfigError: A field is unknown or its value cannot be used.
+    """
+    from resnet_jax.inference.inputs import inputs_from_plain
+
+    values: dict[str, Any] = dataclasses.asdict(trained.inputs)
+    for word in overrides:
+        if word.startswith(INPUTS):
+            name, equals, text = word.removeprefix(INPUTS).partition("=")
+            if not equals:
+                raise ConfigError(f"{word!r} is no override: write {INPUTS}FIELD=VALUE")
+            values[name] = _value(name, text)
+    inputs = inputs_from_plain(values, channels=trained.inputs.channels)
+    return dataclasses.replace(trained, inputs=inputs)
+
+
+def _value(name: str, text: str) -> Any:
+    if text == "none":
+        return None
+    if name in ("mean", "std"):
+        text = f"[{text.strip('[]()')}]"
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

@@ -1,0 +1,52 @@
+"""`resnet-jax models`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Sequence
+
+from resnet_jax.cli.command import Command
+from resnet_jax.errors import ConfigError, nearest
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Declares the flags."""
+    parser.add_argument("pattern", metavar="PATTERN", nargs="?", default="*", help="'resnet*d' (*)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+
+
+def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Prints the table of networks."""
+    del overrides
+    from resnet_jax.zoo import describe, list_models
+
+    names = list_models(flags.pattern)
+    if not names:
+        hint = nearest(flags.pattern, list_models())
+        raise ConfigError(f"no network matches {flags.pattern!r}.{hint} Patterns are 'resnet*d'")
+    width = max(len(name) for name in names)
+    if not flags.json:
+        print(f"{'name':{width}}  {'parameters':>11}  {'GFLOPs':>7}  {'input':>5}  paper")
+    for name in names:
+        row = describe(name)
+        if flags.json:
+            print(json.dumps(dataclasses.asdict(row)))
+        else:
+            print(
+                f"{name:{width}}  {row.parameters:>11,}  {row.gflops:>7.2f}  {row.size:>5}  "
+                f"{row.paper}",
+                flush=True,
+            )
+    return 0
+
+
+COMMAND = Command(
+    name="models",
+    summary="List the networks and what they cost.",
+    usage="[PATTERN] [--json]",
+    epilog="example: resnet-jax models 'resnet*d'",
+    add_flags=add_flags,
+    run=run,
+)

@@ -1,0 +1,57 @@
+"""`resnet-jax prepare`."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+from collections.abc import Sequence
+
+from resnet_jax.cli.command import Command
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Declares the flags."""
+    parser.add_argument("source", metavar="SOURCE", help="folder:PATH, zip:PATH, digits")
+    parser.add_argument("--name", help="name of the set (the folder's or archive's)")
+    parser.add_argument("--data-dir", metavar="DIR", help="folder of prepared sets (user's cache)")
+    parser.add_argument("--shard", metavar="I/N", help="write only every N-th part")
+    parser.add_argument("--workers", type=int, metavar="N", default=8, help="threads (8)")
+    parser.add_argument("--skip-bad", type=int, metavar="N", help="skip up to N bad files")
+
+
+def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Prepares a data set."""
+    del overrides
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from resnet_jax.data.bad_examples import BadExamples
+    from resnet_jax.data.prepare import prepare
+
+    bad_examples = None
+    if flags.skip_bad is not None:
+        bad_examples = BadExamples(pathlib.Path("bad_examples.jsonl"), limit=flags.skip_bad)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("files", total=None)
+        folder = prepare(
+            flags.source,
+            name=flags.name,
+            data_dir=flags.data_dir,
+            shard=flags.shard,
+            workers=flags.workers,
+            bad_examples=bad_examples,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    print(f"{folder} is ready" if folder else f"part {flags.shard} is written")
+    return 0
+
+
+COMMAND = Command(
+    name="prepare",
+    summary="Turn images into a set that reads fast.",
+    usage="SOURCE [--name=NAME] [flags]",
+    epilog="example: resnet-jax prepare folder:photos --name=photos",
+    add_flags=add_flags,
+    run=run,
+)

@@ -1,0 +1,80 @@
+"""`resnet-jax train`, and `train.py`."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from resnet_jax.cli import evaluate
+from resnet_jax.cli.command import CONFIG, Command, Run, guard, new_parser
+
+CONFIG_NOTE = (
+    "--config.FIELD=VALUE changes a field of the recipe, such as\n"
+    "--config.optimizer.learning_rate=0.05; --config.FIELD=none empties it.\n"
+)
+
+
+def train(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs `train.py`: trains, or with `--mode=eval` evaluates, and exits."""
+    parser = new_parser("train.py", "Train or evaluate a residual network.", epilog=CONFIG_NOTE)
+    parser.add_argument("--mode", choices=("train", "eval"), default="train", help="what to do")
+    add_flags(parser)
+    parser.add_argument("--split", help="split to evaluate (the recipe's test split)")
+    parser.add_argument("--step", type=int, help="checkpoint to evaluate (the last)")
+
+    def choose(flags: argparse.Namespace) -> tuple[Run, tuple[str, ...]]:
+        return (_evaluate if flags.mode == "eval" else run), (CONFIG,)
+
+    sys.exit(guard(parser, choose, arguments))
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Declares the flags."""
+    parser.add_argument("--config", metavar="FILE[:ARGUMENT]", help="recipe (configs/digits.py)")
+    parser.add_argument("--workdir", type=pathlib.Path, help="folder of the run (runs/RECIPE)")
+
+
+def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Trains, or resumes."""
+    from resnet_jax.training.interruption import RESUME_STATUS
+    from resnet_jax.training.loop import train as run_recipe
+    from resnet_jax.training.recipes import DEFAULT_RECIPE, load_recipe
+    from resnet_jax.training.validation import parse_overrides
+
+    recipe = flags.config or DEFAULT_RECIPE
+    config = parse_overrides(load_recipe(recipe), overrides)
+    result = run_recipe(config, _workdir(flags, recipe))
+    return RESUME_STATUS if result.status == "interrupted" else 0
+
+
+def _evaluate(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
+    from resnet_jax.training.recipes import DEFAULT_RECIPE
+
+    parser = new_parser("train.py --mode=eval", evaluate.COMMAND.summary)
+    evaluate.add_flags(parser)
+    workdir = _workdir(flags, flags.config or DEFAULT_RECIPE)
+    words = {"workdir": workdir, "split": flags.split, "step": flags.step}
+    chosen = [f"--{name}={value}" for name, value in words.items() if value is not None]
+    return evaluate.run(parser.parse_args(chosen), overrides)
+
+
+def _workdir(flags: argparse.Namespace, recipe: str) -> pathlib.Path:
+    """Names the folder of a run: `runs/cifar10_fast` for the recipe `configs/cifar10.py:fast`."""
+    if flags.workdir is not None:
+        return pathlib.Path(flags.workdir)
+    name, _, argument = recipe.partition(":")
+    return pathlib.Path("runs", "_".join(filter(None, (pathlib.Path(name).stem, argument))))
+
+
+COMMAND = Command(
+    name="train",
+    summary="Train a network, or resume a run.",
+    usage="[--config=RECIPE] [--workdir=RUN] [--config.FIELD=VALUE]",
+    epilog=CONFIG_NOTE + "\nexample: resnet-jax train --config=configs/digits.py --config.epochs=5",
+    add_flags=add_flags,
+    run=run,
+    overrides=(CONFIG,),
+)

@@ -1,0 +1,203 @@
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from flax import nnx
+from PIL import Image
+
+from resnet_jax import cli
+from resnet_jax.inference.inputs import Inputs
+from resnet_jax.models import ResNet, ResNetConfig
+from resnet_jax.weights import save, to_torch
+
+NAMES = ("blue", "green", "red")
+SCREEN = (80, 24)
+
+
+def call(*words):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(words)
+    return caught.value.code
+
+
+@pytest.fixture
+def net(tmp_path):
+    """The file of a small network of three classes that was never trained."""
+    config = ResNetConfig(depths=(1,), widths=(8,), stem="cifar", stem_features=8, num_classes=3)
+    model = ResNet(config, rngs=nnx.Rngs(0))
+    path = tmp_path / "net.safetensors"
+    save(model, path, preprocessing=Inputs(size=8), class_names=NAMES)
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A set with a few pictures of each class in train and test."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 1), ("test", 3)):
+        for name in NAMES:
+            for number in range(count):
+                path = tmp_path / "set" / split / name / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(path)
+    return tmp_path / "set"
+
+
+@pytest.mark.parametrize("name", ["", *(command.name for command in cli.COMMANDS)])
+def test_every_help_fits_a_screen_and_has_an_example(name, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(SCREEN[0]))
+    assert call(*filter(None, [name]), "--help") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= SCREEN[1]
+    assert max(map(len, lines)) <= SCREEN[0]
+    assert lines[-1].startswith("example: resnet-jax")
+
+
+def test_eval_prints_a_summary_or_json(net, pictures, capsys):
+    words = (f"--model={net}", f"--data=folder:{pictures}", "--batch-size=4")
+    assert call("eval", *words) == 0
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first.startswith("test accuracy ")
+    assert first.endswith(" of 9 images)")
+    assert rest[-1] == f"model {net}; data folder:{pictures}"
+    assert call("eval", *words, "--json", "--tta=flip", "--split=train") == 0
+    values = json.loads(capsys.readouterr().out)
+    assert (values["count"], values["expected"], values["tta"]) == (3, 3, "flip")
+    assert [entry["name"] for entry in values["classes"]] == list(NAMES)
+
+
+def test_eval_counts_what_it_leaves_out(net, pictures, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (pictures / "test" / "red" / "1.png").write_text("no picture")
+    words = (f"--model={net}", f"--data=folder:{pictures}")
+    assert call("eval", *words) == 2
+    assert "no image of a known format" in capsys.readouterr().err
+    assert call("eval", *words, "--skip-bad") == 0
+    assert "left out: 1 of 9 images" in capsys.readouterr().out
+
+
+def test_predict_goes_on_after_a_bad_file(net, pictures, tmp_path, capsys):
+    (tmp_path / "text.jpg").write_text("no picture")
+    good = str(pictures / "test" / "blue")
+    assert call("predict", str(tmp_path / "text.jpg"), good, f"--model={net}", "--json") == 1
+    out, err = capsys.readouterr()
+    assert err == f"error: {tmp_path / 'text.jpg'}: the file is no image of a known format\n"
+    records = [json.loads(line) for line in out.splitlines()]
+    assert [record["file"][-6:] for record in records] == ["/0.png", "/1.png", "/2.png"]
+    assert sum(entry["probability"] for entry in records[0]["predictions"]) == pytest.approx(1)
+
+
+def test_predict_reads_names_from_the_standard_input(net, pictures, monkeypatch, capsys):
+    files = sorted(map(str, pictures.glob("test/*/0.png")))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n\n".join(files) + "\n"))
+    assert call("predict", "-", f"--model={net}", "--top=1") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[::2] == files
+    assert all(line.split()[1] in NAMES for line in lines[1::2])
+
+
+def test_explain_writes_an_overlay_for_each_image(net, pictures, tmp_path, capsys):
+    images = [str(pictures / "test" / name / "0.png") for name in ("blue", "red")]
+    words = (f"--model={net}", f"--out={tmp_path / 'cams'}", "--class=green", "--stage=0")
+    assert call("explain", *images, *words) == 0
+    assert "green" in capsys.readouterr().out
+    names = sorted(path.name for path in (tmp_path / "cams").iterdir())
+    assert names == ["0-2.cam.png", "0.cam.png"]
+    with Image.open(tmp_path / "cams" / "0.cam.png") as image:
+        assert (image.size, image.format) == ((224, 224), "PNG")
+    assert call("explain", images[0], "no.png", *words) == 1
+    assert "error: no.png: no such file or directory" in capsys.readouterr().err
+
+
+def test_export_and_convert_write_files(net, tmp_path, capsys):
+    out = tmp_path / "out.stablehlo"
+    assert call("export", str(net), str(out), "--fold", "--from-pixels") == 0
+    assert f"described in {out}.json" in capsys.readouterr().out
+    assert out.stat().st_size > 1000
+    torch_file = tmp_path / "torch.safetensors"
+    assert call("convert", str(net), str(torch_file)) == 0
+    assert "fc.weight" in safetensors.numpy.load_file(torch_file)
+
+
+def test_convert_makes_a_file_that_needs_no_name(build_resnet20, tmp_path, capsys):
+    torch_file, ours = tmp_path / "torch.safetensors", tmp_path / "ours.safetensors"
+    safetensors.numpy.save_file(to_torch(build_resnet20), torch_file)
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(f"kind {number}" for number in range(10)) + "\n\n")
+    words = ("--name=resnet20", f"--class-names={names}")
+    assert call("convert", str(torch_file), str(ours), *words) == 0
+    capsys.readouterr()
+    picture = tmp_path / "grey.png"
+    Image.new("RGB", (40, 30), "grey").save(picture)
+    assert call("predict", str(picture), f"--model={ours}", "--top=1") == 0
+    assert "kind " in capsys.readouterr().out
+
+
+@pytest.fixture
+def build_resnet20():
+    from resnet_jax import model_config
+
+    model = nnx.eval_shape(lambda: ResNet(model_config("resnet20"), rngs=nnx.Rngs(0)))
+    rng = np.random.default_rng(0)
+    for _, leaf in nnx.to_flat_state(nnx.state(model)):
+        leaf.set_value(rng.uniform(0.01, 0.1, leaf.get_value().shape).astype(np.float32))
+    return model
+
+
+def test_models_are_listed_with_what_they_cost(capsys):
+    assert call("models", "resnet2?") == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["name", "parameters", "GFLOPs", "input", "paper"]
+    assert any(row.split()[:2] == ["resnet20", "269,722"] for row in rows)
+    assert call("models", "resnet20", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["parameters"] == 269_722
+
+
+def test_prepare_makes_a_set(pictures, tmp_path, capsys):
+    words = (f"folder:{pictures}", "--name=paints", f"--data-dir={tmp_path / 'sets'}")
+    assert call("prepare", *words, "--shard=1/1") == 0
+    assert call("prepare", *words) == 0
+    assert "is ready" in capsys.readouterr().out
+    assert call("prepare", *words) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["eval", "--model=resnet20", "--weights=no.pth", "--data=digits"], "no.pth does not"),
+        (["eval", "--model={net}"], "comes without data"),
+        (["eval", "--model={net}", "--data=digitz"], "'digitz'"),
+        (["eval", "--model={net}", "--data=digits"], "digits has 10 classes and"),
+        (["eval", "--model={net}", "--config.epochs=3"], "no run is evaluated"),
+        (["eval", "--model={net}", "--tta=crop"], "argument --tta: invalid choice: 'crop'"),
+        (["eval", "--modl=x"], "unknown argument '--modl=x'. Did you mean '--model'"),
+        (["predict", "x.png", "--model=resnet21"], "'resnet21' is no folder of a run"),
+        (["predict", "x.png", "--model={net}", "--top=0"], "top=0"),
+        (["predict", "x.png", "--model={net}", "--batch-size=0"], "batch_size=0"),
+        (["predict", "x.png", "--model={net}", "--config.seed=1"], "Fields are --inputs.FIELD"),
+        (["predict", "x.png", "--model={net}", "--inputs.sise=1"], "no field 'sise'"),
+        (["predict", "x.png", "--model={net}", "--inputs.size"], "--inputs.FIELD=VALUE"),
+        (["predict", "x.png", "--model={net}", "--inputs.mean=128"], "divide pixel values"),
+        (["predict", "x.png", "--model={net}", "--class-names=no.txt"], "no.txt"),
+        (["predict"], "the following arguments are required: IMAGE"),
+        (["explain", "x.png", "--model={net}", "--stage=7"], "stage=7: the network has"),
+        (["explain", "x.png", "--model={net}", "--class=violet"], "no class 'violet'"),
+        (["export", "{net}", "out.pb"], "name it *.stablehlo"),
+        (["export", "{net}", "no/out.stablehlo"], "No such file or directory"),
+        (["models", "resnet"], "no network matches 'resnet'"),
+        (["convert", "no.pth", "out.safetensors"], "no.pth does not exist"),
+        (["prepare", "folder:no"], "no"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line_and_status_2(words, message, net, monkeypatch, capsys):
+    monkeypatch.chdir(net.parent)
+    assert call(*(word.format(net=net) for word in words)) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert message in err
