@@ -48,6 +48,11 @@ class Dropout(nnx.Module):
         kept = jax.random.bernoulli(rngs.dropout(), 1.0 - self.rate, self._mask_shape(x))
         return jnp.where(kept, x / (1.0 - self.rate), jnp.zeros_like(x))
 
+    def set_view(self, deterministic: bool | None = None) -> None:
+        """Sets the mode; `nnx.view(module, deterministic=True)` calls this on its copy."""
+        if deterministic is not None:
+            self.deterministic = deterministic
+
     def _mask_shape(self, x: jax.Array) -> tuple[int, ...]:
         return x.shape
 

@@ -93,6 +93,11 @@ class BatchNorm(nnx.Module):
         y = self._normalize(groups, mean.reshape(shape), var.reshape(shape))
         return y.reshape(x.shape).astype(out_dtype)
 
+    def set_view(self, use_running_average: bool | None = None) -> None:
+        """Sets the mode; `nnx.view(module, use_running_average=True)` calls this on its copy."""
+        if use_running_average is not None:
+            self.use_running_average = use_running_average
+
     def _split(self, x: jax.Array) -> jax.Array:
         """Reshapes [batch, ...] to [groups, batch // groups, ...]."""
         batch = x.shape[0]

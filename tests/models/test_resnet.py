@@ -83,6 +83,17 @@ def test_statistics_move_in_training_and_inputs_do_not():
     chex.assert_trees_all_equal(apply(*state, x, False)[1], state[1])
 
 
+def test_a_view_evaluates_and_leaves_the_network_in_training():
+    model = create_model(vary(drop_path_rate=0.5), rngs=nnx.Rngs(0))
+    view = nnx.view(model, use_running_average=True, deterministic=True)
+    x = jnp.ones((2, 8, 8, 2))
+    y = view(x)
+    with pytest.raises(ValueError, match="needs randomness"):
+        model(x)
+    model.eval()
+    chex.assert_trees_all_equal(y, model(x))
+
+
 def test_zero_init_last_starts_every_block_as_its_shortcut():
     model = create_model(vary(depths=(3, 2), zero_init_last=True), rngs=nnx.Rngs(0))
     x = nnx.relu(jax.random.normal(jax.random.key(1), (2, 8, 8, 8)))
