@@ -6,9 +6,10 @@ never read. Saving runs in the background; `close` waits for it.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Self, TypeVar
 
 import jax
@@ -16,17 +17,17 @@ from absl import logging
 from orbax.checkpoint import v1 as ocp
 
 from resnet_jax.training.config import CheckpointConfig
+from resnet_jax.training.digests import Digests
+from resnet_jax.training.parts import CheckpointError, check_shapes, from_parts, to_parts
 from resnet_jax.training.state import TrainState, Variables
+
+__all__ = ["BEST_BY", "CheckpointError", "Checkpoints", "Restored", "like"]
 
 BEST_BY = "validation_accuracy"
 
 Tree = TypeVar("Tree", TrainState, Variables)
 
 _BROKEN = "broken-"
-
-
-class CheckpointError(ValueError):
-    """No checkpoint could be read; the message says what was tried."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Checkpoints:
         self._directory = directory.absolute()
         self._config = config
         self._manager = self._open()
+        self._digests = Digests(self._directory)
 
     def __enter__(self) -> Self:
         return self
@@ -102,13 +104,19 @@ class Checkpoints:
             state: The training state.
             notes: Plain values that JSON can hold.
             validation_accuracy: What the choice of the best goes by, where it is known.
+
+        Raises:
+            CheckpointError: It cannot be written, or the one before could not be.
         """
         if step in self.steps():
             return
         metrics = None if validation_accuracy is None else {BEST_BY: validation_accuracy}
-        self._manager.save_checkpointables_async(
-            step, _to_parts(state), force=True, metrics=metrics, custom_metadata=dict(notes)
-        )
+        with self._explained("save"):
+            self._manager.save_checkpointables_async(
+                step, to_parts(state), force=True, metrics=metrics, custom_metadata=dict(notes)
+            )
+        if jax.process_index() == 0:
+            self._digests.expect(step)
 
     def restore(self, like: TrainState, *, step: int | None = None) -> Restored:
         """Reads the newest checkpoint that is whole, onto the devices that `like` names.
@@ -123,8 +131,8 @@ class Checkpoints:
         Raises:
             CheckpointError: None could be read, or the newest belongs to another network.
         """
-        loaded = self._load(_to_parts(like), step)
-        return Restored(loaded.step, _from_parts(loaded.parts), loaded.notes, loaded.broken)
+        loaded = self._load(to_parts(like), step)
+        return Restored(loaded.step, from_parts(loaded.parts), loaded.notes, loaded.broken)
 
     def restore_variables(
         self, like: Variables, *, averaged: bool, step: int | None = None
@@ -156,14 +164,18 @@ class Checkpoints:
         candidates = [step] if step is not None else sorted(self.steps(), reverse=True)
         broken: dict[int, str] = {}
         for number in candidates:
+            fault = self._digests.fault(number)
+            if fault is not None:
+                broken[number] = fault
+                continue
             try:
                 saved = self._manager.checkpointables_metadata(number)
-                _check_shapes(like, saved.metadata, f"{self._directory}, step {number}")
+                check_shapes(like, saved.metadata, f"{self._directory}, step {number}")
                 parts = self._manager.load_checkpointables(number, like)
             except CheckpointError:
                 raise
             except Exception as error:  # Orbax raises many kinds
-                broken[number] = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+                broken[number] = _in_one_line(error)
                 continue
             return _Loaded(number, parts, dict(saved.custom_metadata or {}), broken)
         reasons = "; ".join(f"step {number}: {reason}" for number, reason in broken.items())
@@ -171,16 +183,36 @@ class Checkpoints:
 
     def set_aside(self, steps: list[int]) -> None:
         """Renames checkpoints that cannot be read, so that their numbers are free again."""
-        self._manager.close()
+        self.close()
         for step in steps:
             path = self._directory / str(step)
             taken = len(list(self._directory.glob(f"{_BROKEN}{step}*")))
             path.rename(self._directory / f"{_BROKEN}{step}{'-again' * taken}")
-        self._manager = self._open()
+        self._manager, self._digests = self._open(), Digests(self._directory)
 
     def close(self) -> None:
-        """Waits for the save in progress and ends."""
-        self._manager.close()
+        """Waits for the save in progress and ends.
+
+        Raises:
+            CheckpointError: The save failed.
+        """
+        try:
+            with self._explained("save"):
+                self._manager.close()
+        finally:
+            self._digests.close()
+
+    @contextlib.contextmanager
+    def _explained(self, action: str) -> Iterator[None]:
+        """Turns the many kinds of errors that Orbax raises into one."""
+        try:
+            yield
+        except Exception as error:
+            whole = ", ".join(str(step) for step in self.steps()) or "none"
+            raise CheckpointError(
+                f"could not {action} a checkpoint in {self._directory} (whole so far: {whole}): "
+                f"{_in_one_line(error)}"
+            ) from error
 
     def _open(self) -> ocp.training.Checkpointer:
         policies = ocp.training.preservation_policies
@@ -214,45 +246,5 @@ def like(state: Tree, sharding: Any) -> Tree:
     return described
 
 
-def _to_parts(state: TrainState) -> dict[str, Any]:
-    """Names the parts of a checkpoint; one can be read without the others."""
-    names = ("step", "skipped", "skipped_in_row")
-    counters = {name: getattr(state, name) for name in names}
-    live = {"params": state.params, "batch_stats": state.batch_stats}
-    parts = {"counters": counters, "live": live, "opt_state": state.opt_state}
-    if state.average is not None:
-        parts["average"] = state.average._asdict()
-    return parts
-
-
-def _from_parts(parts: Mapping[str, Any]) -> TrainState:
-    average = parts.get("average")
-    return TrainState(
-        **parts["counters"],
-        **parts["live"],
-        opt_state=parts["opt_state"],
-        average=None if average is None else Variables(**average),
-    )
-
-
-def _check_shapes(like: Mapping[str, Any], saved: Mapping[str, Any], where: str) -> None:
-    """Compares shapes before any array is read.
-
-    Raises:
-        CheckpointError: They differ; the first difference is named.
-    """
-    for part, wanted in like.items():
-        expected, found = _shapes(wanted), _shapes(saved.get(part, {}))
-        for path in sorted(expected.keys() | found.keys()):
-            if expected.get(path) != found.get(path):
-                raise CheckpointError(
-                    f"the checkpoint in {where} does not fit the config: {part}.{path} has the "
-                    f"shape {found.get(path)}, the config makes it {expected.get(path)}"
-                )
-
-
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): leaf.shape for path, leaf in leaves
-    }
+def _in_one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -1,3 +1,7 @@
+import pathlib
+import subprocess
+import sys
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -84,6 +88,96 @@ def test_a_half_written_checkpoint_is_not_seen(tmp_path):
         checkpoints.save(9, make_state(9), {})
     with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
         assert checkpoints.steps() == [9]
+
+
+def flip_a_byte(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_every_flipped_byte_is_noticed_and_an_older_checkpoint_is_used(saved, tmp_path, capfd):
+    like_state = like(make_state(4), HERE)
+    files = sorted(path for path in (tmp_path / "4").rglob("*") if path.is_file())
+    assert len(files) > 3
+    for path in files:
+        whole = path.read_bytes()
+        if not whole:
+            continue
+        flip_a_byte(path)
+        restored = saved.restore(like_state)
+        assert (restored.step, list(restored.broken)) == (3, [4])
+        assert restored.broken[4] == f"{path.relative_to(tmp_path / '4')} is not as it was written"
+        path.write_bytes(whole)
+    assert saved.restore(like_state).step == 4
+    assert capfd.readouterr().err == ""
+
+
+def test_a_missing_file_is_noticed(saved, tmp_path):
+    next(path for path in (tmp_path / "4" / "live").rglob("*") if path.is_file()).unlink()
+    assert saved.restore(like(make_state(4), HERE)).broken[4].endswith("is missing")
+
+
+def test_where_none_is_whole_the_message_names_each(saved, tmp_path):
+    for step in (2, 3, 4):
+        flip_a_byte(next((tmp_path / str(step) / "live").rglob("manifest.ocdbt")))
+    with pytest.raises(CheckpointError, match=r"no readable checkpoint in .* step 4: .*; step 2:"):
+        saved.restore(like(make_state(4), HERE))
+
+
+def test_digests_go_with_their_checkpoints(saved, tmp_path):
+    assert sorted(file.stem for file in (tmp_path / "digests").iterdir()) == ["2", "3", "4"]
+    # A process that was killed right after a save leaves none: the checkpoint counts all the same.
+    (tmp_path / "digests" / "4.json").unlink()
+    assert saved.restore(like(make_state(4), HERE)).step == 4
+
+
+def test_damaged_checkpoints_make_room_for_new_ones(saved, tmp_path):
+    flip_a_byte(next((tmp_path / "4" / "live").rglob("manifest.ocdbt")))
+    saved.set_aside([4])
+    assert saved.steps() == [2, 3]
+    saved.save(4, make_state(7), {})
+    saved.close()
+    with Checkpoints(tmp_path, CheckpointConfig()) as again:
+        assert int(again.restore(like(make_state(4), HERE)).state.step) == 7
+    assert (tmp_path / "broken-4").is_dir()
+
+
+FULL_DISK = """
+import resource, signal, sys
+sys.path.insert(0, {here!r})
+import jax.numpy as jnp
+from test_checkpoints import HERE, make_state, like
+from resnet_jax.training.checkpoints import CheckpointError, Checkpoints
+from resnet_jax.training.config import CheckpointConfig
+import pathlib
+directory = pathlib.Path({directory!r})
+with Checkpoints(directory, CheckpointConfig()) as checkpoints:
+    checkpoints.save(1, make_state(1), {{}})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+try:
+    with Checkpoints(directory, CheckpointConfig()) as checkpoints:
+        checkpoints.save(2, make_state(2), {{}})
+except CheckpointError as error:
+    assert len(str(error).splitlines()) == 1
+    assert "could not save a checkpoint" in str(error), error
+    assert "(whole so far: 1)" in str(error), error
+else:
+    raise SystemExit("no error")
+with Checkpoints(directory, CheckpointConfig()) as checkpoints:
+    assert checkpoints.restore(like(make_state(1), HERE)).step == 1
+"""
+
+
+def test_a_full_disk_is_one_error_and_older_checkpoints_stay(tmp_path):
+    # A limit on the size of files stands for the disk: writes beyond it fail.
+    here = str(pathlib.Path(__file__).parent)
+    code = FULL_DISK.format(here=here, directory=str(tmp_path / "checkpoints"))
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_state_may_be_donated_while_it_is_saved(tmp_path):

@@ -96,7 +96,7 @@ def test_shrinking_keeps_type_and_mean():
 
 
 def test_a_run_begins_with_trained_weights(make, config, vary, shared_data):
-    weights = shared_data / "cifar_resnet_weights" / "resnet20-12fca82f.th"
+    weights = shared_data / "data" / "cifar_resnet_weights" / "resnet20-12fca82f.th"
     tuned = vary(
         config,
         model__name="resnet20",
