@@ -87,7 +87,7 @@ class Findings:
 
 
 def examine(
-    trained: Trained, *, split: str | None = None, mistakes: int = 24, batch_size: int = 128
+    trained: Trained, *, split: str | None = None, mistakes: int, batch_size: int = 128
 ) -> Findings:
     """Runs a network over a split of the data that it was trained on.
 

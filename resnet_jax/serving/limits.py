@@ -6,6 +6,8 @@ import dataclasses
 
 from resnet_jax.errors import ConfigError
 
+_DAY = 86_400
+
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
@@ -37,6 +39,10 @@ class Limits:
         for name in ("body_bytes", "picture_pixels", "queue", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: give 1 or more")
+        if not 0 < self.request_seconds <= _DAY:
+            raise ConfigError(
+                f"request_seconds={self.request_seconds}: give a number above 0, at most {_DAY}"
+            )
         if not 0 <= self.wait_seconds < self.request_seconds:
             raise ConfigError(
                 f"wait_seconds={self.wait_seconds}: give a number from 0 to below "

@@ -9,36 +9,36 @@ from collections.abc import Callable
 
 import uvicorn
 
+from resnet_jax.errors import ConfigError
 from resnet_jax.inference.trained import Trained
 from resnet_jax.serving.app import create_app
 from resnet_jax.serving.engine import Engine
 from resnet_jax.serving.limits import Limits
 
-LOOPBACK = "127.0.0.1"
+_MAX_PORT = 65_535
 
 
 def serve(
     load: Callable[[], Trained],
     *,
-    host: str = LOOPBACK,
-    port: int = 8000,
-    limits: Limits | None = None,
-    tell: Callable[[str], None] = print,
+    host: str,
+    port: int,
+    limits: Limits,
+    tell: Callable[[str], None],
 ) -> None:
     """Serves a network until SIGINT or SIGTERM; requests that were taken in are answered first.
 
     Args:
         load: Opens the network; called once the address is ours.
-        host: The address to listen on; the default one takes requests from this machine alone.
+        host: The address to listen on; `127.0.0.1` takes requests from this machine alone.
         port: The port; 0 takes one that is free.
-        limits: What is accepted; None takes the defaults.
+        limits: What is accepted.
         tell: Takes one line for a person, when requests are served.
 
     Raises:
         ConfigError: The network cannot be served.
         OSError: The address cannot be listened on.
     """
-    limits = limits or Limits()
     with _listen(host, port) as listener:
         engine = Engine(load(), batch_size=limits.batch_size)
         engine.warm_up()
@@ -76,6 +76,8 @@ class _Server(uvicorn.Server):
 
 def _listen(host: str, port: int) -> socket.socket:
     """Takes an address before the network is loaded, so that a wrong one is told at once."""
+    if not 0 <= port <= _MAX_PORT:
+        raise ConfigError(f"port={port}: give 0 to {_MAX_PORT}")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -87,7 +89,7 @@ def _listen(host: str, port: int) -> socket.socket:
         except OSError:
             listener.close()
             raise
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+    except OSError as error:
+        reason = error.strerror or error
         raise OSError(f"cannot listen on {host} port {port}: {reason}") from None
     return listener

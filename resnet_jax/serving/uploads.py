@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from resnet_jax.serving.limits import Limits, RefusedError
 from resnet_jax.serving.metrics import Metrics
@@ -61,20 +61,21 @@ class Door:
 
 
 async def _read(request: Request, limits: Limits) -> bytes:
-    body = bytearray()
+    body, is_more = bytearray(), True
     try:
         async with asyncio.timeout(limits.request_seconds):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > limits.body_bytes:
-                    break
+            while is_more and len(body) <= limits.body_bytes:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise RefusedError(400, "the client left before the body was complete")
+                body += message.get("body", b"")
+                is_more = message.get("more_body", False)
     except TimeoutError:
         raise RefusedError(408, "the body did not arrive in time") from None
-    except ClientDisconnect:
-        raise RefusedError(400, "the client left before the body was complete") from None
     if len(body) > limits.body_bytes:
         del body
-        await _discard(request, limits)
+        if is_more:
+            await _discard(request, limits)
         raise RefusedError(413, f"the body has more than {limits.body_bytes} bytes, the limit")
     if not body:
         raise RefusedError(400, "the body is empty: send the bytes of a picture")
@@ -84,7 +85,7 @@ async def _read(request: Request, limits: Limits) -> bytes:
 async def _discard(request: Request, limits: Limits) -> None:
     """Takes the rest of a body, within reason: many clients read no answer before all is sent."""
     left = _DISCARD_BODIES * limits.body_bytes
-    with contextlib.suppress(TimeoutError, ClientDisconnect):
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_DISCARD_SECONDS):
             while left > 0:
                 message = await request.receive()

@@ -10,7 +10,7 @@ from resnet_jax.report.findings import examine
 
 @pytest.mark.parametrize("batch_size", [3, 64])
 def test_confusions_and_mistakes_do_not_depend_on_the_batch(trained, batch_size):
-    findings = examine(trained, batch_size=batch_size)
+    findings = examine(trained, mistakes=9, batch_size=batch_size)
     assert findings.confusion.tolist() == [[4, 0, 0], [0, 3, 1], [1, 0, 1]]
     assert (findings.count, findings.right, findings.step) == (10, 8, 40)
     assert findings.confused_pairs(5) == [("green", "red", 1, 4), ("red", "blue", 1, 2)]
@@ -32,6 +32,6 @@ def test_only_the_worst_are_kept(trained):
 
 def test_only_runs_can_be_examined(trained):
     with pytest.raises(ConfigError, match="largest is no run"):
-        examine(dataclasses.replace(trained, data=None))
+        examine(dataclasses.replace(trained, data=None), mistakes=9)
     with pytest.raises(ConfigError, match="tset"):
-        examine(trained, split="tset")
+        examine(trained, split="tset", mistakes=9)

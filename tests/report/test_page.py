@@ -21,7 +21,9 @@ def page(make_run, trained, config):
     """Two runs, of which one has a network, and one has neither finished nor a checkpoint."""
     other = dataclasses.replace(config, seed=1)
     runs = read_runs([make_run("one"), make_run("<b>two", config=other, records=[])])
-    return render(runs, [Outcome(runs[0], examine(trained)), Outcome(runs[1], None, "no <file>")])
+    return render(
+        runs, [Outcome(runs[0], examine(trained, mistakes=9)), Outcome(runs[1], None, "no <file>")]
+    )
 
 
 def test_the_page_says_everything(page):
@@ -83,7 +85,7 @@ def test_many_classes_become_a_picture(make_run, trained):
     confusion = np.eye(30, dtype=np.int64) * 4
     confusion[3, 7] = 1
     findings = dataclasses.replace(
-        examine(trained), confusion=confusion, class_names=tuple(map(str, range(30)))
+        examine(trained, mistakes=9), confusion=confusion, class_names=tuple(map(str, range(30)))
     )
     text = render([run], [Outcome(run, findings)])
     assert "Table of confusions of 30 classes" in text

@@ -86,8 +86,9 @@ class Process:
             reader.start()
 
     def _read(self, stream, take):
-        for line in stream:
-            take(line.rstrip())
+        with stream:
+            for line in stream:
+                take(line.rstrip())
 
     def wait_until_it_listens(self):
         deadline = time.monotonic() + DEADLINE
@@ -100,11 +101,15 @@ class Process:
 
     def end(self, number=signal.SIGTERM):
         """Sends a signal and gives the exit status."""
-        self.process.send_signal(number)
+        self.process.send_signal(number)  # does nothing once it has ended
         status = self.process.wait(DEADLINE)
         for reader in self._readers:
             reader.join(DEADLINE)
         return status
+
+    def faults(self):
+        """Gives what the service complained about, other than requests that are none."""
+        return [line for line in self.errors if "Invalid HTTP request" not in line]
 
     def ask(self, method, path, body=None, headers=None):
         """Gives status, headers and body of an answer."""
@@ -135,7 +140,7 @@ def start(network, tmp_path_factory):
 
         def start(*words, model=network):
             process = Process(model, "--port=0", *words, cwd=tmp_path_factory.mktemp("service"))
-            stack.callback(lambda: process.process.poll() is None and process.end(signal.SIGKILL))
+            stack.callback(process.end, signal.SIGKILL)
             process.wait_until_it_listens()
             return process
 

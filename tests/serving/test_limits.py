@@ -15,3 +15,9 @@ def test_nobody_waits_for_longer_than_a_request_may_take():
         Limits(wait_seconds=2, request_seconds=1)
     with pytest.raises(ConfigError, match="wait_seconds=nan"):
         Limits(wait_seconds=float("nan"))
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan")])
+def test_requests_have_an_end(seconds):
+    with pytest.raises(ConfigError, match="request_seconds="):
+        Limits(request_seconds=seconds)
