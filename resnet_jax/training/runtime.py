@@ -1,0 +1,69 @@
+"""What is set up once for a process: the cache of compiled code, traces, the search for NaN."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import jax
+
+_CACHE_BYTES = 4 * 2**30
+
+
+def keep_compiled_code() -> None:
+    """Keeps compiled code between processes in the user's cache directory.
+
+    The environment variable `JAX_COMPILATION_CACHE_DIR` names another folder, and
+    `JAX_ENABLE_COMPILATION_CACHE=0` switches it off. A folder that cannot be made is done without.
+    """
+    if jax.config.jax_compilation_cache_dir:
+        return
+    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    folder = pathlib.Path(base) / "resnet_jax" / "xla"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    # With a limit on its size jax takes a lock, so that processes may share it.
+    jax.config.update("jax_compilation_cache_max_size", _CACHE_BYTES)
+
+
+def search_for_nans() -> None:
+    """Stops at the first NaN with the operation that made it; every step takes longer.
+
+    It has to be called before the steps are built: they are then neither donated nor skipped.
+    """
+    jax.config.update("jax_debug_nans", True)
+
+
+class StepTrace:
+    """Writes a trace of a few steps for TensorBoard and Perfetto.
+
+    Args:
+        folder: Where to; None traces nothing.
+        first: The first step of the trace, late enough that everything is compiled.
+        steps: How many steps.
+    """
+
+    def __init__(self, folder: pathlib.Path | None, *, first: int, steps: int = 5) -> None:
+        self._folder = folder
+        self._first = first
+        self._last = first + steps
+        self._running = False
+
+    def before(self, step: int) -> None:
+        """Begins or ends the trace where this step begins or comes after it."""
+        if self._folder is None:
+            return
+        if not self._running and self._first <= step < self._last:
+            jax.profiler.start_trace(self._folder)
+            self._running = True
+        elif self._running and step >= self._last:
+            self.close()
+
+    def close(self) -> None:
+        """Ends the trace where it is running."""
+        if self._running:
+            jax.profiler.stop_trace()
+            self._running, self._folder = False, None
