@@ -1,5 +1,4 @@
 import struct
-import time
 import zlib
 
 import numpy as np
@@ -70,9 +69,8 @@ def test_the_size_is_checked_before_the_picture_is_unfolded(shape):
 
 def test_a_line_of_pixels_does_not_unfold_while_it_is_resized():
     line = encode(np.zeros((1, 30_000, 3), np.uint8))
-    begun = time.perf_counter()
     assert refused(line) == 413
-    assert time.perf_counter() - begun < 1
+    assert refused(encode(np.zeros((30_000, 1, 3), np.uint8))) == 413
 
 
 def test_the_limit_is_the_callers(pictures):

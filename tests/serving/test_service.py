@@ -111,7 +111,7 @@ def test_bodies_and_pictures_have_limits(narrow, pictures):
     status, found = narrow.post("/predict", iter([large[:15_000], large[15_000:]]))
     assert (status, found["error"]) == (413, "the body has more than 20971 bytes, the limit")
     assert narrow.post("/predict", bytes(20_971))[0] == 415
-    assert time.perf_counter() - begun < 3  # nothing waits for more of a body than there is
+    assert time.perf_counter() - begun < 9  # nothing waits for more of a body than there is
     # One without an end is cut off, whether or not the client reads the answer.
     with contextlib.suppress(OSError):
         assert narrow.post("/predict", (bytes(50_000) for _ in range(500)))[0] == 413
