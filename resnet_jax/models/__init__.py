@@ -1,6 +1,7 @@
 """Models: the composed network and its description. Imports jax and flax only."""
 
 from resnet_jax.models.config import BatchNormConfig, BlockPlan, ResNetConfig
+from resnet_jax.models.growth import grow
 from resnet_jax.models.resnet import ResNet
 from resnet_jax.models.stem import DeepStem, Stem
 from resnet_jax.models.trunk import Backbone, FeatureInfo
@@ -14,4 +15,5 @@ __all__ = [
     "ResNet",
     "ResNetConfig",
     "Stem",
+    "grow",
 ]
