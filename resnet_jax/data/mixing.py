@@ -15,7 +15,7 @@ from jax import Array
 from resnet_jax.data.config import AugmentConfig
 
 Mix = Callable[[Array, Array, Array], tuple[Array, Array]]
-"""Maps (key, images, labels) to (images, targets): targets float32 [batch, classes], sum 1."""
+"""Maps (key, images, labels) to (images, targets): the labels, or shares of the classes."""
 
 _ATTEMPTS = 10
 
@@ -174,19 +174,18 @@ def build_mix(config: AugmentConfig, *, num_classes: int) -> Mix:
 
     Returns:
         A pure function of (key, images, labels), to be used inside the jitted step after
-        `normalize`, on the whole batch. Labels are int [batch]; it gives images and the share of
-        each class, float32 [batch, num_classes], one-hot where nothing is mixed.
+        `normalize`, on the whole batch. Labels are int [batch]; with mixup or CutMix it gives the
+        share of each class, float32 [batch, num_classes], and otherwise the labels as they are.
     """
 
     def mix(key: Array, images: Array, labels: Array) -> tuple[Array, Array]:
         erase_key, mix_key = jax.random.split(key)
-        targets = jax.nn.one_hot(labels, num_classes)
         if config.erase:
             images = random_erase(
                 erase_key, images, probability=config.erase, mode=config.erase_mode
             )
         if not (config.mixup or config.cutmix):
-            return images, targets
+            return images, labels
         draw = draw_mix(
             mix_key,
             len(images),
@@ -197,7 +196,7 @@ def build_mix(config: AugmentConfig, *, num_classes: int) -> Mix:
             switch=config.mix_switch,
             mode=config.mix_mode,
         )
-        return apply_mix(draw, images, targets)
+        return apply_mix(draw, images, jax.nn.one_hot(labels, num_classes))
 
     return mix
 

@@ -83,9 +83,13 @@ class EvalLoader:
         steps: Number of batches, the same on every host.
         workers: Spawned processes; 0 for threads of this process.
         threads: Threads that read ahead where there are no processes.
+
+    Attributes:
+        examples: Those of the split, over all hosts.
     """
 
     def __init__(self, batches: EvalBatches, *, steps: int, workers: int, threads: int) -> None:
+        self.examples = len(batches.source)
         self._batches = batches
         self._steps = steps
         self._workers = workers

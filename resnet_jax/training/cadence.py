@@ -42,5 +42,13 @@ class Cadence:
         every = plan.every_steps or self._steps(plan.every_epochs)
         return step % every == 0 or self.is_last(step)
 
+    def steps_to_due(self, step: int, *, most: int) -> int:
+        """Counts the steps from `step` to the next after which something is due; up to `most`."""
+        for steps in range(1, most):
+            ahead = step + steps
+            if self.is_due_for_record(ahead) or self.is_due_for_checkpoint(ahead):
+                return steps
+        return most
+
     def _steps(self, epochs: int) -> int:
         return epochs * self.steps_per_epoch

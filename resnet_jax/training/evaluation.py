@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 
 from jax.sharding import Mesh
 
-from resnet_jax.data.batches import Batch
+from resnet_jax.data.pipeline import EvalLoader
 from resnet_jax.training.mesh import put_batch
 from resnet_jax.training.metrics import Totals, ratio
 from resnet_jax.training.state import Variables
@@ -20,12 +19,14 @@ class Evaluation:
 
     Attributes:
         count: Images counted, each once.
+        expected: Images of the split; fewer are counted only where the recipe skips bad ones.
         loss: Mean cross-entropy, without label smoothing.
         top1: Images whose label has the highest logit.
         top5: Images whose label is among the five highest logits.
     """
 
     count: int
+    expected: int
     loss: float
     top1: int
     top5: int
@@ -44,7 +45,7 @@ class Evaluation:
 def evaluate(
     eval_step: EvalStep,
     variables: Variables,
-    batches: Iterable[Batch],
+    batches: EvalLoader,
     *,
     mesh: Mesh,
 ) -> Evaluation:
@@ -65,6 +66,7 @@ def evaluate(
     sums = totals.fetch()
     return Evaluation(
         count=int(sums["count"]),
+        expected=batches.examples,
         loss=ratio(sums, "loss") or 0.0,
         top1=int(sums["top1"]),
         top5=int(sums["top5"]),

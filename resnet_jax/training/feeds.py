@@ -8,13 +8,17 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from resnet_jax.data.batches import Batch as HostBatch
-from resnet_jax.data.examples import InMemorySource
+from resnet_jax.data.examples import InMemorySource, Source
 from resnet_jax.data.iterator import BatchIterator
 from resnet_jax.data.resident import ResidentData, steps_indices, take_batch, to_device
+from resnet_jax.errors import ConfigError
 from resnet_jax.training.config import TrainConfig
+from resnet_jax.training.mesh import replicated, split_by_example
 from resnet_jax.training.metrics import Sums
+from resnet_jax.training.setup import Trainer
 from resnet_jax.training.state import TrainState
 from resnet_jax.training.steps import TrainStep
 
@@ -35,14 +39,12 @@ class Feed(Protocol):
     most: int
     batches: BatchIterator
 
-    def advance(
-        self, state: TrainState, step: int, steps: int
-    ) -> tuple[TrainState, Sums, np.ndarray | jax.Array]:
+    def advance(self, state: TrainState, step: int, steps: int) -> tuple[TrainState, Sums]:
         """Takes `steps` steps, at most `most`, of which the first is number `step`, from 0.
 
         Returns:
-            The state after them; their sums, each a scalar or one value a step; and the last
-            counter of steps that were skipped in a row.
+            The state after them, and their sums: scalars, or arrays whose first `steps` values are
+            those of the steps.
         """
         ...
 
@@ -63,13 +65,10 @@ class StreamedFeed:
         self._train_step = train_step
         self._put = put
 
-    def advance(
-        self, state: TrainState, step: int, steps: int
-    ) -> tuple[TrainState, Sums, jax.Array]:
+    def advance(self, state: TrainState, step: int, steps: int) -> tuple[TrainState, Sums]:
         """Takes one step."""
         del steps
-        state, sums = self._train_step(state, self._put(next(self.batches), step))
-        return state, sums, sums.pop("skipped_in_row")
+        return self._train_step(state, self._put(next(self.batches), step))
 
 
 class ResidentFeed:
@@ -78,15 +77,13 @@ class ResidentFeed:
     The examples of a step, and its random numbers, are those of the stream with the same seed.
 
     Args:
-        train_step: From `make_train_step`.
+        train_step: Compiled, from `make_train_step`.
         batches: Would give the batches from the host; here it only counts.
         source: The training split.
         config: The run.
-        replicated: The sharding of the set: a whole one on each device.
-        split: The sharding of a batch.
+        mesh: The devices; each holds the whole set, and its share of each batch.
+        most: Steps of a dispatch.
     """
-
-    most = STEPS_PER_DISPATCH
 
     def __init__(
         self,
@@ -94,18 +91,20 @@ class ResidentFeed:
         batches: BatchIterator,
         source: InMemorySource,
         config: TrainConfig,
+        mesh: Mesh,
         *,
-        replicated: jax.sharding.Sharding,
-        split: jax.sharding.Sharding,
+        most: int,
     ) -> None:
         self.batches = batches
+        self.most = most
         self._config = config
-        self._data = to_device(source, replicated)
+        self._data = to_device(source, replicated(mesh))
+        self._train_step = train_step
+        split = split_by_example(mesh)
+        self._take = jax.jit(take_batch, out_shardings=split)
         self._run = jax.jit(make_run(train_step, split), donate_argnums=0)
 
-    def advance(
-        self, state: TrainState, step: int, steps: int
-    ) -> tuple[TrainState, Sums, np.ndarray]:
+    def advance(self, state: TrainState, step: int, steps: int) -> tuple[TrainState, Sums]:
         """Takes `steps` steps in one dispatch."""
         indices = np.zeros((self.most, self._config.batch_size), np.int32)
         indices[:steps] = steps_indices(
@@ -117,9 +116,49 @@ class ResidentFeed:
             repeats=self._config.data.repeats,
             straddle=self._config.data.straddle_epochs,
         )
-        state, sums = self._run(state, self._data, indices, np.int32(steps))
         self.batches.skip(steps)
-        return state, *_cut(sums, steps)
+        if self.most == 1:
+            return self._train_step(state, self._take(self._data, indices[0]))
+        result: tuple[TrainState, Sums] = self._run(state, self._data, indices, np.int32(steps))
+        return result
+
+
+def open_feed(trainer: Trainer, batches: BatchIterator) -> Feed:
+    """Chooses how a run goes forward.
+
+    Args:
+        trainer: The run.
+        batches: The host's part of the batches.
+
+    Raises:
+        ConfigError: The recipe asks for a set on the device, and that cannot be.
+    """
+    config, source = trainer.config, trainer.source
+    on_cpu = trainer.mesh.devices.flat[0].platform == "cpu"
+    obstacle = _obstacle(config, source)
+    wanted = config.data.device_resident
+    if wanted and obstacle:
+        raise ConfigError(f"data.device_resident=True: {obstacle}, or data.device_resident=None")
+    if wanted is None:
+        wanted = not on_cpu and obstacle is None
+    if not wanted or not isinstance(source, InMemorySource):
+        return StreamedFeed(trainer.train_step, batches, trainer.put)
+    # XLA runs the body of a loop on CPU several times slower than the same step by itself.
+    most = 1 if on_cpu else STEPS_PER_DISPATCH
+    return ResidentFeed(trainer.train_step, batches, source, config, trainer.mesh, most=most)
+
+
+def _obstacle(config: TrainConfig, source: Source) -> str | None:
+    """Says why a set cannot live on the device, and what to set."""
+    if config.data.image_size is not None:
+        return "images are cropped on the host; set data.image_size=None"
+    if config.augment.policy is not None:
+        return "the policy changes images on the host; set augment.policy=None"
+    if config.resize is not None:
+        return "progressive resizing takes batches from the host; set resize=None"
+    if not isinstance(source, InMemorySource):
+        return f"{config.data.name} is not kept in memory; set data.in_memory=True"
+    return None
 
 
 def make_run(train_step: TrainStep, split: jax.sharding.Sharding) -> Callable[..., Any]:
@@ -155,9 +194,3 @@ def make_run(train_step: TrainStep, split: jax.sharding.Sharding) -> Callable[..
         return jax.lax.fori_loop(0, steps, body, (state, table))
 
     return run
-
-
-def _cut(sums: Sums, steps: int) -> tuple[Sums, jax.Array]:
-    """Drops the rows that were not computed, and takes out the last counter."""
-    in_row = sums.pop("skipped_in_row")[steps - 1]
-    return {name: value[:steps] for name, value in sums.items()}, in_row

@@ -9,14 +9,16 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
+import numpy as np
 from rich.console import Console
 
-from resnet_jax.data.pipeline import BatchIterator, EvalLoader
+from resnet_jax.data.pipeline import EvalLoader
 from resnet_jax.training.cadence import Cadence
 from resnet_jax.training.checkpoints import Checkpoints
 from resnet_jax.training.config import TrainConfig
 from resnet_jax.training.curves import draw_curves
 from resnet_jax.training.evaluation import Evaluation, evaluate
+from resnet_jax.training.feeds import Feed, open_feed
 from resnet_jax.training.interruption import Interruption
 from resnet_jax.training.logs import MetricsLog, Record, read_records
 from resnet_jax.training.metrics import Totals, ratio
@@ -67,7 +69,7 @@ def train(
     """
     console = console or Console()
     files = Workdir(pathlib.Path(workdir))
-    evaluator = make_evaluator(config)
+    evaluator = make_evaluator(config, workdir=files.root)
     trainer = make_trainer(config, evaluator)
     chosen = filter(None, (config.data.validation_split, config.data.test_split))
     splits = {split: evaluator.batches(split) for split in chosen}
@@ -77,9 +79,10 @@ def train(
         Checkpoints(files.checkpoints, config.checkpoint) as checkpoints,
         trainer.batches() as batches,
     ):
+        feed = open_feed(trainer, batches)
         cadence = Cadence(config, trainer.steps_per_epoch, trainer.total_steps)
         run = _Run(
-            trainer, evaluator, splits, cadence, files, console, checkpoints, batches, interruption
+            trainer, evaluator, splits, cadence, files, console, checkpoints, feed, interruption
         )
         result = run.go()
     _conclude(result, files, console)
@@ -97,7 +100,7 @@ class _Run:
     files: Workdir
     console: Console
     checkpoints: Checkpoints
-    batches: BatchIterator
+    feed: Feed
     interruption: Interruption
 
     def go(self) -> Result:
@@ -123,7 +126,7 @@ class _Run:
             say(self.console, f"checkpoint {step} cannot be read and was set aside: {reason}")
         if restored.broken:
             self.checkpoints.set_aside(list(restored.broken))
-        self.batches.set_state(restored.notes["data"])
+        self.feed.batches.set_state(restored.notes["data"])
         say(self.console, f"resuming at step {restored.step} of {self.trainer.total_steps}")
         return restored.step, restored.state, Totals(restored.notes["window"])
 
@@ -137,16 +140,19 @@ class _Run:
     ) -> int:
         """Trains until the end or a signal and returns the number of the last step."""
         since = (start, time.perf_counter())
-        for step in range(start + 1, self.trainer.total_steps + 1):
-            batch = self.trainer.put(next(self.batches), step - 1)
-            state, sums = self.trainer.train_step(state, batch)
+        step = start
+        while not self.cadence.is_last(step):
+            steps = self.cadence.steps_to_due(step, most=self.feed.most)
+            state, sums = self.feed.advance(state, step, steps)
+            step += steps
             in_row = sums.pop("skipped_in_row")
-            window.add(sums)
-            progress.advance()
+            window.add(sums, steps)
+            for _ in range(steps):
+                progress.advance()
             values: dict[str, float | None] = {}
             if self.cadence.is_due_for_record(step):
                 values = self._training_values(step, window.fetch())
-                self._check_skipped(step, int(in_row))
+                self._check_skipped(step, int(np.atleast_1d(in_row)[steps - 1]))
                 values["images_per_second"] = self._rate(step, *since)
                 values |= self._evaluations(step, state)
                 log.write(step, values)
@@ -156,8 +162,8 @@ class _Run:
             if stop or self.cadence.is_due_for_checkpoint(step):
                 self._save(step, state, window, values)
             if stop:
-                return step
-        return self.trainer.total_steps
+                break
+        return step
 
     def _rate(self, step: int, since_step: int, since_time: float) -> float:
         images = (step - since_step) * self.trainer.config.batch_size
@@ -199,7 +205,7 @@ class _Run:
     def _save(
         self, step: int, state: TrainState, window: Totals, values: Mapping[str, float | None]
     ) -> None:
-        notes: dict[str, Any] = {"data": self.batches.get_state(), "window": window.fetch()}
+        notes: dict[str, Any] = {"data": self.feed.batches.get_state(), "window": window.fetch()}
         accuracy = values.get("validation_accuracy")
         self.checkpoints.save(step, state, notes, validation_accuracy=accuracy)
 
@@ -210,6 +216,7 @@ def _named(split: str, result: Evaluation) -> dict[str, float | None]:
         f"{split}_accuracy": result.accuracy,
         f"{split}_top5_accuracy": result.top5_accuracy,
         f"{split}_count": result.count,
+        f"{split}_expected": result.expected,
     }
 
 
@@ -232,8 +239,9 @@ def _conclude(result: Result, files: Workdir, console: Console) -> None:
     record = result.record
     if "test_accuracy" in record:
         share, count = record["test_accuracy"], record["test_count"]
-        right = round(share * count)
-        say(console, f"test accuracy {share:.2%} ({right} of {count} images)")
+        right, expected = round(share * count), record.get("test_expected", count)
+        counted = f"counted {count} of {expected} images"
+        say(console, f"test accuracy {share:.2%} ({right} right; {counted})")
     say(console, f"checkpoint   {files.checkpoints / str(result.step)}")
     say(console, f"TensorBoard  {files.tensorboard}  (tensorboard --logdir={files.tensorboard})")
     say(console, f"metrics      {files.metrics}")

@@ -49,19 +49,25 @@ class Totals:
 
     def __init__(self, start: Mapping[str, float] | None = None) -> None:
         self._sums: dict[str, float] = dict(start or {})
-        self._pending: list[Sums] = []
+        self._pending: list[tuple[Sums, int]] = []
 
-    def add(self, sums: Sums) -> None:
-        """Takes the sums of one step; waits only where the device is many steps behind."""
-        self._pending.append(sums)
+    def add(self, sums: Sums, steps: int = 1) -> None:
+        """Takes sums; waits only where the device is far behind.
+
+        Args:
+            sums: Of one step; or arrays of those of many.
+            steps: How many values of those arrays count.
+        """
+        self._pending.append((sums, steps))
         if len(self._pending) > _MAX_AHEAD:
-            jax.block_until_ready(self._pending[-_MAX_AHEAD])
+            jax.block_until_ready(self._pending[-_MAX_AHEAD][0])
 
     def fetch(self) -> dict[str, float]:
         """Waits for the steps added so far and returns the sums over all of them."""
-        for sums in jax.device_get(self._pending):
-            for name, value in sums.items():
-                self._sums[name] = self._sums.get(name, 0) + np.asarray(value).item()
+        for sums, steps in jax.device_get(self._pending):
+            for name, values in sums.items():
+                for value in np.atleast_1d(values)[:steps].tolist():
+                    self._sums[name] = self._sums.get(name, 0) + value
         self._pending = []
         return dict(self._sums)
 

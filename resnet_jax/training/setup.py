@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import optax
 from jax.sharding import Mesh
 
 from resnet_jax.data.batches import Batch as HostBatch
+from resnet_jax.data.host_changes import eval_transform, train_transform
 from resnet_jax.data.pipeline import BatchIterator, EvalLoader, eval_loader, steps_per_epoch
 from resnet_jax.data.pipeline import train_loader as loader_of
 from resnet_jax.data.sources import Source, load_split
@@ -40,12 +42,14 @@ class Evaluator:
         mesh: The devices.
         graphs: The network's structure.
         eval_step: Compiled on its first call.
+        workdir: Where `bad_examples.jsonl` is written with `data.on_error="skip"`.
     """
 
     config: TrainConfig
     mesh: Mesh
     graphs: Graphs
     eval_step: EvalStep
+    workdir: pathlib.Path
 
     def batches(self, split: str) -> EvalLoader:
         """Opens a split for evaluation.
@@ -53,7 +57,7 @@ class Evaluator:
         Raises:
             ConfigError: There is no such split, or its images do not fit the network.
         """
-        source = load_split(self.config.data, split)
+        source = load_split(self.config.data, split, workdir=self.workdir)
         check_fits(source, self.config)
         return eval_loader(
             source,
@@ -61,6 +65,7 @@ class Evaluator:
             hosts=jax.process_count(),
             host=jax.process_index(),
             workers=self.config.data.workers,
+            transform=eval_transform(self.config.data, channels=source.channels),
         )
 
 
@@ -99,6 +104,11 @@ class Trainer:
             hosts=jax.process_count(),
             host=jax.process_index(),
             workers=self.config.data.workers,
+            transform=train_transform(
+                self.config.data, self.config.augment, channels=self.source.channels
+            ),
+            repeats=self.config.data.repeats,
+            straddle=self.config.data.straddle_epochs,
         )
 
     def first_state(self) -> TrainState:
@@ -136,8 +146,12 @@ class Trainer:
         return initial_state(self.config, self.optimizer)
 
 
-def make_evaluator(config: TrainConfig) -> Evaluator:
+def make_evaluator(config: TrainConfig, *, workdir: str | pathlib.Path = ".") -> Evaluator:
     """Builds what evaluation needs.
+
+    Args:
+        config: The run.
+        workdir: The folder of the run.
 
     Raises:
         ConfigError: The network is unknown, or the batch does not divide over the devices.
@@ -146,7 +160,7 @@ def make_evaluator(config: TrainConfig) -> Evaluator:
     check_divides(config.eval_batch_size, mesh, field="eval_batch_size")
     graphs = make_graphs(config.model, finetune=config.finetune)
     step = jax.jit(make_eval_step(graphs, config), out_shardings=replicated(mesh))
-    return Evaluator(config, mesh, graphs, step)
+    return Evaluator(config, mesh, graphs, step, pathlib.Path(workdir))
 
 
 def make_trainer(config: TrainConfig, evaluator: Evaluator) -> Trainer:
@@ -162,7 +176,7 @@ def make_trainer(config: TrainConfig, evaluator: Evaluator) -> Trainer:
     """
     mesh = evaluator.mesh
     check_divides(config.batch_size, mesh, field="batch_size", parts=config.accumulation)
-    source = load_split(config.data, config.data.train_split)
+    source = load_split(config.data, config.data.train_split, workdir=evaluator.workdir)
     check_fits(source, config)
     per_epoch = steps_per_epoch(len(source), config.batch_size)
     total = config.steps or config.epochs * per_epoch

@@ -11,6 +11,7 @@ import optax
 from flax import nnx
 
 from resnet_jax.data.augment import build_augment, normalize
+from resnet_jax.data.mixing import build_mix
 from resnet_jax.training.config import EmaConfig, TrainConfig
 from resnet_jax.training.gradients import LossFunction, gradient_of
 from resnet_jax.training.losses import make_loss
@@ -29,6 +30,7 @@ class _Keys(NamedTuple):
 
     augment: jax.Array
     dropout: jax.Array
+    mix: jax.Array
 
 
 def make_train_step(
@@ -50,18 +52,20 @@ def make_train_step(
         counter after the step.
     """
     augment = build_augment(config.augment)
+    mix = build_mix(config.augment, num_classes=config.model.num_classes)
     loss_fn = _make_loss_fn(graphs, config)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
         keys = _step_keys(config.seed, state)
         changed = augment(keys.augment, batch["image"])
         images = normalize(changed, config.data.mean, config.data.std)
+        images, targets = mix(keys.mix, images, batch["label"])
         loss, logits, batch_stats, gradient = gradient_of(
             loss_fn,
             state.params,
             state.batch_stats,
             images,
-            batch["label"],
+            targets,
             keys.dropout,
             parts=config.accumulation,
         )
@@ -122,7 +126,7 @@ def make_eval_step(graphs: Graphs, config: TrainConfig) -> EvalStep:
 def _step_keys(seed: int, state: TrainState) -> _Keys:
     # A skipped step still moves on: a retry with the same random numbers would fail again.
     number = state.step + state.skipped
-    return _Keys(*jax.random.split(jax.random.fold_in(jax.random.key(seed), number)))
+    return _Keys(*jax.random.split(jax.random.fold_in(jax.random.key(seed), number), 3))
 
 
 def _choose(finite: jax.Array, updated: TrainState, state: TrainState) -> TrainState:

@@ -19,6 +19,7 @@ _FREE = (
     "max_skipped",
     "data.data_dir",
     "data.in_memory",
+    "data.device_resident",
 )
 
 

@@ -1,0 +1,183 @@
+import io
+
+import chex
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+
+from resnet_jax.data.config import DataConfig
+from resnet_jax.data.sources import load_split
+from resnet_jax.errors import ConfigError
+from resnet_jax.training import feeds
+from resnet_jax.training.checkpoints import Checkpoints
+from resnet_jax.training.config import ResizeConfig
+from resnet_jax.training.feeds import ResidentFeed, StreamedFeed, open_feed
+from resnet_jax.training.logs import read_records
+from resnet_jax.training.loop import train
+from resnet_jax.training.mesh import split_by_example
+from resnet_jax.training.steps import make_train_step
+from resnet_jax.training.workdir import Workdir
+
+
+@pytest.fixture
+def busy(config, vary):
+    """A run in which everything that is random plays a part, slow enough to stay comparable."""
+    return vary(
+        config,
+        augment__shift=1.0,
+        augment__flip=0.5,
+        augment__mixup=0.2,
+        augment__cutmix=1.0,
+        augment__erase=0.25,
+        data__repeats=2,
+        data__straddle_epochs=True,
+        model__dropout_rate=0.1,
+        optimizer__learning_rate=0.01,
+    )
+
+
+def resident(trainer, most):
+    return ResidentFeed(
+        trainer.train_step,
+        trainer.batches(),
+        trainer.source,
+        trainer.config,
+        trainer.mesh,
+        most=most,
+    )
+
+
+@pytest.mark.parametrize("most", [1, 5])
+def test_a_set_on_the_device_gives_the_losses_of_the_stream(make, busy, copied, most):
+    _, trainer = make(busy)
+    stream = StreamedFeed(trainer.train_step, trainer.batches(), trainer.put)
+    state, expected = trainer.first_state(), []
+    for step in range(25):
+        state, sums = stream.advance(state, step, 1)
+        expected.append(float(sums["loss"]))
+    other, losses = trainer.first_state(), []
+    feed = resident(trainer, most)
+    while len(losses) < 25:
+        steps = min(most, 25 - len(losses), 2 if len(losses) == 5 else most)
+        other, sums = feed.advance(other, len(losses), steps)
+        losses.extend(np.atleast_1d(sums["loss"])[:steps].tolist())
+    if most == 1:
+        assert losses == expected
+        chex.assert_trees_all_equal(copied(other), copied(state))
+    else:
+        np.testing.assert_allclose(losses, expected, rtol=1e-4)
+        chex.assert_trees_all_close(copied(other), copied(state), rtol=1e-3, atol=1e-4)
+    assert feed.batches.get_state() == stream.batches.get_state()
+    stream.batches.close()
+
+
+def test_it_is_compiled_once_and_takes_the_memory_of_its_state(make, config):
+    evaluator, trainer = make(config)
+    step = make_train_step(evaluator.graphs, trainer.optimizer, config)
+    feed = resident(trainer, 4)
+    once = chex.assert_max_traces(feeds.make_run(step, split_by_example(trainer.mesh)), n=1)
+    feed._run = jax.jit(once, donate_argnums=0)
+    state = trainer.first_state()
+    for steps in (4, 1, 3):
+        before = state
+        state, _ = feed.advance(before, 0, steps)
+        assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before.params))
+
+
+def run(config, workdir):
+    out = io.StringIO()
+    result = train(config, workdir, console=Console(file=out, width=200))
+    return result, out.getvalue()
+
+
+def records(workdir):
+    return [
+        {name: value for name, value in record.items() if name != "images_per_second"}
+        for record in read_records(Workdir(workdir))
+    ]
+
+
+@pytest.mark.slow
+def test_a_resident_run_records_and_saves_where_the_streamed_one_does(tmp_path, busy, vary):
+    run(busy, tmp_path / "streamed")
+    run(vary(busy, data__device_resident=True), tmp_path / "resident")
+    assert records(tmp_path / "resident") == records(tmp_path / "streamed")
+    steps = [
+        Checkpoints(Workdir(tmp_path / name).checkpoints, busy.checkpoint).steps()
+        for name in ("streamed", "resident")
+    ]
+    assert steps[0] == steps[1]
+
+
+@pytest.mark.slow
+def test_many_steps_in_one_dispatch_stop_where_something_is_due(tmp_path, busy, vary, monkeypatch):
+    """The loop on the device, which a CPU takes only here."""
+    run(busy, tmp_path / "streamed")
+
+    def open_resident(trainer, batches):
+        return ResidentFeed(
+            trainer.train_step, batches, trainer.source, busy, trainer.mesh, most=16
+        )
+
+    monkeypatch.setattr("resnet_jax.training.loop.open_feed", open_resident)
+    run(busy, tmp_path / "resident")
+    ours, expected = records(tmp_path / "resident"), records(tmp_path / "streamed")
+    assert [record["step"] for record in ours] == [record["step"] for record in expected]
+    for record, other in zip(ours, expected, strict=True):
+        assert record["train_loss"] == pytest.approx(other["train_loss"], rel=1e-3)
+    # The last checkpoint before the end lies within an epoch: a run goes on from there, streamed.
+    (tmp_path / "resident" / "checkpoints" / "40").rename(tmp_path / "away")
+    monkeypatch.setattr("resnet_jax.training.loop.open_feed", open_feed)
+    _, text = run(busy, tmp_path / "resident")
+    assert "resuming at step 30 of 40" in text
+    last = records(tmp_path / "resident")[-1]
+    assert last["train_loss"] == pytest.approx(expected[-1]["train_loss"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data__image_size": 8}, "images are cropped on the host; set data.image_size=None, or"),
+        ({"augment__policy": "randaugment"}, "the policy changes images on the host; set augment"),
+        ({"resize": ResizeConfig(first=4)}, "progressive resizing takes batches from the host"),
+        ({"data__in_memory": False}, "digits is not kept in memory; set data.in_memory=True"),
+    ],
+)
+def test_what_cannot_live_on_the_device_is_named_or_streamed(make, config, vary, changes, message):
+    _, trainer = make(vary(config, **changes, data__device_resident=True))
+    with pytest.raises(ConfigError, match=f"data.device_resident=True: {message}"):
+        open_feed(trainer, trainer.batches())
+    _, trainer = make(vary(config, **changes))
+    assert isinstance(open_feed(trainer, trainer.batches()), StreamedFeed)
+
+
+def test_a_cpu_streams_unless_it_is_told(make, config, vary):
+    for wish, kind in ((None, StreamedFeed), (False, StreamedFeed), (True, ResidentFeed)):
+        _, trainer = make(vary(config, data__device_resident=wish))
+        feed = open_feed(trainer, trainer.batches())
+        assert isinstance(feed, kind)
+        assert feed.most == 1
+
+
+def test_a_policy_of_the_recipe_changes_what_is_trained_on(make, config, vary):
+    _, plain = make(config)
+    _, changed = make(vary(config, augment__policy="trivialaugment"))
+    with plain.batches() as first, changed.batches() as second:
+        one, other = next(first), next(second)
+    np.testing.assert_array_equal(one["label"], other["label"])
+    assert 0.3 < (one["image"] != other["image"]).any((1, 2, 3)).mean() <= 1
+
+
+@pytest.mark.slow
+def test_images_that_are_skipped_are_missing_in_the_count(tmp_path, config, vary, monkeypatch):
+    source = load_split(DataConfig(), "test")
+    source.valid[:3] = False
+
+    def load(data, split, *, workdir):
+        return source if split == "test" else load_split(data, split, workdir=workdir)
+
+    monkeypatch.setattr("resnet_jax.training.setup.load_split", load)
+    result, text = run(vary(config, epochs=1), tmp_path)
+    assert (result.record["test_count"], result.record["test_expected"]) == (357, 360)
+    assert "counted 357 of 360 images)" in text
