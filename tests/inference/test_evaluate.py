@@ -4,11 +4,11 @@ import json
 import numpy as np
 import pytest
 
+from resnet_jax.cli import main
 from resnet_jax.data.config import DataConfig
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.classifier import Classifier, Compiled, logits_function
 from resnet_jax.inference.evaluate import evaluate_trained, output_of_labels
-from resnet_jax.inference.trained import open_trained
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -96,13 +96,15 @@ def test_batches_without_rows_are_refused(trained):
     ("name", "file", "right"),
     [("resnet20", "resnet20-12fca82f.th", 8103), ("resnet32", "resnet32-d509ac18.th", 8256)],
 )
-def test_published_cifar_networks_reach_their_accuracy(shared_data, name, file, right):
+def test_published_cifar_networks_reach_their_accuracy(shared_data, capsys, name, file, right):
     archive = shared_data / "data" / "cifar10_jpeg.zip"
     weights = shared_data / "data" / "cifar_resnet_weights" / file
     if not (archive.is_file() and weights.is_file()):
         pytest.skip(f"{archive} or {weights} is missing")
-    trained = open_trained(name, weights=weights)
-    measures = evaluate_trained(trained, DataConfig(name=f"zip:{archive}"), "test")
-    assert (measures.count, measures.expected) == (10_000, 10_000)
-    assert abs(measures.top1 - right) <= 2
-    assert tuple(entry.name for entry in measures.classes) == CLASSES
+    with pytest.raises(SystemExit) as caught:
+        main(["eval", f"--model={name}", f"--weights={weights}", f"--data=zip:{archive}", "--json"])
+    assert caught.value.code == 0
+    values = json.loads(capsys.readouterr().out)
+    assert (values["count"], values["expected"]) == (10_000, 10_000)
+    assert abs(values["top1"] - right) <= 2
+    assert tuple(entry["name"] for entry in values["classes"]) == CLASSES

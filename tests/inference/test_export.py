@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import pathlib
+import re
 import subprocess
 import sys
 
@@ -16,14 +18,7 @@ from resnet_jax.inference.inputs import Inputs
 from resnet_jax.models import ResNet
 from resnet_jax.weights import load_torch
 
-# What docs/inference.md shows; {} stands for the names of the files.
-SCRIPT = """
-import jax, numpy
-with open("{model}", "rb") as file:
-    classify = jax.export.deserialize(bytearray(file.read())).call
-images = numpy.load("{images}")
-numpy.save("{logits}", classify(images))
-"""
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -47,12 +42,13 @@ def test_the_artefact_runs_for_any_batch(trained, pixels, logits, fold):
         )
 
 
-def test_jax_alone_runs_the_artefact(trained, pixels, logits, tmp_path):
+def test_the_script_of_the_page_runs_the_artefact_with_jax_alone(trained, pixels, logits, tmp_path):
     written = export(trained, tmp_path / "net.stablehlo", from_pixels=True)
     assert written.size == written.path.stat().st_size
-    names = {name: tmp_path / f"{name}.npy" for name in ("images", "logits")}
-    np.save(names["images"], pixels)
-    script = SCRIPT.format(model=written.path, **names)
+    np.save(tmp_path / "images.npy", pixels)
+    page = (ROOT / "docs" / "inference.md").read_text()
+    (script,) = re.findall(r"```python\n(import jax.*?)```", page, re.DOTALL)
+    assert len(script.splitlines()) == 5
     check = "import sys; assert not {'flax', 'resnet_jax'} & set(sys.modules)"
     done = subprocess.run(
         [sys.executable, "-I", "-W", "error", "-c", script + check],
@@ -62,7 +58,8 @@ def test_jax_alone_runs_the_artefact(trained, pixels, logits, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    np.testing.assert_allclose(np.load(names["logits"]), logits, rtol=1e-5, atol=1e-5)
+    result = np.load(tmp_path / "logits.npy")
+    np.testing.assert_allclose(result, logits, rtol=1e-5, atol=1e-5)
 
 
 def test_what_goes_in_and_out_is_described(trained, tmp_path):
