@@ -24,7 +24,9 @@ from resnet_jax.training.workdir import write_text
 TABLE_CLASSES = 24
 """Up to as many classes the confusions are a table of numbers; beyond, a picture."""
 
+_FLAT_NAME = 3  # longer names of classes stand upright over their columns
 _PAIRS = 12
+_PICTURE_WIDTH = 640
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
@@ -172,6 +174,8 @@ def _section(outcome: Outcome) -> dict[str, Any]:
         "findings": findings,
         "wrong": findings.count - findings.right,
         "table": _shares(findings) if len(names) <= TABLE_CLASSES else None,
+        "is_upright": max(map(len, names)) > _FLAT_NAME,
+        "picture_width": len(names) * max(1, _PICTURE_WIDTH // len(names)),
         "picture": confusion_uri(confusion) if len(names) > TABLE_CLASSES else None,
         "pairs": findings.confused_pairs(_PAIRS),
         "mistakes": [
