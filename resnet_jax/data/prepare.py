@@ -8,6 +8,7 @@ continues, and the parts can be shared out among machines.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import re
 from collections.abc import Callable
@@ -47,7 +48,8 @@ def prepare(
     """Prepares a data set.
 
     Args:
-        source: `folder:PATH`, `zip:PATH` or `digits`.
+        source: `folder:PATH`, `zip:PATH`, `digits`, or a name of the TFDS catalogue, which is
+            downloaded and needs TensorFlow.
         name: Name of the set; None for that of the folder or archive.
         data_dir: Folder of prepared sets; None for the one in the user's cache.
         shard: `I/N`, I from 1 to N: writes only every N-th part, and joins nothing. A last call
@@ -66,7 +68,7 @@ def prepare(
     if source == "digits":
         return prepare_digits(data_dir or default_data_dir())
     if not source.startswith(("folder:", "zip:")):
-        return find_prepared(source, data_dir=data_dir)  # or says with which commands
+        return _prepare_of_catalogue(source, data_dir)
     name = _set_name(name or Path(source.partition(":")[2]).expanduser().resolve().stem)
     root = Path(data_dir).expanduser() if data_dir else default_data_dir()
     target, scratch = root / name / VERSION, root / name / f"incomplete.{VERSION}"
@@ -80,7 +82,7 @@ def prepare(
     parts = plan_parts(layout)
     _check_plan(scratch, layout)
     chosen = parts if shard is None else _share(parts, shard)
-    _writeparts(files, name, scratch, chosen, workers, bad_examples, progress)
+    _write_parts(files, name, scratch, chosen, workers, bad_examples, progress)
     if shard is not None:
         return None
     join_parts(name, scratch, layout, parts)
@@ -89,7 +91,24 @@ def prepare(
     return target
 
 
-def _writeparts(
+def _prepare_of_catalogue(name: str, data_dir: str | Path | None) -> Path:
+    try:
+        return find_prepared(name, data_dir=data_dir)
+    except ConfigError:  # it says with which commands
+        if importlib.util.find_spec("tensorflow") is None or name.startswith("hf:"):
+            raise
+    import tensorflow_datasets as tfds
+
+    root = Path(data_dir).expanduser() if data_dir else default_data_dir()
+    try:
+        builder = tfds.builder(name, data_dir=root, file_format="array_record")
+    except tfds.core.registered.DatasetNotFoundError:
+        return find_prepared(name, data_dir=data_dir)
+    builder.download_and_prepare()
+    return Path(builder.data_path)
+
+
+def _write_parts(
     files: Files,
     name: str,
     scratch: Path,

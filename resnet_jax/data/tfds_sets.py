@@ -33,9 +33,10 @@ class TfdsSource(Source):
         self._split = split
         builder = self._builder
         if "array_record" not in str(builder.info.file_format.value):
+            name, kind = directory.parent.name, builder.info.file_format.value
             raise ConfigError(
-                f"{directory} is prepared as {builder.info.file_format.value}, which has no random "
-                "access; prepare it again with --file_format=array_record --overwrite"
+                f"{directory} is prepared as {kind}, which has no random access; remove it and "
+                f"prepare it again: resnet-jax prepare {name}"
             )
         self._image_key, self._label_key = _image_and_label(builder)
         features = builder.info.features
@@ -153,10 +154,10 @@ def _missing(name: str, path: str, roots: list[Path], data_dir: str | Path | Non
             f"{places}.{nearest(path, known)} Give 'digits', a TFDS name, folder:PATH, zip:PATH "
             "or hf:NAME"
         )
-    where = f" --data_dir={data_dir}" if data_dir else ""
+    where = f" --data-dir={data_dir}" if data_dir else ""
     return (
         f"data.name={name!r} is not prepared in {places}. Prepare it once (this needs TensorFlow): "
-        f"pip install 'resnet-jax[prepare]' && tfds build {path} --file_format=array_record{where}"
+        f"pip install 'resnet-jax[prepare]' && resnet-jax prepare {path}{where}"
     )
 
 

@@ -6,6 +6,7 @@ import pytest
 from resnet_jax.data import parts
 from resnet_jax.data import prepare as module
 from resnet_jax.data.bad_examples import BadExamples
+from resnet_jax.data.digits.digits_dataset_builder import Builder
 from resnet_jax.data.prepare import prepare
 from resnet_jax.data.sources import open_split
 from resnet_jax.errors import ConfigError
@@ -106,6 +107,29 @@ def test_a_bad_file_stops_or_is_skipped_and_listed(flowers, tmp_path):
     assert json.loads((tmp_path / "bad.jsonl").read_text())["name"].endswith("rose/03.png")
 
 
-def test_a_set_of_the_catalogue_names_its_commands(tmp_path):
-    with pytest.raises(ConfigError, match="tfds build cifar10 --file_format=array_record"):
+def test_a_set_of_the_catalogue_names_its_commands(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    commands = r"pip install 'resnet-jax\[prepare\]' && resnet-jax prepare cifar10 --data-dir="
+    with pytest.raises(ConfigError, match=commands):
         prepare("cifar10", data_dir=tmp_path)
+
+
+def test_a_set_of_the_catalogue_is_prepared_as_array_record(tmp_path, monkeypatch):
+    """With a builder that does without TensorFlow in the place of one that needs it."""
+    seen = {}
+
+    def builder(name, **options):
+        seen.update(options, name=name)
+        return Builder(data_dir=options["data_dir"], file_format=options["file_format"])
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr("tensorflow_datasets.builder", builder)
+    target = prepare("cifar10", data_dir=tmp_path)
+    assert seen == {"name": "cifar10", "data_dir": tmp_path, "file_format": "array_record"}
+    assert len(open_split(target.parent.name, "test", data_dir=tmp_path)) == 360
+
+
+def test_a_name_that_the_catalogue_does_not_have_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    with pytest.raises(ConfigError, match=r"no data set: TFDS has none .* Did you mean 'cifar10'"):
+        prepare("cifr10", data_dir=tmp_path)

@@ -51,7 +51,7 @@ def test_any_set_prepared_as_array_record_can_be_read(digits_dir, tmp_path):
         (
             "cifar10",
             "data.name='cifar10' is not prepared in .* pip install 'resnet-jax\\[prepare\\]' && "
-            "tfds build cifar10 --file_format=array_record --data_dir=",
+            "resnet-jax prepare cifar10 --data-dir=",
         ),
         ("cifr10", "data.name='cifr10' is no data set.* Did you mean 'cifar10'"),
         ("digit", "data.name='digit' is no data set.* Did you mean 'digits'"),
@@ -84,7 +84,7 @@ def test_a_set_without_random_access_is_refused(digits_dir, tmp_path):
     info = json.loads((folder / "dataset_info.json").read_text())
     info["fileFormat"] = "tfrecord"
     (folder / "dataset_info.json").write_text(json.dumps(info))
-    with pytest.raises(ConfigError, match=r"prepared as tfrecord.*--file_format=array_record"):
+    with pytest.raises(ConfigError, match=r"prepared as tfrecord.*resnet-jax prepare old"):
         open_split("old", "train", data_dir=tmp_path)
 
 
