@@ -67,7 +67,7 @@ def evaluate_run(
     config = config or files.read_config()
     if batch_size is not None:
         config = dataclasses.replace(config, eval_batch_size=batch_size)
-    evaluator = make_evaluator(config)
+    evaluator = make_evaluator(config, workdir=files.root)
     split = split or config.data.test_split
     batches = evaluator.batches(split)
     with Checkpoints(files.checkpoints, config.checkpoint) as checkpoints:
