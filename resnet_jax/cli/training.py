@@ -35,18 +35,34 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Declares the flags."""
     parser.add_argument("--config", metavar="FILE[:ARGUMENT]", help="recipe (configs/digits.py)")
     parser.add_argument("--workdir", type=pathlib.Path, help="folder of the run (runs/RECIPE)")
+    parser.add_argument("--profile", action="store_true", help="trace steps 11 to 15 of this call")
+    parser.add_argument(
+        "--debug_nans", action="store_true", help="stop at the first NaN and name its operation"
+    )
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help="where the processes meet")
+    parser.add_argument("--processes", type=int, help="how many processes train together")
+    parser.add_argument("--process", type=int, help="which of them this is, from 0")
+    parser.add_argument(
+        "--start_timeout", type=int, default=300, help="seconds to wait for the others (300)"
+    )
 
 
 def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Trains, or resumes."""
     from resnet_jax.training.interruption import RESUME_STATUS
     from resnet_jax.training.loop import train as run_recipe
+    from resnet_jax.training.processes import Processes, join
     from resnet_jax.training.recipes import DEFAULT_RECIPE, load_recipe
+    from resnet_jax.training.runtime import keep_compiled_code, search_for_nans
     from resnet_jax.training.validation import parse_overrides
 
     recipe = flags.config or DEFAULT_RECIPE
     config = parse_overrides(load_recipe(recipe), overrides)
-    result = run_recipe(config, _workdir(flags, recipe))
+    if flags.debug_nans:
+        search_for_nans()
+    keep_compiled_code()
+    join(Processes(flags.coordinator, flags.processes, flags.process, flags.start_timeout))
+    result = run_recipe(config, _workdir(flags, recipe), profile=flags.profile)
     return RESUME_STATUS if result.status == "interrupted" else 0
 
 

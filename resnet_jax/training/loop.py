@@ -8,49 +8,32 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import jax
-import numpy as np
 from rich.console import Console
 
 from resnet_jax.data.pipeline import EvalLoader
 from resnet_jax.training.cadence import Cadence
 from resnet_jax.training.checkpoints import Checkpoints
+from resnet_jax.training.conclusion import Result, conclude, last_record
 from resnet_jax.training.config import TrainConfig
-from resnet_jax.training.curves import draw_curves
 from resnet_jax.training.evaluation import Evaluation, evaluate
 from resnet_jax.training.feeds import Feed, open_feed
 from resnet_jax.training.interruption import Interruption
-from resnet_jax.training.logs import MetricsLog, Record, read_records
+from resnet_jax.training.logs import MetricsLog
 from resnet_jax.training.metrics import Totals, ratio
 from resnet_jax.training.progress import ProgressReport, say
+from resnet_jax.training.runtime import StepTrace
 from resnet_jax.training.setup import Evaluator, Trainer, make_evaluator, make_trainer
+from resnet_jax.training.skips import SkipWatch
 from resnet_jax.training.state import TrainState
 from resnet_jax.training.workdir import Workdir
 
 
-class DivergedError(ValueError):
-    """Too many steps in a row had a loss or a gradient that is not finite."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """How a call of `train` ended.
-
-    Attributes:
-        status: `finished` now, `interrupted` by a signal after saving, or finished `before`.
-        step: Batches seen.
-        total_steps: Batches of the whole run.
-        record: The last record of the run: `test_accuracy`, `test_count` and the others.
-    """
-
-    status: Literal["finished", "interrupted", "before"]
-    step: int
-    total_steps: int
-    record: Record
-
-
 def train(
-    config: TrainConfig, workdir: str | pathlib.Path, *, console: Console | None = None
+    config: TrainConfig,
+    workdir: str | pathlib.Path,
+    *,
+    console: Console | None = None,
+    profile: bool = False,
 ) -> Result:
     """Trains a network, or continues where an earlier call stopped.
 
@@ -58,6 +41,7 @@ def train(
         config: The run.
         workdir: Folder for everything that the run writes.
         console: Where to report; None takes the standard output.
+        profile: Write a trace of a few steps into the folder `profile`.
 
     Returns:
         How it ended.
@@ -82,10 +66,19 @@ def train(
         feed = open_feed(trainer, batches)
         cadence = Cadence(config, trainer.steps_per_epoch, trainer.total_steps)
         run = _Run(
-            trainer, evaluator, splits, cadence, files, console, checkpoints, feed, interruption
+            trainer,
+            evaluator,
+            splits,
+            cadence,
+            files,
+            console,
+            checkpoints,
+            feed,
+            interruption,
+            profile,
         )
         result = run.go()
-    _conclude(result, files, console)
+    conclude(result, files, console)
     return result
 
 
@@ -102,20 +95,22 @@ class _Run:
     checkpoints: Checkpoints
     feed: Feed
     interruption: Interruption
+    profile: bool
 
     def go(self) -> Result:
         """Runs the steps that are left."""
         total = self.trainer.total_steps
         if total in self.checkpoints.steps():
-            return Result("before", total, total, _last_record(self.files))
+            return Result("before", total, total, last_record(self.files))
         start, state, window = self._begin()
         with (
+            StepTrace(self.files.profile if self.profile else None, first=start + 10) as trace,
             MetricsLog(self.files, start=start) as log,
             ProgressReport(self.console, start=start, total=total) as progress,
         ):
-            step = self._steps(start, state, window, log, progress)
+            step = self._steps(start, state, window, log, progress, trace)
         status: Literal["finished", "interrupted"] = "finished" if step == total else "interrupted"
-        return Result(status, step, total, _last_record(self.files))
+        return Result(status, step, total, last_record(self.files))
 
     def _begin(self) -> tuple[int, TrainState, Totals]:
         """Draws the first state, or restores the last one that was saved."""
@@ -137,28 +132,34 @@ class _Run:
         window: Totals,
         log: MetricsLog,
         progress: ProgressReport,
+        trace: StepTrace,
     ) -> int:
         """Trains until the end or a signal and returns the number of the last step."""
         since = (start, time.perf_counter())
         step = start
+        skips = SkipWatch(
+            most=self.trainer.config.max_skipped,
+            learning_rate=self.trainer.config.optimizer.learning_rate,
+        )
         while not self.cadence.is_last(step):
             steps = self.cadence.steps_to_due(step, most=self.feed.most)
+            trace.before(step)
             state, sums = self.feed.advance(state, step, steps)
             step += steps
-            in_row = sums.pop("skipped_in_row")
+            skips.add(step, sums.pop("skipped_in_row"), steps)
             window.add(sums, steps)
             for _ in range(steps):
                 progress.advance()
             values: dict[str, float | None] = {}
             if self.cadence.is_due_for_record(step):
                 values = self._training_values(step, window.fetch())
-                self._check_skipped(step, int(np.atleast_1d(in_row)[steps - 1]))
+                skips.check()
                 values["images_per_second"] = self._rate(step, *since)
                 values |= self._evaluations(step, state)
                 log.write(step, values)
                 progress.show(step, values)
                 window, since = Totals(), (step, time.perf_counter())
-            stop = self.interruption.requested
+            stop = self.interruption.is_due(step)
             if stop or self.cadence.is_due_for_checkpoint(step):
                 self._save(step, state, window, values)
             if stop:
@@ -178,13 +179,6 @@ class _Run:
             "gradient_norm": ratio(sums, "gradient_norm", over="steps"),
             "skipped": sums["skipped"],
         }
-
-    def _check_skipped(self, step: int, in_row: int) -> None:
-        if in_row > self.trainer.config.max_skipped:
-            raise DivergedError(
-                f"no finite loss or gradient since step {step - in_row + 1}, {in_row} steps in a "
-                f"row; lower optimizer.learning_rate={self.trainer.config.optimizer.learning_rate}"
-            )
 
     def _evaluations(self, step: int, state: TrainState) -> dict[str, float | None]:
         """Evaluates on the validation split where it is time, and at the end on the test split."""
@@ -218,32 +212,3 @@ def _named(split: str, result: Evaluation) -> dict[str, float | None]:
         f"{split}_count": result.count,
         f"{split}_expected": result.expected,
     }
-
-
-def _last_record(files: Workdir) -> Record:
-    records = read_records(files)
-    return records[-1] if records else {}
-
-
-def _conclude(result: Result, files: Workdir, console: Console) -> None:
-    """Draws the curves of a finished run and says where everything lies."""
-    root = files.root
-    if result.status == "interrupted":
-        say(console, f"interrupted: saved step {result.step} of {result.total_steps} in {root}")
-        say(console, "resume with the same command")
-        return
-    if result.status == "before":
-        say(console, f"the run in {root} is finished: nothing to do")
-    if jax.process_index() == 0 and not (result.status == "before" and files.curves.is_file()):
-        draw_curves(read_records(files), files.curves)
-    record = result.record
-    if "test_accuracy" in record:
-        share, count = record["test_accuracy"], record["test_count"]
-        right, expected = round(share * count), record.get("test_expected", count)
-        counted = f"counted {count} of {expected} images"
-        say(console, f"test accuracy {share:.2%} ({right} right; {counted})")
-    say(console, f"checkpoint   {files.checkpoints / str(result.step)}")
-    say(console, f"TensorBoard  {files.tensorboard}  (tensorboard --logdir={files.tensorboard})")
-    say(console, f"metrics      {files.metrics}")
-    say(console, f"curves       {files.curves}")
-    say(console, f"evaluate     python train.py --mode=eval --workdir={root}")

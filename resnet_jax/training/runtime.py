@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+from typing import Self
 
 import jax
 
@@ -38,7 +39,7 @@ def search_for_nans() -> None:
 
 
 class StepTrace:
-    """Writes a trace of a few steps for TensorBoard and Perfetto.
+    """Writes a trace of a few steps for TensorBoard and Perfetto; use it in a `with` statement.
 
     Args:
         folder: Where to; None traces nothing.
@@ -52,6 +53,14 @@ class StepTrace:
         self._last = first + steps
         self._running = False
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._running:
+            jax.profiler.stop_trace()
+            self._running = False
+
     def before(self, step: int) -> None:
         """Begins or ends the trace where this step begins or comes after it."""
         if self._folder is None:
@@ -60,10 +69,5 @@ class StepTrace:
             jax.profiler.start_trace(self._folder)
             self._running = True
         elif self._running and step >= self._last:
-            self.close()
-
-    def close(self) -> None:
-        """Ends the trace where it is running."""
-        if self._running:
             jax.profiler.stop_trace()
             self._running, self._folder = False, None

@@ -191,7 +191,8 @@ def make_trainer(config: TrainConfig, evaluator: Evaluator) -> Trainer:
     shardings = state_shardings(shapes, mesh, fsdp=config.mesh.fsdp)
     step = jax.jit(
         make_train_step(evaluator.graphs, optimizer, config),
-        donate_argnums=0,
+        # The search for NaN repeats a step that made one, and needs its inputs for that.
+        donate_argnums=() if jax.config.jax_debug_nans else 0,
         out_shardings=(shardings, replicated(mesh)),
     )
     return Trainer(config, mesh, source, optimizer, schedule, step, shardings, per_epoch, total)

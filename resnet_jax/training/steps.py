@@ -131,6 +131,8 @@ def _step_keys(seed: int, state: TrainState) -> _Keys:
 
 def _choose(finite: jax.Array, updated: TrainState, state: TrainState) -> TrainState:
     """Takes the update, or where it is not finite the old state with its counters moved."""
+    if jax.config.jax_debug_nans:
+        return updated  # the search wants to see it
     skipped = state._replace(skipped=state.skipped + 1, skipped_in_row=state.skipped_in_row + 1)
     return jax.tree.map(lambda new, old: jnp.where(finite, new, old), updated, skipped)
 

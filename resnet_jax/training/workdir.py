@@ -58,6 +58,11 @@ class Workdir:
         """The picture of losses and accuracies."""
         return self.root / "curves.png"
 
+    @property
+    def profile(self) -> pathlib.Path:
+        """The folder of the trace that `--profile` writes."""
+        return self.root / "profile"
+
     def read_config(self) -> TrainConfig:
         """Reads the configuration of the run that this folder holds.
 

@@ -2,6 +2,7 @@ import io
 import signal
 
 import chex
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -9,8 +10,9 @@ from resnet_jax.errors import ConfigError
 from resnet_jax.inference.evaluate import evaluate_run
 from resnet_jax.training.checkpoints import Checkpoints
 from resnet_jax.training.logs import read_records
-from resnet_jax.training.loop import DivergedError, train
+from resnet_jax.training.loop import train
 from resnet_jax.training.progress import ProgressReport
+from resnet_jax.training.skips import DivergedError, SkipWatch
 from resnet_jax.training.workdir import Workdir
 
 
@@ -125,3 +127,36 @@ def test_a_folder_with_checkpoints_but_no_config_is_refused(tmp_path, config):
     (tmp_path / "checkpoints" / "3").mkdir(parents=True)
     with pytest.raises(ConfigError, match=r"has checkpoints but no config\.json"):
         Workdir(tmp_path).claim(config)
+
+
+def counters(watch, values, steps=1):
+    for number, value in enumerate(values, start=1):
+        watch.add(number * steps, np.asarray(value), steps)
+
+
+def test_a_long_streak_that_ended_between_two_records_is_seen():
+    watch = SkipWatch(most=3, learning_rate=0.1)
+    counters(watch, [0, 0, 1, 2, 3, 4, 0, 0])
+    with pytest.raises(DivergedError, match=r"since step 3, 4 steps in a row"):
+        watch.check()
+
+
+def test_a_run_without_records_stops_as_well():
+    watch = SkipWatch(most=3, learning_rate=0.1)
+    with pytest.raises(DivergedError, match=r"since step 1, 4 steps in a row"):
+        counters(watch, range(1, 100))
+
+
+def test_counters_of_many_steps_in_one_dispatch():
+    watch = SkipWatch(most=2, learning_rate=0.1)
+    counters(watch, [[0, 0, 1, 2, 9], [0, 0, 1, 2, 9]], steps=4)
+    watch.check()
+    counters(watch, [[0, 0, 1, 2], [3, 0, 0, 0]], steps=4)
+    with pytest.raises(DivergedError, match=r"since step 3, 3 steps in a row"):
+        watch.check()
+
+
+def test_a_trace_of_a_few_steps_is_written(tmp_path, config, vary):
+    short = vary(config, steps=17, data__validation_split=None, data__device_resident=False)
+    train(short, tmp_path, console=Console(file=io.StringIO()), profile=True)
+    assert list((tmp_path / "profile").rglob("*.xplane.pb"))

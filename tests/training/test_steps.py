@@ -125,3 +125,16 @@ def test_each_step_draws_its_own_augmentation(make, config, vary, batch):
     state, first = trainer.train_step(trainer.first_state(), batch)
     _, second = trainer.train_step(state, batch)
     assert abs(float(first["loss"]) - float(second["loss"])) > 1e-4
+
+
+def test_the_search_for_nans_names_the_operation(make, config, batch):
+    jax.config.update("jax_debug_nans", True)
+    try:
+        _, trainer = make(config)
+        state = trainer.first_state()
+        kernel = state.params["head"]["kernel"]
+        state.params["head"]["kernel"] = kernel.at[0, 0].set(jnp.inf)
+        with pytest.raises(FloatingPointError, match="invalid value"):
+            trainer.train_step(state, batch)
+    finally:
+        jax.config.update("jax_debug_nans", False)
