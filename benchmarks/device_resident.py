@@ -27,18 +27,19 @@ from resnet_jax.training.workdir import Workdir
 NAME = "benchmark_set"
 
 
-def make_config(data_dir: Path, *, model: str, epochs: int, steps: int | None) -> TrainConfig:
+def make_config(data_dir: Path, options: argparse.Namespace) -> TrainConfig:
     """Makes the run: the recipe of 2015 for CIFAR, over a few epochs."""
     return TrainConfig(
-        epochs=epochs,
-        steps=steps,
+        epochs=options.epochs,
+        steps=options.steps,
         batch_size=128,
         eval_batch_size=500,
-        model=ModelConfig(name=model),
+        model=ModelConfig(name=options.model),
         data=DataConfig(
             name=NAME,
             data_dir=str(data_dir),
             validation_split=None,
+            test_split=options.test_split,
             mean=(0.4914, 0.4822, 0.4465),
             std=(0.2470, 0.2435, 0.2616),
         ),
@@ -83,12 +84,13 @@ def main() -> None:
     parser.add_argument("--model", default="resnet20")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--steps", type=int, help="in place of epochs")
+    parser.add_argument("--test-split", default="test", help="test[:10%%] takes less time")
     parser.add_argument("--json", type=Path, help="also write the result to this file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         prepare(f"zip:{options.archive}", name=NAME, data_dir=place)
-        config = make_config(place, model=options.model, epochs=options.epochs, steps=options.steps)
+        config = make_config(place, options)
         streamed = run(config, place / "streamed", resident=False)
         resident = run(config, place / "resident", resident=True)
     result = compare(streamed, resident)

@@ -11,7 +11,9 @@ from resnet_jax.cli.command import Command
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Declares the flags."""
-    parser.add_argument("source", metavar="SOURCE", help="folder:PATH, zip:PATH, digits")
+    parser.add_argument(
+        "source", metavar="SOURCE", help="folder:PATH, zip:PATH, digits, or the name of a TFDS set"
+    )
     parser.add_argument("--name", help="name of the set (the folder's or archive's)")
     parser.add_argument("--data-dir", metavar="DIR", help="folder of prepared sets (user's cache)")
     parser.add_argument("--shard", metavar="I/N", help="write only every N-th part")
@@ -43,7 +45,11 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
             bad_examples=bad_examples,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    print(f"{folder} is ready" if folder else f"part {flags.shard} is written")
+    if folder is None:
+        print(f"part {flags.shard} is written; join the parts by the same command without --shard")
+        return 0
+    where = f" --config.data.data_dir={flags.data_dir}" if flags.data_dir else ""
+    print(f"{folder} is ready: --config.data.name={folder.parent.name}{where}")
     return 0
 
 
