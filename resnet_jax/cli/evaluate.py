@@ -104,7 +104,7 @@ def _text(measures: Measures) -> str:
     """Writes a result as a few lines."""
     lines = [
         f"{measures.split} accuracy {measures.accuracy:.2%} "
-        f"({measures.top1} of {measures.count} images)",
+        f"({measures.top1} right; counted {measures.count} of {measures.expected} images)",
         f"top-5 {measures.top5_accuracy:.2%}  loss {measures.loss:.4f}  "
         f"calibration error {measures.calibration_error:.4f}",
     ]
@@ -114,9 +114,6 @@ def _text(measures: Measures) -> str:
     lines.append(f"worst classes: {', '.join(names)}")
     step = f", checkpoint {measures.step}" if measures.step is not None else ""
     lines.append(f"model {measures.model}{step}; data {measures.data}")
-    if measures.count < measures.expected:
-        left = measures.expected - measures.count
-        lines.append(f"left out: {left} of {measures.expected} images could not be used")
     return "\n".join(lines)
 
 

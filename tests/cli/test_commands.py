@@ -61,7 +61,7 @@ def test_eval_prints_a_summary_or_json(net, pictures, capsys):
     assert call("eval", *words) == 0
     first, *rest = capsys.readouterr().out.splitlines()
     assert first.startswith("test accuracy ")
-    assert first.endswith(" of 9 images)")
+    assert first.endswith(" counted 9 of 9 images)")
     assert rest[-1] == f"model {net}; data folder:{pictures}"
     assert call("eval", *words, "--json", "--tta=flip", "--split=train") == 0
     values = json.loads(capsys.readouterr().out)
@@ -76,7 +76,7 @@ def test_eval_counts_what_it_leaves_out(net, pictures, tmp_path, monkeypatch, ca
     assert call("eval", *words) == 2
     assert "no image of a known format" in capsys.readouterr().err
     assert call("eval", *words, "--skip-bad") == 0
-    assert "left out: 1 of 9 images" in capsys.readouterr().out
+    assert "counted 8 of 9 images" in capsys.readouterr().out
 
 
 def test_predict_goes_on_after_a_bad_file(net, pictures, tmp_path, capsys):
