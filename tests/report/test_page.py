@@ -8,10 +8,12 @@ import pytest
 from PIL import Image
 
 from resnet_jax.errors import ConfigError
+from resnet_jax.models import ResNetConfig
 from resnet_jax.report.findings import examine
 from resnet_jax.report.page import Outcome, render, write_report
 from resnet_jax.report.pictures import confusion_uri, picture_uri
 from resnet_jax.report.runs import read_runs
+from resnet_jax.training import state
 from resnet_jax.training.config import CheckpointConfig, ModelConfig, TrainConfig
 from resnet_jax.training.loop import train
 
@@ -121,11 +123,15 @@ def test_the_page_fits_phones_and_desks_light_and_dark(page, browser, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_that_was_trained(tmp_path):
+def test_a_run_that_was_trained(tmp_path, monkeypatch):
+    tiny = ResNetConfig(depths=(1, 1), widths=(8, 16), stem="cifar", stem_features=8, shortcut="a")
+    monkeypatch.setattr(
+        state, "model_config", lambda name, **fields: dataclasses.replace(tiny, **fields)
+    )
     config = TrainConfig(
         steps=12,
         batch_size=64,
-        model=ModelConfig(name="resnet20", in_features=1),
+        model=ModelConfig(name="tiny", in_features=1),
         log_every_steps=4,
         checkpoint=CheckpointConfig(every_steps=12),
     )

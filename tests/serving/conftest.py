@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -28,13 +28,23 @@ TINY = ResNetConfig(
 )
 NAMES = ("ant", "bee", "<cat>", "dog", "emu", "fox")
 DEADLINE = 120.0
+# As in pyproject.toml: warnings are errors, but for an entry of the compilation cache that another
+# process has half written.
+WARNINGS = ["-Werror", *(f"-Wignore:Error {verb}:UserWarning" for verb in ("reading", "writing"))]
 
 
 @pytest.fixture(scope="session")
 def network(tmp_path_factory):
     """A file with a small network that was never trained, whose answers differ from each other."""
-    model = ResNet(TINY, rngs=nnx.Rngs(0))
-    model.head.kernel.set_value(8 * jax.random.normal(jax.random.key(1), (16, 6)))
+    model = nnx.eval_shape(lambda: ResNet(TINY, rngs=nnx.Rngs(0)))
+    rng = np.random.default_rng(0)
+    for path, leaf in nnx.to_flat_state(nnx.state(model)):
+        shape = leaf.get_value().shape
+        if path[-1] in ("scale", "var"):
+            value = rng.uniform(0.5, 1.5, shape)
+        else:
+            value = rng.normal(size=shape) * (8 if "head" in path else np.prod(shape[:-1]) ** -0.5)
+        leaf.set_value(jnp.asarray(value, jnp.float32))
     path = tmp_path_factory.mktemp("network") / "tiny.safetensors"
     inputs = Inputs(size=16, mean=(0.5,), std=(0.25,))
     resnet_jax.save(model, path, preprocessing=inputs, class_names=NAMES)
@@ -69,7 +79,7 @@ class Process:
     def __init__(self, *words, cwd):
         command = "from resnet_jax.cli import main; main()"
         self.process = subprocess.Popen(
-            [sys.executable, "-c", command, "serve", *map(str, words)],
+            [sys.executable, *WARNINGS, "-c", command, "serve", *map(str, words)],
             cwd=cwd,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
