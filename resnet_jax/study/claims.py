@@ -1,0 +1,65 @@
+"""What the four parts of the study are made from, and what they give."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from resnet_jax.study.networks import Say, Trained
+from resnet_jax.study.plan import Plan
+from resnet_jax.study.reading import Images, Reader
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """The trained networks.
+
+    Attributes:
+        plan: What was trained.
+        trained: The networks by name.
+        readers: For each of them what looks inside.
+        images: Test images to look at.
+        say: Reports a line.
+    """
+
+    plan: Plan
+    trained: dict[str, Trained]
+    readers: dict[str, Reader]
+    images: Images
+    say: Say
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """Layers of the residual networks, the shallowest first."""
+        return self.plan.depths
+
+    def network(self, kind: str, depth: int) -> Trained:
+        """Returns the `plain` or `resnet` network of a depth."""
+        return self.trained[f"{kind}{depth}"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """What was found about one claim.
+
+    Attributes:
+        name: Of its numbers in the JSON file.
+        heading: Of its section.
+        text: The section in Markdown, without the figures.
+        figures: Files with their captions.
+        numbers: All that was measured; plain values.
+    """
+
+    name: str
+    heading: str
+    text: str
+    figures: dict[str, str]
+    numbers: dict[str, Any]
+
+
+def table(heading: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Writes a Markdown table; all columns but the first are numbers."""
+    marks = ["---", *("---:" for _ in heading[1:])]
+    lines = [heading, marks, *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

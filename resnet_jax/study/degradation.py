@@ -1,0 +1,106 @@
+"""Claim 1: deeper plain networks get worse in training error too; residual ones do not.
+
+He et al. 2015, figures 1 and 6, https://arxiv.org/abs/1512.03385.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+from resnet_jax.study.claims import Claim, Study, table
+from resnet_jax.study.figures import figure, line_style, title
+from resnet_jax.study.networks import Training
+
+
+def study(subject: Study, out: pathlib.Path) -> Claim:
+    """Compares the training and test errors of all networks.
+
+    Args:
+        subject: The trained networks.
+        out: Folder of the figure.
+    """
+    trainings = {name: trained.training for name, trained in subject.trained.items()}
+    _draw(trainings, subject.depths, out / "degradation.svg")
+    plain, residual = (_gap(trainings, kind, subject) for kind in ("plain", "resnet"))
+    rows = [
+        [
+            title(name),
+            f"{training.epochs[-1].train_loss:.4f}",
+            f"{training.train_error:.2%}",
+            f"{training.test_error:.2%}",
+            f"{training.train_count} and {training.test_count}",
+        ]
+        for name, training in trainings.items()
+    ]
+    heading = ["network", "training loss", "training error", "test error", "images"]
+    return Claim(
+        name="degradation",
+        heading="1. Deeper plain networks get worse in training error too (退化问题)",
+        text=_verdict(plain, residual, subject) + "\n\n" + table(heading, rows) + "\n\n" + _NOTE,
+        figures={
+            "degradation.svg": "Errors over the epochs. Left: share of the training images that "
+            "were wrong in the steps of an epoch. Right: share of the test images that are wrong."
+        },
+        numbers={
+            "networks": {name: _numbers(training) for name, training in trainings.items()},
+            "plain_gap": plain,
+            "residual_gap": residual,
+        },
+    )
+
+
+_NOTE = (
+    "Training loss: mean over the steps of the last epoch. Training error: an evaluation of the "
+    "whole training split at the end, so that both errors are measured alike."
+)
+
+
+def _gap(trainings: dict[str, Training], kind: str, subject: Study) -> dict[str, float]:
+    """Subtracts the shallow network's errors and loss from the deep one's."""
+    shallow, deep = (trainings[f"{kind}{depth}"] for depth in subject.depths[:2])
+    return {
+        "train_loss": deep.epochs[-1].train_loss - shallow.epochs[-1].train_loss,
+        "train_error": deep.train_error - shallow.train_error,
+        "test_error": deep.test_error - shallow.test_error,
+    }
+
+
+def _verdict(plain: dict[str, float], residual: dict[str, float], subject: Study) -> str:
+    shallow, deep = subject.depths[:2]
+    worse = plain["train_loss"] > 0 and plain["train_error"] > max(residual["train_error"], 0)
+    opening = "The effect shows" if worse else "The effect does not show in this run"
+    return (
+        f"{opening}. From {shallow} to {deep} layers the plain network's training error changes "
+        f"by {_changes(plain)}; the residual network's changes by {_changes(residual)}."
+    )
+
+
+def _changes(gap: dict[str, float]) -> str:
+    return (
+        f"{100 * gap['train_error']:+.2f} points (its training loss by {gap['train_loss']:+.4f}, "
+        f"its test error by {100 * gap['test_error']:+.2f} points)"
+    )
+
+
+def _numbers(training: Training) -> dict[str, Any]:
+    return {
+        "train_error": training.train_error,
+        "test_error": training.test_error,
+        "train_count": training.train_count,
+        "test_count": training.test_count,
+        "steps": training.steps,
+        "seconds": training.seconds,
+        "epochs": [epoch.__dict__ for epoch in training.epochs],
+    }
+
+
+def _draw(trainings: dict[str, Training], depths: tuple[int, ...], path: pathlib.Path) -> None:
+    with figure(path, panels=2) as (left, right):
+        for axes, quantity in ((left, "train_error"), (right, "test_error")):
+            for name, training in trainings.items():
+                errors = [100 * getattr(epoch, quantity) for epoch in training.epochs]
+                axes.plot(range(1, len(errors) + 1), errors, **line_style(name, depths))
+            kind = "training" if quantity == "train_error" else "test"
+            axes.set(xlabel="epoch", ylabel=f"{kind} error (%)", ylim=(0, None))
+        right.legend()

@@ -1,0 +1,166 @@
+"""Looks inside a network while it computes: every layer's response, and blocks taken out."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from numpy.typing import NDArray
+
+from resnet_jax.blocks import BasicBlock, PlainBlock, no_layer, shortcut_a
+from resnet_jax.data.augment import normalize
+from resnet_jax.data.sources import load_split
+from resnet_jax.models import ResNet
+from resnet_jax.models.stem import Stem
+from resnet_jax.study.networks import Trained
+from resnet_jax.training.config import TrainConfig
+from resnet_jax.training.state import Variables
+
+
+class Reading(NamedTuple):
+    """What a network computed for a batch.
+
+    Attributes:
+        logits: [batch, classes].
+        responses: [layers] Standard deviation of each 3x3 convolution's output behind its
+            BatchNorm, before the non-linearity and the addition, over images, places and channels.
+        branches: [blocks] Root mean square of what a residual block adds; for a plain block of its
+            last response.
+        sums: [blocks] Root mean square of what it is added up to, before the last non-linearity.
+    """
+
+    logits: jax.Array
+    responses: jax.Array
+    branches: jax.Array
+    sums: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """The first images of a split.
+
+    Attributes:
+        pixels: uint8 [images, height, width, channels].
+        labels: int32 [images].
+        batch_size: Images that are computed at a time.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int32]
+    batch_size: int
+
+    @property
+    def batches(self) -> list[Images]:
+        """The images in parts."""
+        parts = []
+        for start in range(0, len(self.labels), self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            parts.append(Images(self.pixels[rows], self.labels[rows], self.batch_size))
+        return parts
+
+    def right(self, logits: NDArray[np.float32]) -> int:
+        """Counts the images whose label has the highest logit."""
+        return int((logits.argmax(axis=-1) == self.labels).sum())
+
+
+class Reader:
+    """Computes with the structure of one network, compiled once a batch size.
+
+    Args:
+        trained: Its structure and the units of its images; in evaluation mode.
+
+    Attributes:
+        blocks: How many blocks the network has.
+    """
+
+    def __init__(self, trained: Trained) -> None:
+        self.blocks = sum(trained.model.config.depths)
+        graph, data = nnx.graphdef(trained.model), trained.config.data
+
+        def read(variables: Variables, pixels: jax.Array, kept: jax.Array) -> Reading:
+            model = nnx.merge(graph, nnx.State(variables.params), nnx.State(variables.batch_stats))
+            return _read(model, normalize(pixels, data.mean, data.std), kept)
+
+        self._read = jax.jit(read)
+
+    def read(self, variables: Variables, pixels: NDArray[np.uint8]) -> Reading:
+        """Computes a batch of images, uint8 [batch, height, width, channels]."""
+        return self._read(variables, pixels, np.ones(self.blocks, np.bool_))
+
+    def logits(
+        self, variables: Variables, images: Images, *, without: int | None = None
+    ) -> NDArray[np.float32]:
+        """Classifies images.
+
+        Args:
+            variables: Of this network or of one with the same structure.
+            images: What is classified.
+            without: The number of a block that is taken out. In its place stands the shortcut
+                without parameters (option A), in plain networks as in residual ones.
+
+        Returns:
+            [images, classes].
+        """
+        kept = np.arange(self.blocks) != without
+        readings = [self._read(variables, batch.pixels, kept) for batch in images.batches]
+        return np.concatenate([np.asarray(reading.logits) for reading in readings])
+
+
+def _read(model: ResNet, x: jax.Array, kept: jax.Array) -> Reading:
+    stem = model.stem
+    if not isinstance(stem, Stem):
+        raise TypeError(f"{type(stem).__name__} is no stem that the study opens")
+    first = stem.norm(stem.conv(x))
+    x, insides = stem.pool(stem.act(first)), []
+    for index, block in enumerate(block for blocks in model.stages for block in blocks):
+        insides.append(_look_inside(block, x))
+        x = jnp.where(kept[index], insides[-1].output, _bypass(x, insides[-1].output))
+    responses = [first, *(layer for inside in insides for layer in inside[:2])]
+    return Reading(
+        logits=model.forward_head(x),
+        responses=jnp.stack([jnp.std(response) for response in responses]),
+        branches=jnp.stack([_size(inside.second) for inside in insides]),
+        sums=jnp.stack([_size(inside.sum) for inside in insides]),
+    )
+
+
+class _Inside(NamedTuple):
+    first: jax.Array
+    second: jax.Array
+    sum: jax.Array
+    output: jax.Array
+
+
+def _look_inside(block: Any, x: jax.Array) -> _Inside:
+    """Computes a block in evaluation mode, step by step."""
+    if not isinstance(block, BasicBlock | PlainBlock):
+        raise TypeError(f"{type(block).__name__} is none of the blocks that the study opens")
+    first = block.norm1(block.conv1(x))
+    second = block.norm2(block.conv2(block.act(first)))
+    total = second + block.shortcut(x) if isinstance(block, BasicBlock) else second
+    return _Inside(first, second, total, block.act(total))
+
+
+def _bypass(x: jax.Array, output: jax.Array) -> jax.Array:
+    shortcut = shortcut_a(
+        x.shape[-1],
+        output.shape[-1],
+        stride=x.shape[1] // output.shape[1],
+        conv=no_layer,
+        norm=no_layer,
+    )
+    return shortcut(x)
+
+
+def _size(x: jax.Array) -> jax.Array:
+    return jnp.sqrt(jnp.mean(jnp.square(x)))
+
+
+def look_at(config: TrainConfig, limit: int) -> Images:
+    """Takes the first images of the test split of a run."""
+    source = load_split(config.data, config.data.test_split).in_memory()
+    return Images(source.images[:limit], source.labels[:limit], config.eval_batch_size)

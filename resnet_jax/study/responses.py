@@ -1,0 +1,158 @@
+"""Claim 3: residual branches are small, and a residual network can do without one of its blocks.
+
+He et al. 2015, figure 7, https://arxiv.org/abs/1512.03385; Veit et al. 2016, figure 3,
+https://arxiv.org/abs/1605.06431.
+"""
+
+from __future__ import annotations
+
+import itertools
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_jax.study.claims import Claim, Study, table
+from resnet_jax.study.figures import colour, figure, line_style, title
+
+
+class _Lesions(NamedTuple):
+    """What becomes of a network without one of its blocks.
+
+    Attributes:
+        whole: Share of the images that are wrong with all blocks.
+        without: [blocks] The share without each block.
+        changes_shape: The numbers of the blocks that halve the resolution.
+    """
+
+    whole: float
+    without: list[float]
+    changes_shape: list[int]
+
+    @property
+    def inner(self) -> list[float]:
+        """The shares without the blocks that keep the shape."""
+        return [
+            error for number, error in enumerate(self.without) if number not in self.changes_shape
+        ]
+
+
+def study(subject: Study, out: pathlib.Path) -> Claim:
+    """Measures the layers' responses, and the test error without single blocks.
+
+    Args:
+        subject: The trained networks.
+        out: Folder of the figures.
+    """
+    pixels = subject.images.batches[0].pixels
+    responses = {
+        name: np.asarray(subject.readers[name].read(trained.variables, pixels).responses)
+        for name, trained in subject.trained.items()
+    }
+    lesions = {
+        name: _lesions(subject, name)
+        for name in (f"plain{subject.depths[1]}", f"resnet{subject.depths[1]}")
+    }
+    _draw_responses(responses, subject.depths, out / "responses.svg")
+    _draw_lesions(lesions, out / "lesions.svg")
+    return Claim(
+        name="responses",
+        heading="3. Residual branches are small (残差)",
+        text=_text(responses, lesions, subject),
+        figures={
+            "responses.svg": "Standard deviation of each 3x3 layer's response behind BatchNorm, "
+            f"before the non-linearity and the addition, over {len(pixels)} test images. Left: in "
+            "the order of the layers. Right: sorted.",
+            "lesions.svg": "Test error when one block is taken out of the trained network; the "
+            "dotted line is the whole network. Open circles: blocks that halve the resolution.",
+        },
+        numbers={
+            "images_of_responses": len(pixels),
+            "images_of_lesions": len(subject.images.labels),
+            "responses": {name: values.tolist() for name, values in responses.items()},
+            "lesions": {name: item._asdict() for name, item in lesions.items()},
+        },
+    )
+
+
+def _lesions(subject: Study, name: str) -> _Lesions:
+    trained, reader = subject.trained[name], subject.readers[name]
+    images = subject.images
+    variables = trained.variables
+
+    def error(without: int | None) -> float:
+        right = images.right(reader.logits(variables, images, without=without))
+        return 1 - right / len(images.labels)
+
+    starts = np.cumsum([0, *trained.model.config.depths[:-1]])[1:]
+    found = _Lesions(
+        error(None), [error(number) for number in range(reader.blocks)], starts.tolist()
+    )
+    subject.say(
+        f"{name}: test error {found.whole:.2%}, without a block up to {max(found.without):.2%}"
+    )
+    return found
+
+
+def _text(
+    responses: dict[str, NDArray[np.float32]], lesions: dict[str, _Lesions], subject: Study
+) -> str:
+    rows = [
+        [
+            title(name),
+            *(f"{np.median(part):.3f}" for part in (values, values[1::2], values[2::2])),
+        ]
+        for name, values in responses.items()
+    ]
+    heading = ["network", "all layers", "first of a block", "second of a block"]
+    plain, residual = (np.median(responses[name]) for name in lesions)
+    deeper = [np.median(responses[f"resnet{depth}"][2::2]) for depth in subject.depths]
+    falls = all(b < a for a, b in itertools.pairwise(deeper))
+    cut = [
+        [
+            title(name),
+            f"{item.whole:.2%}",
+            f"{np.median(item.inner):.2%}",
+            f"{max(item.inner):.2%}",
+            f"{max(item.without):.2%}",
+        ]
+        for name, item in lesions.items()
+    ]
+    cut_heading = ["network", "whole", "median", "worst", "worst, with the blocks that stride"]
+    return (
+        f"The median response of residual {subject.depths[1]} is {residual / plain:.2f} times that "
+        f"of plain {subject.depths[1]}. What the blocks of the residual networks add (the response "
+        f"of their second layer) has the median {', '.join(f'{value:.3f}' for value in deeper)} at "
+        f"{', '.join(map(str, subject.depths))} layers: the deeper, the "
+        f"{'smaller' if falls else 'smaller does not hold here'}.\n\n"
+        f"Median of the standard deviations:\n\n{table(heading, rows)}\n\n"
+        f"Test error of {len(subject.images.labels)} images without one block, over the blocks "
+        f"that keep the shape:\n\n{table(cut_heading, cut)}"
+    )
+
+
+def _draw_responses(
+    responses: dict[str, NDArray[np.float32]], depths: tuple[int, ...], path: pathlib.Path
+) -> None:
+    with figure(path, panels=2) as (left, right):
+        for name, values in responses.items():
+            style = line_style(name, depths)
+            left.plot(np.arange(1, len(values) + 1), values, **style)
+            right.plot(np.arange(1, len(values) + 1), np.sort(values)[::-1], **style)
+        left.set(xlabel="3x3 layer", ylabel="standard deviation", ylim=(0, None))
+        right.set(xlabel="3x3 layer, sorted by response", ylim=(0, None))
+        right.legend()
+
+
+def _draw_lesions(lesions: dict[str, _Lesions], path: pathlib.Path) -> None:
+    with figure(path, panels=2) as panels:
+        for axes, (name, item) in zip(panels, lesions.items(), strict=True):
+            errors = 100 * np.array(item.without)
+            blocks = np.arange(1, len(errors) + 1)
+            inner = ~np.isin(blocks - 1, item.changes_shape)
+            axes.plot(blocks[inner], errors[inner], "o", color=colour(name))
+            axes.plot(blocks[~inner], errors[~inner], "o", color=colour(name), fillstyle="none")
+            axes.axhline(100 * item.whole, color=colour(name), linestyle="dotted")
+            axes.set(xlabel="block taken out", ylim=(-3, 103), title=title(name))
+        panels[0].set_ylabel("test error (%)")

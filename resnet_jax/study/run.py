@@ -1,0 +1,121 @@
+"""Runs a study: trains, measures the four claims, writes figures, numbers and a page."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import platform
+import time
+from typing import Any
+
+import jax
+
+import resnet_jax
+from resnet_jax.study import containment, degradation, responses, sensitivity
+from resnet_jax.study.claims import Claim, Study
+from resnet_jax.study.networks import Say, obtain
+from resnet_jax.study.plan import Plan
+from resnet_jax.study.reading import Reader, look_at
+
+CLAIMS = (degradation, containment, responses, sensitivity)
+
+
+def run(plan: Plan, out: pathlib.Path, *, say: Say) -> list[Claim]:
+    """Runs a study. Networks that an earlier call with the same plan trained are taken from `out`.
+
+    Args:
+        plan: What to train.
+        out: Folder of everything that is written: `summary.md`, `results.json`, the figures as SVG
+            and the networks.
+        say: Reports a line.
+
+    Returns:
+        The claims in the order of the notes.
+    """
+    start = time.perf_counter()
+    out.mkdir(parents=True, exist_ok=True)
+    trained = {name: obtain(plan.config(name), out / "networks", say=say) for name in plan.networks}
+    readers = {name: Reader(network) for name, network in trained.items()}
+    images = look_at(plan.recipe, plan.probe_images)
+    subject = Study(plan, trained, readers, images, say)
+    claims = []
+    for module in CLAIMS:
+        claims.append(module.study(subject, out))
+        say(f"{claims[-1].name}: done after {time.perf_counter() - start:.0f} s")
+    seconds = time.perf_counter() - start
+    _write_results(claims, plan, seconds, out / "results.json")
+    (out / "summary.md").write_text(summary(claims, plan, seconds), encoding="utf-8")
+    return claims
+
+
+def summary(claims: list[Claim], plan: Plan, seconds: float) -> str:
+    """Writes the page.
+
+    Args:
+        claims: What was found.
+        plan: What was trained.
+        seconds: Wall-clock time of this call.
+
+    Returns:
+        Markdown; figures lie beside it.
+    """
+    parts = [f"# The study on {_name_of_data(plan)}", _about(plan, seconds)]
+    for claim in claims:
+        parts += [f"## {claim.heading}", claim.text]
+        for file, caption in claim.figures.items():
+            parts.append(f"![{caption}]({file})\n\n*{caption}*")
+    return "\n\n".join(parts) + "\n"
+
+
+def _about(plan: Plan, seconds: float) -> str:
+    recipe = plan.recipe
+    augment = recipe.augment
+    changes = (
+        f"images padded by {augment.pad_crop} and cropped at random, mirrored with probability "
+        f"{augment.flip:g}"
+        if augment.pad_crop
+        else "images unchanged"
+    )
+    optimizer, schedule = recipe.optimizer, recipe.schedule
+    return (
+        f"Every network had the same recipe: {recipe.epochs} epochs of "
+        f"`{recipe.data.train_split}`, batches of {recipe.batch_size}, SGD with momentum "
+        f"{optimizer.momentum:g}, learning rate {optimizer.learning_rate:g} with a "
+        f"{schedule.name} schedule behind {schedule.warmup_epochs:g} epochs of warm-up, weight "
+        f"decay {optimizer.weight_decay:g} on all parameters, {changes}. Test split "
+        f"`{recipe.data.test_split}`. One seed, {recipe.seed}, so that small differences say "
+        f"little. Measured on {_device()} with jax {jax.__version__}; this call took "
+        f"{seconds:.0f} s."
+    )
+
+
+def _write_results(claims: list[Claim], plan: Plan, seconds: float, path: pathlib.Path) -> None:
+    results: dict[str, Any] = {
+        "version": resnet_jax.__version__,
+        "jax": jax.__version__,
+        "device": _device(),
+        "seconds": seconds,
+        "plan": _plain(plan),
+        **{claim.name: claim.numbers for claim in claims},
+    }
+    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+def _plain(plan: Plan) -> dict[str, Any]:
+    """Returns the plan without the folders of this machine."""
+    values = dataclasses.asdict(plan)
+    values["recipe"]["data"]["name"] = _name_of_data(plan)
+    values["recipe"]["data"].pop("data_dir")
+    return values
+
+
+def _name_of_data(plan: Plan) -> str:
+    kind, colon, path = plan.recipe.data.name.partition(":")
+    return pathlib.Path(path).name if colon and kind in ("zip", "folder") else plan.recipe.data.name
+
+
+def _device() -> str:
+    device = jax.devices()[0]
+    kind = platform.machine() if device.platform == "cpu" else device.device_kind
+    return f"{len(jax.devices())} {device.platform} device ({kind})"

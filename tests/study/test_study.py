@@ -1,0 +1,169 @@
+import dataclasses
+import json
+import xml.etree.ElementTree as ET
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from resnet_jax.data.augment import normalize
+from resnet_jax.study.__main__ import main
+from resnet_jax.study.gradient_record import convolution_norms, record_gradients
+from resnet_jax.study.networks import obtain
+from resnet_jax.study.plan import make_plan
+from resnet_jax.study.reading import Reader, look_at
+from resnet_jax.study.run import run
+
+
+def quiet(line):
+    """Takes a line of the report."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("networks")
+
+
+@pytest.fixture
+def trained(plan, folder):
+    """Trains a network of the plan, or takes it from an earlier test."""
+    return lambda name: obtain(plan.config(name), folder, say=quiet)
+
+
+@pytest.mark.slow
+def test_a_whole_study(plan, tmp_path):
+    lines = []
+    claims = run(plan, tmp_path, say=lines.append)
+    assert [claim.name for claim in claims] == [
+        "degradation",
+        "containment",
+        "responses",
+        "sensitivity",
+    ]
+    results = json.loads((tmp_path / "results.json").read_text())
+    summary = (tmp_path / "summary.md").read_text()
+    for claim in claims:
+        assert claim.heading in summary
+        assert results[claim.name] == json.loads(json.dumps(claim.numbers))
+        for file in claim.figures:
+            assert f"]({file})" in summary
+            assert ET.parse(tmp_path / file).getroot().tag.endswith("svg")
+    assert str(tmp_path) not in summary + json.dumps(results)
+    outcomes = results["containment"]["outcomes"]
+    assert set(results["containment"]["largest_difference_at_the_start"].values()) == {0.0}
+    assert (outcomes[1]["right"], outcomes[1]["same"]) == (outcomes[0]["right"], 80)
+    # The networks are kept: a second call trains nothing, and finds the same.
+    again = run(plan, tmp_path, say=lines.append)
+    assert "resnet14: trained before" in lines
+    assert json.dumps([claim.numbers for claim in again]) == json.dumps(
+        [claim.numbers for claim in claims]
+    )
+
+
+@pytest.mark.parametrize("name", ["plain8", "resnet8"])
+def test_the_reader_computes_what_the_network_does(name, trained, plan):
+    images, network = look_at(plan.recipe, 20), trained(name)
+    reader, data = Reader(network), network.config.data
+    expected = network.model(normalize(jnp.asarray(images.pixels), data.mean, data.std))
+    logits = reader.logits(network.variables, images)
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+    reading = reader.read(network.variables, images.pixels)
+    assert reading.responses.shape == (7,)
+    assert reading.branches.shape == reading.sums.shape == (3,)
+    assert (np.array(reading.branches) == np.array(reading.sums)).all() == (name == "plain8")
+
+
+def test_a_block_that_is_taken_out_takes_no_part(trained, plan):
+    network = trained("resnet8")
+    reader, images = Reader(network), look_at(plan.recipe, 20)
+    variables = network.variables
+    poisoned = jax.tree.map(jnp.copy, variables)
+    poisoned.params["stages"][1][0]["conv1"]["kernel"] *= 7.0
+    poisoned.params["stages"][1][0]["norm2"]["bias"] += 1.0
+    whole, hurt = (reader.logits(v, images) for v in (variables, poisoned))
+    assert (whole != hurt).any()
+    without = [reader.logits(v, images, without=1) for v in (variables, poisoned)]
+    np.testing.assert_array_equal(*without)
+    assert (without[0] != whole).any()
+
+
+def test_images_are_computed_in_parts(trained, plan):
+    images = look_at(plan.recipe, 50)
+    parts = dataclasses.replace(images, batch_size=20)
+    assert [len(part.labels) for part in parts.batches] == [20, 20, 10]
+    network = trained("resnet8")
+    reader = Reader(network)
+    chunks = reader.logits(network.variables, parts)
+    np.testing.assert_allclose(
+        chunks, reader.logits(network.variables, images), rtol=1e-5, atol=1e-5
+    )
+    assert 0 <= images.right(chunks) <= 50
+
+
+def test_gradients_are_recorded_in_the_order_of_depth():
+    def leaf(value, *shape):
+        return jnp.full(shape, value)
+
+    blocks = {n: {"conv1": {"kernel": leaf(n + 1.0, 1, 1, 1, 1)}} for n in range(12)}
+    blocks[0]["conv2"] = {"kernel": leaf(0.5, 1, 1, 2, 2)}
+    params = {
+        "head": {"kernel": leaf(9.0, 3, 3), "bias": leaf(9.0, 3)},
+        "stages": {0: blocks},
+        "stem": {"conv": {"kernel": leaf(3.0, 1, 1, 1, 1)}},
+    }
+    expected = [3.0, 1.0, 1.0, *range(2, 13)]
+    np.testing.assert_allclose(convolution_norms(params), expected)
+    record = record_gradients()
+    state = record.init(params)
+    for _ in range(2):
+        updates, state = record.update(params, state)
+    assert updates is params
+    np.testing.assert_allclose(state.total, 2 * np.array(expected))
+
+
+def test_the_recorded_gradient_is_that_of_the_loss(trained):
+    training = trained("resnet8").training
+    assert set(training.gradients) == {"initial", "first epoch", "last epoch"}
+    assert all(len(norms) == 7 and min(norms) > 0 for norms in training.gradients.values())
+    assert len(training.epochs) == 2
+    assert (training.steps, training.train_count, training.test_count) == (10, 640, 100)
+
+
+def test_recording_changes_no_update():
+    params = {"stages": {0: {0: {"conv1": {"kernel": jnp.ones((1, 1, 2, 2))}}}}}
+    plain, recorded = optax.sgd(0.1), optax.chain(record_gradients(), optax.sgd(0.1))
+    updates = [
+        optimizer.update(params, optimizer.init(params), params)[0]
+        for optimizer in (plain, recorded)
+    ]
+    np.testing.assert_array_equal(*(jax.tree.leaves(update)[0] for update in updates))
+
+
+def test_plans():
+    plan = make_plan("digits")
+    assert plan.networks == ("plain20", "resnet20", "plain56", "resnet56", "resnet110")
+    assert plan.config("plain56").model.name == "plain56"
+    cifar = make_plan("zip:pictures.zip", epochs=1, depths=(20, 56))
+    assert cifar.networks == ("plain20", "resnet20", "plain56", "resnet56")
+    assert cifar.recipe.schedule.warmup_epochs == 0.5
+    assert cifar.recipe.augment.pad_crop == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--depths=20,x"], "error: argument --depths: '20,x' is no list of numbers"),
+        (["--depths=20"], "error: --depths=20: give two or three numbers"),
+        (["--depths=56,20"], "error: --depths=56,20 has to rise"),
+        (["--epochs=0"], "error: epochs=0"),
+        (["--epoch=1"], "error: unrecognized arguments: --epoch=1"),
+        (["--data=digit/"], "error: data.name='digit/'"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line(words, message, capsys):
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(message)
+    assert captured.err.count("\n") == 1
