@@ -132,7 +132,7 @@ def test_logits(name, timm, torch):
     theirs.eval()
     ours.eval()
     with torch.no_grad():
-        assert error(ours(x), theirs(y)) < 1e-5
+        assert error(ours(x), theirs(y)) < 1e-4
 
 
 @pytest.mark.slow
@@ -154,7 +154,7 @@ def test_dilation(name, output_stride, timm, torch):
     with torch.no_grad():
         expected = theirs.forward_intermediates(y, intermediates_only=True)
     maps = ours.features(x)
-    assert max(map(error, maps, expected)) < 1e-5
+    assert max(map(error, maps, expected)) < 1e-4
     assert ours.feature_info[-1].stride == output_stride
 
 
