@@ -8,6 +8,7 @@
 #   CONSTRAINTS   the file of exact versions; empty takes the newest within the bounds
 #   TRAIN_ARGS    further arguments of train.py
 #   PYTEST_ARGS   further arguments of pytest, for example "-n 2" or "-k resume"
+#   BENCH_ARGS    further arguments of the benchmarks, for example "--json out.json"
 #   TORCH_INDEX   a package index that carries PyTorch built for CPU. On x86-64 Linux the build
 #                 in the default index brings several gigabytes of CUDA libraries along.
 
@@ -17,6 +18,7 @@ CONSTRAINTS ?= constraints.txt
 TRAIN_ARGS ?=
 PYTEST_ARGS ?=
 TORCH_INDEX ?=
+BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -24,13 +26,14 @@ INSTALL := $(PIP) install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS
 TORCH_OPTIONS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 MANIFEST := pyproject.toml $(CONSTRAINTS)
 
-.PHONY: help train test lint format peers clean
+.PHONY: help train test lint format bench-training peers clean
 
 help:
 	@echo "make train    install the package and train the default recipe"
 	@echo "make test     check format, lint, types and import contracts, then run every test"
 	@echo "make lint     the checks of make test without the tests"
 	@echo "make format   format the code and repair what the linter can"
+	@echo "make bench-training  what the machinery around the compiled step costs"
 	@echo "make peers    add PyTorch, torchvision and timm, which some tests compare with"
 	@echo "make clean    remove the environment, caches and builds; runs/ stays"
 
@@ -49,6 +52,9 @@ lint: $(VENV)/.test
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+bench-training: $(VENV)/.package
+	PYTHONPATH=. $(BIN)/python benchmarks/training_overhead.py $(BENCH_ARGS)
 
 peers: $(VENV)/.peers
 

@@ -1,6 +1,7 @@
 """What an installation gets: versions, files, bounds, and how little `import resnet_jax` loads."""
 
 import importlib.metadata
+import os
 import pathlib
 import subprocess
 import sys
@@ -58,8 +59,29 @@ def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel):
         if path.is_file() and path.suffix != ".pyc"
     }
     assert "resnet_jax/py.typed" in package
+    # The recipes lie beside the package in a checkout and inside of it in an installation.
+    package |= {f"resnet_jax/configs/{path.name}" for path in (ROOT / "configs").glob("*.py")}
     names = zipfile.ZipFile(wheel).namelist()
     assert {name for name in names if ".dist-info/" not in name} == package
+
+
+@pytest.mark.slow
+def test_an_installation_trains_from_every_folder(wheel, tmp_path):
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    program = "from resnet_jax.cli import main; main()"
+    words = ["train", "--config.steps=2", "--config.data.validation_split=none"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        cwd=elsewhere,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (elsewhere / "runs" / "digits" / "checkpoints" / "2").is_dir()
 
 
 @pytest.mark.parametrize("requirement", DIRECT + TEST + OTHER_EXTRAS, ids=str)
