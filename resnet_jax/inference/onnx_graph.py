@@ -52,6 +52,10 @@ class Graph:
         """Makes the constant that operators take shapes and axes as."""
         return np.asarray(values, np.int64)
 
+    def finish(self, value: Value, name: str) -> None:
+        """Names a result."""
+        self.nodes.append(self._helper.make_node("Identity", [self._name(value)], [name]))
+
     def widen(self, value: Value, shape: Sequence[Any]) -> Value:
         """Gives a tensor the size that JAX has, in all axes but that of the batch."""
         sizes = [size if isinstance(size, int) else 1 for size in shape]
@@ -109,22 +113,13 @@ def to_onnx(function: Callable[[jax.Array], jax.Array], picture: jax.ShapeDtypeS
     closed = jax.make_jaxpr(function)(images)
     graph = Graph()
     (result,) = convert(closed.jaxpr, closed.consts, ["images"], graph)
-    graph.nodes.append(onnx.helper.make_node("Identity", [graph._name(result)], ["logits"]))
-    element = onnx.helper.np_dtype_to_tensor_dtype
-    classes = closed.out_avals[0].shape[1]
+    graph.finish(result, "logits")
+    (logits,) = closed.out_avals
     made = onnx.helper.make_graph(
         graph.nodes,
         "classifier",
-        [
-            onnx.helper.make_tensor_value_info(
-                "images", element(np.dtype(picture.dtype)), ["batch", *picture.shape]
-            )
-        ],
-        [
-            onnx.helper.make_tensor_value_info(
-                "logits", element(np.dtype(np.float32)), ["batch", classes]
-            )
-        ],
+        [_described("images", picture.dtype, picture.shape)],
+        [_described("logits", logits.dtype, logits.shape[1:])],
         graph.initializers,
     )
     model = onnx.helper.make_model(
@@ -136,6 +131,14 @@ def to_onnx(function: Callable[[jax.Array], jax.Array], picture: jax.ShapeDtypeS
     )
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
+
+
+def _described(name: str, dtype: Any, shape: Sequence[int]) -> Any:
+    """Describes an input or output whose first axis is the batch."""
+    from onnx import helper
+
+    element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    return helper.make_tensor_value_info(name, element, ["batch", *shape])
 
 
 def convert(
