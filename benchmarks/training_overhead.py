@@ -21,7 +21,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+import unittest.mock
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -101,7 +102,8 @@ def compile_seconds(config: TrainConfig) -> float:
     jax.config.update("jax_enable_compilation_cache", False)
     try:
         begin = time.perf_counter()
-        trainer.train_step.lower(trainer.like(), batch).compile()
+        compiled: Any = trainer.train_step
+        compiled.lower(trainer.like(), batch).compile()
         return time.perf_counter() - begin
     finally:
         jax.config.update("jax_enable_compilation_cache", True)
@@ -147,13 +149,11 @@ def _full(config: TrainConfig) -> float:
             super().advance()
             stamps.append(time.perf_counter())
 
-    original: Callable[..., Any] = loop.ProgressReport
-    loop.ProgressReport = Timed  # type: ignore[misc]
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            loop.train(config, folder, console=Console(file=io.StringIO()))
-    finally:
-        loop.ProgressReport = original  # type: ignore[misc,assignment]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        unittest.mock.patch("resnet_jax.training.loop.ProgressReport", Timed),
+    ):
+        loop.train(config, folder, console=Console(file=io.StringIO()))
     return (len(stamps) - WARM_UP) / (stamps[-1] - stamps[WARM_UP - 1])
 
 

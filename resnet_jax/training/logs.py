@@ -45,9 +45,9 @@ class MetricsLog:
         if jax.process_index() == 0:
             kept = [record for record in read_records(workdir) if record["step"] <= start]
             write_text(workdir.metrics, "".join(f"{json.dumps(record)}\n" for record in kept))
-            # TensorBoard leaves out what an earlier process wrote from this step on.
-            purge = start + 1 if start else None
-            self._writer = SummaryWriter(str(workdir.tensorboard), purge_step=purge)
+            # TensorBoard leaves out what an earlier process wrote from this step on, from 1 as well
+            # where that one was killed before it saved anything.
+            self._writer = SummaryWriter(str(workdir.tensorboard), purge_step=start + 1)
 
     def __enter__(self) -> Self:
         return self

@@ -17,7 +17,7 @@ def keep_compiled_code() -> None:
     The environment variable `JAX_COMPILATION_CACHE_DIR` names another folder, and
     `JAX_ENABLE_COMPILATION_CACHE=0` switches it off. A folder that cannot be made is done without.
     """
-    if jax.config.jax_compilation_cache_dir:
+    if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         return
     base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     folder = pathlib.Path(base) / "resnet_jax" / "xla"
@@ -36,6 +36,11 @@ def search_for_nans() -> None:
     It has to be called before the steps are built: they are then neither donated nor skipped.
     """
     jax.config.update("jax_debug_nans", True)
+
+
+def searches_for_nans() -> bool:
+    """Whether `search_for_nans` was called."""
+    return bool(jax.config.jax_debug_nans)  # type: ignore[attr-defined]
 
 
 class StepTrace:

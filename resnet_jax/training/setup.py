@@ -28,6 +28,7 @@ from resnet_jax.training.mesh import (
 from resnet_jax.training.optimizers import make_optimizer
 from resnet_jax.training.pretrained import load_variables, start_from
 from resnet_jax.training.resizing import shrink, size_at
+from resnet_jax.training.runtime import searches_for_nans
 from resnet_jax.training.schedules import make_schedule
 from resnet_jax.training.state import Graphs, TrainState, Variables, initial_state, make_graphs
 from resnet_jax.training.steps import EvalStep, TrainStep, make_eval_step, make_train_step
@@ -192,7 +193,7 @@ def make_trainer(config: TrainConfig, evaluator: Evaluator) -> Trainer:
     step = jax.jit(
         make_train_step(evaluator.graphs, optimizer, config),
         # The search for NaN repeats a step that made one, and needs its inputs for that.
-        donate_argnums=() if jax.config.jax_debug_nans else 0,
+        donate_argnums=() if searches_for_nans() else 0,
         out_shardings=(shardings, replicated(mesh)),
     )
     return Trainer(config, mesh, source, optimizer, schedule, step, shardings, per_epoch, total)

@@ -17,6 +17,7 @@ from resnet_jax.training.gradients import LossFunction, gradient_of
 from resnet_jax.training.losses import make_loss
 from resnet_jax.training.metrics import Sums, evaluation_sums
 from resnet_jax.training.parameters import depths
+from resnet_jax.training.runtime import searches_for_nans
 from resnet_jax.training.state import Graphs, TrainState, Variables
 
 PyTree = Any
@@ -131,7 +132,7 @@ def _step_keys(seed: int, state: TrainState) -> _Keys:
 
 def _choose(finite: jax.Array, updated: TrainState, state: TrainState) -> TrainState:
     """Takes the update, or where it is not finite the old state with its counters moved."""
-    if jax.config.jax_debug_nans:
+    if searches_for_nans():
         return updated  # the search wants to see it
     skipped = state._replace(skipped=state.skipped + 1, skipped_in_row=state.skipped_in_row + 1)
     return jax.tree.map(lambda new, old: jnp.where(finite, new, old), updated, skipped)
