@@ -101,7 +101,7 @@ def test_it_listens_on_the_loopback_alone(service):
 @pytest.fixture(scope="module")
 def narrow(start):
     """A service that accepts little."""
-    return start("--max-mib=0.02", "--max-megapixels=0.001", "--queue=2", "--timeout=2")
+    return start("--max-mib=0.02", "--max-megapixels=0.001", "--queue=2", "--timeout=5")
 
 
 def test_bodies_and_pictures_have_limits(narrow, pictures):
@@ -129,7 +129,7 @@ def half_a_request(service):
 
 def test_the_queue_is_bounded_and_slow_bodies_are_given_up(narrow, pictures):
     waiting = [half_a_request(narrow) for _ in range(2)]
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 5
     while narrow.counters()["resnet_jax_in_flight"] < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     status, headers, content = narrow.ask("POST", "/predict", pictures[0])
