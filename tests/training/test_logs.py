@@ -1,7 +1,10 @@
 import io
 import pathlib
+import struct
+import time
 
 from rich.console import Console
+from tensorboardX.proto import event_pb2
 
 from resnet_jax.training.curves import draw_curves
 from resnet_jax.training.logs import MetricsLog, read_records
@@ -26,6 +29,37 @@ def test_no_step_stands_twice_after_a_resume(tmp_path):
     assert steps(files) == [10, 20, 30]
     assert [record["train_loss"] for record in read_records(files)] == [1.0, 1.0, 2.0]
     assert len(list(files.tensorboard.glob("events.out.tfevents.*"))) >= 1
+
+
+def events(files):
+    """Reads TensorBoard's events in the order in which they were written."""
+    for path in sorted(files.tensorboard.iterdir(), key=lambda path: path.stat().st_mtime_ns):
+        data = path.read_bytes()
+        while data:
+            (length,) = struct.unpack("<Q", data[:8])
+            yield event_pb2.Event.FromString(data[12 : 12 + length])
+            data = data[length + 16 :]
+
+
+def test_curves_in_tensorboard_stay_one_line_after_a_resume(tmp_path):
+    files = Workdir(tmp_path)
+    # The process before the last was killed before it saved anything: it starts at 0.
+    for start, steps, value in ((0, (10, 20, 30), 1.0), (20, (30, 40), 2.0), (0, (10,), 3.0)):
+        with MetricsLog(files, start=start) as log:
+            for step in steps:
+                log.write(step, {"train_loss": value})
+        time.sleep(1.1)  # names of event files carry seconds
+        shown = {}
+        for event in events(files):
+            if event.session_log.status == event_pb2.SessionLog.START:
+                # What TensorBoard does with events that an earlier process left.
+                shown = {step: value for step, value in shown.items() if step < event.step}
+            for value_ in event.summary.value:
+                assert event.step not in shown
+                shown[event.step] = value_.simple_value
+        expected = {20: {10: 1.0, 20: 1.0, 30: 2.0, 40: 2.0}}.get(start)
+        assert expected is None or shown == expected
+    assert shown == {10: 3.0}
 
 
 def test_curves_are_a_picture(tmp_path):
