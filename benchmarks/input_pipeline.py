@@ -2,8 +2,9 @@
 
     python benchmarks/input_pipeline.py --photos DIR --json input_pipeline.json
 
-Each row takes its turn in every round, so that a busy machine slows all of them alike; the figure
-is the median over the rounds. Ours and torchvision's each run in the same number of processes.
+Each row takes its turn in every round, so that a busy machine slows all of them alike; the figures
+are medians over the rounds, and the ratios those of processor time. Ours and torchvision's each run
+in the same number of processes.
 Needs PyTorch and torchvision: `make peers`.
 """
 
@@ -14,13 +15,14 @@ import contextlib
 import importlib.metadata
 import itertools
 import json
+import multiprocessing
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import simplejpeg
 
@@ -109,30 +111,72 @@ def bare_batches(paths: list[Path], decode: Callable[[bytes], Any]) -> Iterator[
         yield [decode(content) for content in itertools.islice(contents, BATCH)]
 
 
+class Rates(NamedTuple):
+    """What a row delivers, the median over the rounds.
+
+    Attributes:
+        by_clock: Images a second and process.
+        by_processor: Images a second of processor time, all processes together: what stays of the
+            comparison on a machine that is busy with other things. None where it is not known.
+    """
+
+    by_clock: float
+    by_processor: float | None
+
+
 def measure(
-    rows: dict[str, tuple[Iterator[Any], int]], *, rounds: int, batches: int
-) -> dict[str, float]:
+    rows: dict[str, tuple[Callable[[], Iterator[Any]], int]], *, rounds: int, batches: int
+) -> dict[str, Rates]:
     """Lets the rows take turns.
 
     Args:
-        rows: Batches and number of processes of each row.
+        rows: What opens the batches, and the number of processes, of each row.
         rounds: Turns of each row.
         batches: Batches of a turn.
-
-    Returns:
-        Images a second and process of each row, the median over the rounds.
     """
-    rates: dict[str, list[float]] = {name: [] for name in rows}
+    started = {name: start(opened) for name, (opened, _) in rows.items()}
+    clock: dict[str, list[float]] = {name: [] for name in rows}
+    processor: dict[str, list[float]] = {name: [] for name in rows}
     for _ in range(rounds):
-        for name, (stream, processes) in rows.items():
+        for name, (_, processes) in rows.items():
+            stream, workers = started[name]
             for _ in range(READ_AHEAD if processes else 0):
                 next(stream)
-            start = time.perf_counter()
+            since, before = time.perf_counter(), processor_seconds(workers)
             for _ in range(batches):
                 next(stream)
-            seconds = time.perf_counter() - start
-            rates[name].append(batches * BATCH / seconds / max(processes, 1))
-    return {name: statistics.median(values) for name, values in rates.items()}
+            images = batches * BATCH
+            clock[name].append(images / (time.perf_counter() - since) / max(processes, 1))
+            if before is not None:
+                processor[name].append(images / ((processor_seconds(workers) or 0) - before))
+    return {
+        name: Rates(
+            statistics.median(clock[name]),
+            statistics.median(processor[name]) if processor[name] else None,
+        )
+        for name in rows
+    }
+
+
+def start(opened: Callable[[], Iterator[Any]]) -> tuple[Iterator[Any], list[int]]:
+    """Opens batches, and gives the ids of the processes that this starts as well."""
+    before = {process.pid for process in multiprocessing.active_children()}
+    stream = opened()
+    next(stream)
+    after = [process.pid for process in multiprocessing.active_children()]
+    return stream, [worker for worker in after if worker is not None and worker not in before]
+
+
+def processor_seconds(workers: list[int]) -> float | None:
+    """Gives the processor time of this process and of its workers; None outside of Linux."""
+    total = time.process_time()
+    for worker in workers:
+        try:
+            fields = Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
 
 
 def main() -> None:
@@ -148,38 +192,41 @@ def main() -> None:
     paths = sorted(options.photos.iterdir())
     source = FileSource(FolderFiles(options.photos), [(path.name, 0) for path in paths], ("photo",))
     workers = options.workers
-    rows = {
-        "ours, training": (our_batches(source, RandomResizedCrop(SIZE), workers), workers),
+    rows: dict[str, tuple[Callable[[], Iterator[Any]], int]] = {
+        "ours, training": (lambda: our_batches(source, RandomResizedCrop(SIZE), workers), workers),
         "torchvision, training": (
-            torchvision_batches(paths, train=True, workers=workers),
+            lambda: torchvision_batches(paths, train=True, workers=workers),
             workers,
         ),
-        "ours, evaluation": (our_batches(source, ResizeCentreCrop(SIZE), workers), workers),
+        "ours, evaluation": (lambda: our_batches(source, ResizeCentreCrop(SIZE), workers), workers),
         "torchvision, evaluation": (
-            torchvision_batches(paths, train=False, workers=workers),
+            lambda: torchvision_batches(paths, train=False, workers=workers),
             workers,
         ),
-        "bare decoding": (bare_batches(paths, simplejpeg.decode_jpeg), 0),
+        "bare decoding": (lambda: bare_batches(paths, simplejpeg.decode_jpeg), 0),
     }
     rates = measure(rows, rounds=options.rounds, batches=options.batches)
     report(rates, workers, options.json)
 
 
-def report(rates: dict[str, float], workers: int, path: Path | None) -> None:
+def report(rates: dict[str, Rates], workers: int, path: Path | None) -> None:
     """Prints the table and writes it as JSON."""
+    print(f"{'images a second and core':26}{'clock':>9}{'processor':>11}  of bare  of torchvision")
     table = []
     for name, rate in rates.items():
-        kind = name.rpartition(", ")[2]
-        peer = rates.get(f"torchvision, {kind}")
+        peer = rates.get(f"torchvision, {name.rpartition(', ')[2]}")
         row = {
             "pipeline": name,
-            "images_per_second_and_core": round(rate, 1),
-            "of_torchvision": round(rate / peer, 2) if peer else None,
-            "of_bare_decoding": round(rate / rates["bare decoding"], 2),
+            "images_per_second_and_core": round(rate.by_clock, 1),
+            "images_per_second_of_processor": rate.by_processor and round(rate.by_processor, 1),
+            "of_bare_decoding": _ratio(rate, rates["bare decoding"]),
+            "of_torchvision": _ratio(rate, peer) if peer else None,
         }
         table.append(row)
-        times = f"{row['of_torchvision']} x torchvision" if peer else ""
-        print(f"{name:26}{rate:8.1f} images/s   {row['of_bare_decoding']:.2f} x bare   {times}")
+        print(
+            f"{name:26}{rate.by_clock:9.1f}{rate.by_processor or float('nan'):11.1f}"
+            f"{row['of_bare_decoding']:9}  {row['of_torchvision'] or ''}"
+        )
     if path is not None:
         versions = {
             package: importlib.metadata.version(package)
@@ -188,6 +235,13 @@ def report(rates: dict[str, float], workers: int, path: Path | None) -> None:
         machine = {"cores": os.cpu_count(), "processor": platform.processor() or platform.machine()}
         content = {"workers": workers, "machine": machine, "versions": versions, "rows": table}
         path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _ratio(rate: Rates, other: Rates) -> float:
+    """Compares by processor time where it is known, and by the clock elsewhere."""
+    if rate.by_processor and other.by_processor:
+        return round(rate.by_processor / other.by_processor, 2)
+    return round(rate.by_clock / other.by_clock, 2)
 
 
 if __name__ == "__main__":
