@@ -22,7 +22,8 @@ def grow(
     Each stage begins with the shallower network's blocks and goes on with new ones, whose residual
     branches end in zeros: such a block passes its input on, which behind a ReLU is not negative. So
     the logits are the same, bit for bit, and the new blocks can still learn, for the gradient with
-    respect to a scale of zero is not zero.
+    respect to a scale of zero is not zero. (In training mode two compiled programs may add up the
+    batch's statistics in different orders, and then agree to rounding.)
 
     Args:
         model: The shallower network; it is left alone and shares no array with the new one.

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from resnet_jax.study.claims import Claim, Study, table
 from resnet_jax.study.figures import colour, figure, line_style, title
 
+# Medians that differ by less say nothing with one seed.
+_CLEARLY = 0.95
+
 
 class _Lesions(NamedTuple):
     """What becomes of a network without one of its blocks.
@@ -106,9 +109,6 @@ def _text(
         for name, values in responses.items()
     ]
     heading = ["network", "all layers", "first of a block", "second of a block"]
-    plain, residual = (np.median(responses[name]) for name in lesions)
-    deeper = [np.median(responses[f"resnet{depth}"][2::2]) for depth in subject.depths]
-    falls = all(b < a for a, b in itertools.pairwise(deeper))
     cut = [
         [
             title(name),
@@ -121,14 +121,28 @@ def _text(
     ]
     cut_heading = ["network", "whole", "median", "worst", "worst, with the blocks that stride"]
     return (
-        f"The median response of residual {subject.depths[1]} is {residual / plain:.2f} times that "
-        f"of plain {subject.depths[1]}. What the blocks of the residual networks add (the response "
-        f"of their second layer) has the median {', '.join(f'{value:.3f}' for value in deeper)} at "
-        f"{', '.join(map(str, subject.depths))} layers: the deeper, the "
-        f"{'smaller' if falls else 'smaller does not hold here'}.\n\n"
+        f"{_verdict(responses, subject)}\n\n"
         f"Median of the standard deviations:\n\n{table(heading, rows)}\n\n"
         f"Test error of {len(subject.images.labels)} images without one block, over the blocks "
         f"that keep the shape:\n\n{table(cut_heading, cut)}"
+    )
+
+
+def _verdict(responses: dict[str, NDArray[np.float32]], subject: Study) -> str:
+    deep = subject.depths[1]
+    plain, residual = (responses[f"{kind}{deep}"] for kind in ("plain", "resnet"))
+    seconds = [np.median(responses[f"resnet{depth}"][2::2]) for depth in subject.depths]
+    falls = all(after < _CLEARLY * before for before, after in itertools.pairwise(seconds))
+    return (
+        f"The responses of residual {deep} are {residual.mean() / plain.mean():.2f} times those of "
+        f"plain {deep} in the mean over the layers, and "
+        f"{np.median(residual) / np.median(plain):.2f} times in the median. The "
+        f"responses of the residual networks' second layers "
+        f"{'shrink' if falls else 'do not clearly shrink'} with depth: their medians are "
+        f"{', '.join(f'{value:.3f}' for value in seconds)} at "
+        f"{', '.join(map(str, subject.depths))} layers. A response has the size of its BatchNorm's "
+        "scale, which starts at 1 and needs many steps to leave it. Beside what it is added to, a "
+        "branch can be small all the same: see claim 4."
     )
 
 

@@ -45,22 +45,21 @@ def run(plan: Plan, out: pathlib.Path, *, say: Say) -> list[Claim]:
         say(f"{claims[-1].name}: done after {time.perf_counter() - start:.0f} s")
     seconds = time.perf_counter() - start
     _write_results(claims, plan, seconds, out / "results.json")
-    (out / "summary.md").write_text(summary(claims, plan, seconds), encoding="utf-8")
+    (out / "summary.md").write_text(summary(claims, plan), encoding="utf-8")
     return claims
 
 
-def summary(claims: list[Claim], plan: Plan, seconds: float) -> str:
+def summary(claims: list[Claim], plan: Plan) -> str:
     """Writes the page.
 
     Args:
         claims: What was found.
         plan: What was trained.
-        seconds: Wall-clock time of this call.
 
     Returns:
         Markdown; figures lie beside it.
     """
-    parts = [f"# The study on {_name_of_data(plan)}", _about(plan, seconds)]
+    parts = [f"# The study on {_name_of_data(plan)}", _about(plan)]
     for claim in claims:
         parts += [f"## {claim.heading}", claim.text]
         for file, caption in claim.figures.items():
@@ -68,7 +67,7 @@ def summary(claims: list[Claim], plan: Plan, seconds: float) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _about(plan: Plan, seconds: float) -> str:
+def _about(plan: Plan) -> str:
     recipe = plan.recipe
     augment = recipe.augment
     changes = (
@@ -82,11 +81,10 @@ def _about(plan: Plan, seconds: float) -> str:
         f"Every network had the same recipe: {recipe.epochs} epochs of "
         f"`{recipe.data.train_split}`, batches of {recipe.batch_size}, SGD with momentum "
         f"{optimizer.momentum:g}, learning rate {optimizer.learning_rate:g} with a "
-        f"{schedule.name} schedule behind {schedule.warmup_epochs:g} epochs of warm-up, weight "
+        f"{schedule.name} schedule (warm-up: {schedule.warmup_epochs:g} of the epochs), weight "
         f"decay {optimizer.weight_decay:g} on all parameters, {changes}. Test split "
         f"`{recipe.data.test_split}`. One seed, {recipe.seed}, so that small differences say "
-        f"little. Measured on {_device()} with jax {jax.__version__}; this call took "
-        f"{seconds:.0f} s."
+        f"little. Measured on {_device()} with jax {jax.__version__}."
     )
 
 
