@@ -67,7 +67,7 @@ class Parts:
         """
         if self.antialias is None or (stride == 1 and not changes_dilation):
             return stride, identity
-        return 1, functools.partial(self.antialias, stride=stride)
+        return 1, _with_stride(self.antialias, stride)
 
     def last_norm(self, features: int) -> Callable[[jax.Array], jax.Array]:
         """Builds the norm that ends a residual branch (of bound parts)."""
@@ -89,3 +89,8 @@ class Parts:
         if self.zero_init_last:
             return build(in_features, features, kernel_size, kernel_init=nnx.initializers.zeros)
         return build(in_features, features, kernel_size)
+
+
+@functools.cache  # the same function for the same pool, so that networks built alike are equal
+def _with_stride(pool: Callable[..., jax.Array], stride: int) -> Callable[[jax.Array], jax.Array]:
+    return functools.partial(pool, stride=stride)

@@ -108,11 +108,16 @@ class PooledProjection(Projection):
         self.pool = identity
         if stride > 1 or dilation > 1:
             # timm pads the pool of a dilated block with zeros, and counts them.
-            self.pool = functools.partial(average_pool, stride=stride, count_padding=stride == 1)
+            self.pool = _pool(stride, count_padding=stride == 1)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [batch, height, width, in_features] to the block's output shape."""
         return super().__call__(self.pool(x))
+
+
+@functools.cache  # the same function for the same stride, so that networks built alike are equal
+def _pool(stride: int, *, count_padding: bool) -> Callable[[jax.Array], jax.Array]:
+    return functools.partial(average_pool, stride=stride, count_padding=count_padding)
 
 
 def shortcut_a(

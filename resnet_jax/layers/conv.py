@@ -92,8 +92,14 @@ def standardized_conv(
     References:
         Qiao et al. 2019, https://arxiv.org/abs/1903.10520.
     """
-    promote_dtype = functools.partial(_standardize_and_promote, epsilon=epsilon)
-    return conv(in_features, features, kernel_size, promote_dtype=promote_dtype, **settings)
+    return conv(
+        in_features, features, kernel_size, promote_dtype=_standardizer(epsilon), **settings
+    )
+
+
+@functools.cache  # the same function for the same epsilon, so that networks built alike are equal
+def _standardizer(epsilon: float) -> Callable[..., Any]:
+    return functools.partial(_standardize_and_promote, epsilon=epsilon)
 
 
 def _standardize_and_promote(

@@ -65,7 +65,7 @@ class ResNet(Trunk):
         )
         shared = {"parts": parts, "dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         features = config.stem_features
-        self.feature_info = [FeatureInfo(features, kind.stride)]
+        feature_info = [FeatureInfo(features, kind.stride)]
         self.stages = nnx.List()
         for plans in config.plan():
             blocks: nnx.List[Block] = nnx.List()
@@ -73,7 +73,8 @@ class ResNet(Trunk):
                 blocks.append(BLOCKS[name](features, width, **shared, **options))
                 features = width
             self.stages.append(blocks)
-            self.feature_info.append(FeatureInfo(features, plans[-1].scale))
+            feature_info.append(FeatureInfo(features, plans[-1].scale))
+        self.feature_info = tuple(feature_info)
         self.norm = late.norm(features)
         self.act = late.act
         self.dropout = Dropout(config.dropout_rate)

@@ -34,7 +34,7 @@ class Trunk(nnx.Module):
     config: "ResNetConfig"
     stem: Stem | DeepStem
     stages: nnx.List[nnx.List[Block]]
-    feature_info: list[FeatureInfo]
+    feature_info: tuple[FeatureInfo, ...]
 
     def features(self, x: jax.Array, *, rngs: nnx.Rngs | None = None) -> list[jax.Array]:
         """Returns the maps after the stem (before its pool) and after each stage.
@@ -88,7 +88,7 @@ class Backbone(Trunk):
         self.config = network.config
         self.stem = network.stem
         self.stages = nnx.List(list(network.stages)[: self.out_indices[-1]])
-        self.feature_info = [info[index] for index in self.out_indices]
+        self.feature_info = tuple(info[index] for index in self.out_indices)
 
     def __call__(self, x: jax.Array, *, rngs: nnx.Rngs | None = None) -> list[jax.Array]:
         """Returns the maps of `out_indices`, in the order of depth. See `features`."""

@@ -28,7 +28,7 @@ def config(request):
 def test_features_only(config, out_indices, taken):
     whole = create_model(config)
     backbone = create_model(config, features_only=True, out_indices=out_indices)
-    assert backbone.feature_info == [whole.feature_info[index] for index in taken]
+    assert backbone.feature_info == tuple(whole.feature_info[index] for index in taken)
     assert len(backbone.stages) == taken[-1]
     backbone.eval()
     shapes = jax.eval_shape(backbone, IMAGES)

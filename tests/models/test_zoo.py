@@ -17,6 +17,17 @@ def test_list_models_takes_shell_patterns():
     assert len(set(list_models())) == len(list_models()) == 118
 
 
+@pytest.mark.parametrize("name", ["resnet18d", "resnetblur18", "resnetaa34d", "resnetv2_50x1_bit"])
+def test_networks_built_alike_share_compiled_code(name):
+    """Structures are equal and can be hashed: what `jax.jit` looks its programs up by."""
+    config = model_config(name)
+    first, second = (
+        nnx.graphdef(nnx.eval_shape(lambda: ResNet(config, rngs=nnx.Rngs(0)))) for _ in range(2)
+    )
+    assert first == second
+    assert hash(first) == hash(second)
+
+
 # The CIFAR networks: parameters in millions as their papers give them.
 @pytest.mark.parametrize(
     ("name", "millions"),
