@@ -105,7 +105,7 @@ class PooledProjection(Projection):
     ) -> None:
         """Builds the shortcut; a dilated block pools as well, without striding."""
         super().__init__(in_features, features, stride=1, conv=conv, norm=norm)
-        self.pool = identity
+        self.pool: Callable[[jax.Array], jax.Array] = identity
         if stride > 1 or dilation > 1:
             # timm pads the pool of a dilated block with zeros, and counts them.
             self.pool = _pool(stride, count_padding=stride == 1)
