@@ -20,6 +20,15 @@ from resnet_jax.training.workdir import Workdir
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
+# No random changes and small steps: what is left is the rounding of sums in another order.
+CALM = [
+    "--config.steps=2",
+    "--config.optimizer.learning_rate=0.002",
+    "--config.schedule.warmup_epochs=0.0",
+    "--config.augment.shift=0.0",
+    "--config.augment.rotate=0.0",
+    "--config.augment.scale=0.0",
+]
 SCRIPT = pathlib.Path(__file__).with_name("device_run.py")
 
 
@@ -64,25 +73,25 @@ def parameters(workdir):
 
 def assert_close(one, other):
     for left, right in zip(*map(jax.tree.leaves, (one, other)), strict=True):
-        np.testing.assert_allclose(left, right, rtol=2e-3, atol=2e-4 * max(1, np.abs(left).max()))
+        np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-5 * np.abs(left).max())
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("alone")
-    assert finish(start(1, "train", workdir))["devices"] == 1
+    assert finish(start(1, "train", workdir, *CALM))["devices"] == 1
     return parameters(workdir)
 
 
 @pytest.mark.parametrize("words", [[], ["--config.mesh.fsdp=true"]], ids=["whole", "fsdp"])
 def test_eight_devices_reach_the_parameters_of_one(tmp_path, alone, words):
-    assert finish(start(8, "train", tmp_path, *words))["devices"] == 8
+    assert finish(start(8, "train", tmp_path, *CALM, *words))["devices"] == 8
     assert_close(parameters(tmp_path), alone)
 
 
 def test_two_processes_reach_the_parameters_of_one_and_one_writes_the_records(tmp_path, alone):
-    for process in start_pair("train", tmp_path):
-        assert finish(process) == {"status": "finished", "step": 10, "devices": 4}
+    for process in start_pair("train", tmp_path, *CALM):
+        assert finish(process) == {"status": "finished", "step": 2, "devices": 4}
     assert_close(parameters(tmp_path), alone)
     steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").open()]
     assert steps == sorted(set(steps))
