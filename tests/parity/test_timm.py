@@ -185,14 +185,16 @@ def test_training(name, timm, torch):
             return jnp.sum(jnp.sin(logits)), ([*maps, logits], nnx.state(network, nnx.BatchStat))
 
         gradients, (outputs, stats) = jax.grad(loss, has_aux=True)(params)
-        assert max(map(error, outputs, expected)) < 1e-9
+        # timm computes the statistics of these two norms in single precision, whatever it is given.
+        bound = 1e-4 if name.endswith(("evos", "frn")) else 1e-9
+        assert max(map(error, outputs, expected)) < bound
 
         # Their gradients and new statistics go where their weights went.
         load_torch(ours, theirs.state_dict() | gradients_of(theirs))
         for mine, expected in ((gradients, nnx.Param), (stats, nnx.BatchStat)):
             wanted = nnx.state(ours, expected)
-            scale = max(jnp.abs(leaf).max() for leaf in jax.tree.leaves(wanted))
-            chex.assert_trees_all_close(mine, wanted, rtol=1e-6, atol=1e-9 * scale)
+            scale = max((jnp.abs(leaf).max() for leaf in jax.tree.leaves(wanted)), default=0.0)
+            chex.assert_trees_all_close(mine, wanted, rtol=1e-6, atol=bound * scale)
 
 
 def gradients_of(network):
