@@ -1,5 +1,6 @@
 """Deep residual networks in JAX and Flax."""
 
+from resnet_jax import linen
 from resnet_jax.blocks import BasicBlock, Bottleneck, Parts, PlainBlock, ResidualBlock
 from resnet_jax.errors import ConfigError
 from resnet_jax.layers import BatchNorm, conv1x1, conv3x3
@@ -25,6 +26,7 @@ __all__ = [
     "conv3x3",
     "create_model",
     "functional",
+    "linen",
     "list_models",
     "load",
     "model_config",

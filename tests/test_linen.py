@@ -5,6 +5,7 @@ import optax
 import pytest
 from flax import linen, nnx
 
+import resnet_jax
 from resnet_jax import BasicBlock, ResidualBlock
 from resnet_jax.linen import to_linen
 
@@ -27,6 +28,10 @@ def x():
 @pytest.fixture
 def variables(x):
     return Net().init(jax.random.key(1), x, train=False)
+
+
+def test_is_at_hand_after_importing_the_package():
+    assert resnet_jax.linen.to_linen is to_linen
 
 
 def test_variables_are_plain_arrays_in_two_collections(variables):
