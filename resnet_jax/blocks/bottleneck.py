@@ -6,7 +6,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from resnet_jax.blocks.parts import Parts
-from resnet_jax.layers import DropPath
+from resnet_jax.layers import DropPath, materialize
 
 
 class Bottleneck(nnx.Module):
@@ -102,4 +102,4 @@ class Bottleneck(nnx.Module):
         y = self.act(self.norm1(self.conv1(x)))
         y = self.downsample(self.act(self.norm2(self.conv2(y))))
         y = self.attention(self.norm3(self.conv3(y)))
-        return self.act(self.drop_path(y, rngs) + self.shortcut(x))
+        return materialize(self.act(self.drop_path(y, rngs) + self.shortcut(x)))

@@ -7,7 +7,7 @@ from jax.typing import DTypeLike
 
 from resnet_jax.blocks.parts import Parts
 from resnet_jax.blocks.shortcut import Shortcut, identity, no_layer
-from resnet_jax.layers import DropPath
+from resnet_jax.layers import DropPath, materialize
 
 
 class PreactivationBasicBlock(nnx.Module):
@@ -82,7 +82,7 @@ class PreactivationBasicBlock(nnx.Module):
         activated = self.act(self.norm1(x))
         y = self.downsample(self.act(self.norm2(self.conv1(activated))))
         y = self.attention(self.conv2(y))
-        return self.drop_path(y, rngs) + _carried(self.shortcut, x, activated)
+        return materialize(self.drop_path(y, rngs) + _carried(self.shortcut, x, activated))
 
 
 class PreactivationBottleneck(nnx.Module):
@@ -166,7 +166,7 @@ class PreactivationBottleneck(nnx.Module):
         y = self.act(self.norm2(self.conv1(activated)))
         y = self.downsample(self.act(self.norm3(self.conv2(y))))
         y = self.attention(self.conv3(y))
-        return self.drop_path(y, rngs) + _carried(self.shortcut, x, activated)
+        return materialize(self.drop_path(y, rngs) + _carried(self.shortcut, x, activated))
 
 
 def _carried(shortcut: Shortcut, x: jax.Array, activated: jax.Array) -> jax.Array:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 import resnet_jax
 from resnet_jax.errors import ConfigError
+from resnet_jax.layers.lowering import default_jaxpr
 
 OPSET = 17
 IR_VERSION = 8  # the oldest that carries this opset
@@ -171,6 +172,8 @@ def convert(
     for equation in jaxpr.eqns:
         values = [read(var) for var in equation.invars]
         inner = equation.params.get("call_jaxpr", equation.params.get("jaxpr"))
+        if equation.primitive.name == "per_platform":
+            inner = default_jaxpr(equation)
         if inner is not None:
             body, extra = (inner.jaxpr, inner.consts) if hasattr(inner, "jaxpr") else (inner, [])
             results = convert(body, extra, values, graph)

@@ -11,6 +11,7 @@ from resnet_jax.layers.initializers import (
     kaiming_normal,
     supplied,
 )
+from resnet_jax.layers.lowering import materialize
 from resnet_jax.layers.norm import BatchNorm
 from resnet_jax.layers.pool import average_pool, blur_pool, global_average_pool, max_pool
 
@@ -33,6 +34,7 @@ __all__ = [
     "global_average_pool",
     "group_norm",
     "kaiming_normal",
+    "materialize",
     "max_pool",
     "standardized_conv",
     "supplied",

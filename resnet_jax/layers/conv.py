@@ -10,6 +10,7 @@ from flax import nnx
 from flax.nnx.nn import dtypes
 from jax.typing import DTypeLike
 
+from resnet_jax.layers.convolution import convolve
 from resnet_jax.layers.initializers import kaiming_normal
 
 
@@ -64,6 +65,7 @@ def conv(
         dtype=dtype,
         param_dtype=param_dtype,
         kernel_init=kernel_init,
+        conv_general_dilated=convolve,
         promote_dtype=promote_dtype,
         rngs=rngs,
     )

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from resnet_jax.layers.lowering import default_jaxpr
 from resnet_jax.models import ResNet, ResNetConfig
 from resnet_jax.zoo.create import model_config
 from resnet_jax.zoo.pretrained import pretrained_info
@@ -154,6 +155,8 @@ def _multiply_adds(jaxpr: Any) -> int:
             shape = equation.invars[0].aval.shape
             total += math.prod(output.shape) * math.prod(shape[axis] for axis in contracted)
         # What an equation calls is a jaxpr, bare or closed.
-        inner = [getattr(value, "jaxpr", value) for value in equation.params.values()]
+        called = [default_jaxpr(equation)] if equation.primitive.name == "per_platform" else []
+        called += equation.params.values()
+        inner = [getattr(value, "jaxpr", value) for value in called]
         total += sum(_multiply_adds(value) for value in inner if hasattr(value, "eqns"))
     return total

@@ -1,0 +1,147 @@
+"""What XLA needs to be told on a CPU, and on no other platform.
+
+Both operations here are exact, differentiate and batch like any other, to any order, and leave the
+program for a GPU or a TPU as it would be without them, to the letter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any, Protocol
+
+import jax
+from jax.experimental.xla_metadata import set_xla_metadata
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+
+def materialize(x: jax.Array) -> jax.Array:
+    """Returns x, which on a CPU is then computed once.
+
+    XLA's fusion for CPUs repeats cheap operations in each consumer of their result. Behind
+    a convolution come its norm, its activation and a sum; they are consumed by the next
+    convolution, by its gradients (in another order of the axes, which is slow) and by the next
+    sum, so that a network repeats most of its elementwise work several times over. The barrier
+    `jax.lax.optimization_barrier` does not help: on CPUs it is removed before fusion.
+    """
+    return _materialize_p.bind(x)
+
+
+class Bilinear(Protocol):
+    """One bilinear function, written in two ways; hashable, and equal to what was made alike."""
+
+    def cpu(self, x: jax.Array, y: jax.Array) -> jax.Array:
+        """Computes it on a CPU."""
+
+    def default(self, x: jax.Array, y: jax.Array) -> jax.Array:
+        """Computes it on every other platform."""
+
+
+def per_platform(function: Bilinear, x: jax.Array, y: jax.Array) -> jax.Array:
+    """Computes a bilinear function in the way that suits the platform it is compiled for.
+
+    `jax.lax.platform_dependent` does the same for any function, and its gradients would carry
+    residuals of both ways on every platform.
+
+    Args:
+        function: Its two ways give the same shape and dtype.
+        x: The first argument.
+        y: The second argument.
+    """
+    return _per_platform_p.bind(x, y, function=function)
+
+
+def default_jaxpr(equation: Any) -> Any:
+    """Opens a `per_platform` equation of a jaxpr for a reader who knows JAX's own operations."""
+    inputs = [jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype) for var in equation.invars]
+    return jax.make_jaxpr(equation.params["function"].default)(*inputs)
+
+
+@jax.jit
+def _identity(x: jax.Array) -> jax.Array:
+    return x
+
+
+def _call_identity(x: jax.Array) -> jax.Array:
+    with set_xla_metadata(inlineable="false"):  # what is fused ends at a call
+        return _identity(x)
+
+
+_materialize_p = Primitive("materialize")
+_materialize_p.def_impl(lambda x: x)
+_materialize_p.def_abstract_eval(lambda x: x)
+ad.deflinear2(
+    _materialize_p,
+    lambda cotangent, _: [cotangent if type(cotangent) is ad.Zero else materialize(cotangent)],
+)
+batching.defvectorized(_materialize_p)
+mlir.register_lowering(_materialize_p, lambda _, x: [x])
+mlir.register_lowering(
+    _materialize_p, mlir.lower_fun(_call_identity, multiple_results=False), platform="cpu"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Transposed:
+    """The gradient by one argument, as a function of the other one and the cotangent."""
+
+    function: Bilinear
+    argument: int
+    aval: Any
+
+    def cpu(self, x: jax.Array, y: jax.Array) -> jax.Array:
+        return self._apply(self.function.cpu, x, y)
+
+    def default(self, x: jax.Array, y: jax.Array) -> jax.Array:
+        return self._apply(self.function.default, x, y)
+
+    def _apply(self, function: Any, x: jax.Array, y: jax.Array) -> jax.Array:
+        if self.argument == 0:
+            return jax.linear_transpose(lambda value: function(value, y), self.aval)(x)[0]
+        return jax.linear_transpose(lambda value: function(x, value), self.aval)(y)[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Batched:
+    """The function mapped over an axis of one argument or of both."""
+
+    function: Bilinear
+    axes: tuple[int | None, ...]
+
+    def cpu(self, x: jax.Array, y: jax.Array) -> jax.Array:
+        return jax.vmap(self.function.cpu, self.axes)(x, y)
+
+    def default(self, x: jax.Array, y: jax.Array) -> jax.Array:
+        return jax.vmap(self.function.default, self.axes)(x, y)
+
+
+def _transpose_x(cotangent: jax.Array, x: Any, y: jax.Array, *, function: Bilinear) -> jax.Array:
+    return per_platform(_Transposed(function, 0, x.aval), cotangent, y)
+
+
+def _transpose_y(cotangent: jax.Array, x: jax.Array, y: Any, *, function: Bilinear) -> jax.Array:
+    return per_platform(_Transposed(function, 1, y.aval), x, cotangent)
+
+
+def _batch(arguments: Any, axes: Any, *, function: Bilinear) -> tuple[jax.Array, int]:
+    return per_platform(_Batched(function, tuple(axes)), *arguments), 0
+
+
+_per_platform_p = Primitive("per_platform")
+_run = functools.partial(jax.jit, static_argnames="function")(_per_platform_p.bind)
+_per_platform_p.def_impl(_run)
+_per_platform_p.def_abstract_eval(
+    lambda x, y, *, function: jax.make_jaxpr(function.default)(x, y).out_avals[0]
+)
+ad.defbilinear(_per_platform_p, _transpose_x, _transpose_y)
+batching.primitive_batchers[_per_platform_p] = _batch
+mlir.register_lowering(
+    _per_platform_p,
+    mlir.lower_fun(lambda x, y, *, function: function.default(x, y), multiple_results=False),
+)
+mlir.register_lowering(
+    _per_platform_p,
+    mlir.lower_fun(lambda x, y, *, function: function.cpu(x, y), multiple_results=False),
+    platform="cpu",
+)

@@ -1,0 +1,130 @@
+"""The convolution on CPUs, against `jax.lax.conv_general_dilated` on the same platform."""
+
+import functools
+import itertools
+
+import chex
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+from jax import lax
+from jax.sharding import PartitionSpec
+
+from resnet_jax.blocks import BasicBlock, Bottleneck
+from resnet_jax.layers import conv
+from resnet_jax.layers.convolution import convolve
+
+CASES = [(1, 1, 1), (1, 2, 1), (3, 1, 1), (3, 2, 1), (3, 2, 2), (7, 2, 1)]  # kernel, stride, groups
+# Sums of at most 7 * 7 * 8 products of normal numbers, added in another order.
+close = functools.partial(chex.assert_trees_all_close, rtol=1e-5, atol=1e-5)
+
+
+def functions(kernel_size, stride, groups):
+    """Makes ours, that of lax, and arguments for both."""
+    padding = (kernel_size - 1) // 2
+    settings = {
+        "window_strides": (stride, stride),
+        "padding": ((padding, padding), (padding, padding)),
+        "dimension_numbers": ("NHWC", "HWIO", "NHWC"),
+        "feature_group_count": groups,
+    }
+    keys = jax.random.split(jax.random.key(0))
+    x = jax.random.normal(keys[0], (2, 8, 8, 8))
+    # At most 49 taps of 8 channels: the output's variance is 1.
+    shape = (kernel_size, kernel_size, 8 // groups, 6)
+    kernel = jax.random.normal(keys[1], shape) / (kernel_size**2 * shape[2]) ** 0.5
+    ours, theirs = (
+        lambda x, kernel, function=function: jnp.mean(jnp.sin(function(x, kernel, **settings)))
+        for function in (convolve, lax.conv_general_dilated)
+    )
+    return ours, theirs, (x, kernel)
+
+
+def mapped(function, x, kernel):
+    return jax.vmap(function, (0, None))(x[:, None], kernel)
+
+
+def mapped_gradient(function, x, kernel):
+    kernels = jnp.stack([kernel, -kernel])
+    return jax.vmap(jax.grad(function, (0, 1)), (None, 0))(x, kernels)
+
+
+def sharded_gradient(function, x, kernel):
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    split, whole = PartitionSpec("data"), PartitionSpec()
+    sharded = jax.shard_map(
+        lambda x, kernel: lax.pmean(function(x, kernel), "data"),
+        mesh=mesh,
+        in_specs=(split, whole),
+        out_specs=whole,
+    )
+    return jax.jit(jax.grad(sharded, (0, 1)))(x, kernel)
+
+
+TRANSFORMS = {
+    "value": lambda f, *args: f(*args),
+    "gradient": lambda f, *args: jax.grad(f, (0, 1))(*args),
+    "forward": lambda f, *args: jax.jvp(f, args, args)[1],
+    "second": lambda f, *args: jax.jvp(jax.grad(f, (0, 1)), args, args)[1],
+    "remat": lambda f, *args: jax.grad(jax.checkpoint(f), (0, 1))(*args),
+    "mapped": mapped,
+    "mapped gradient": mapped_gradient,
+    "sharded gradient": sharded_gradient,
+}
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=list(TRANSFORMS))
+@pytest.mark.parametrize("case", CASES[:3], ids=str)
+def test_transforms_to_what_lax_does(case, transform):
+    ours, theirs, args = functions(*case)
+    close(transform(ours, *args), transform(theirs, *args))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_compiles_to_what_lax_does(case):
+    ours, theirs, args = functions(*case)
+    chex.assert_trees_all_equal_shapes_and_dtypes(ours(*args), theirs(*args))
+    close(*(jax.jit(jax.value_and_grad(f, (0, 1)))(*args) for f in (ours, theirs)))
+
+
+@pytest.mark.parametrize("platform", ["cuda", "rocm", "tpu"])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_other_platforms_get_the_program_of_lax(case, platform):
+    ours, theirs, args = functions(*case)
+    text, expected = (
+        jax.jit(jax.value_and_grad(f, (0, 1))).trace(*args).lower(lowering_platforms=(platform,))
+        for f in (ours, theirs)
+    )
+    assert text.as_text() == expected.as_text()
+
+
+def test_one_artefact_serves_every_platform():
+    layer = conv(8, 6, 1, stride=2, rngs=nnx.Rngs(0))
+    (batch,) = jax.export.symbolic_shape("batch")
+    x = jax.random.normal(jax.random.key(0), (3, 8, 8, 8))
+    exported = jax.export.export(jax.jit(layer), platforms=("cpu", "cuda", "tpu"))(
+        jax.ShapeDtypeStruct((batch, 8, 8, 8), jnp.float32)
+    )
+    close(exported.call(x), layer(x))
+
+
+@pytest.mark.parametrize("block_type", [BasicBlock, Bottleneck])
+def test_elementwise_work_is_not_repeated(block_type):
+    """Each block more adds the same work; repeated fusion would add more each time."""
+    counts = [_count_maxima(block_type, depth) for depth in (1, 2, 3, 4)]
+    steps = {after - before for before, after in itertools.pairwise(counts)}
+    assert len(steps) == 1
+
+
+def _count_maxima(block_type, depth):
+    blocks = nnx.List([block_type(8, 8, rngs=nnx.Rngs(0)) for _ in range(depth)])
+    graphdef, params, stats = nnx.split(blocks, nnx.Param, nnx.BatchStat)
+
+    def loss(params, x):
+        for block in nnx.merge(graphdef, params, stats, copy=True):
+            x = block(x)
+        return jnp.sum(x)
+
+    compiled = jax.jit(jax.grad(loss, (0, 1))).lower(params, jnp.ones((2, 8, 8, 8))).compile()
+    return compiled.as_text().count(" maximum(")
