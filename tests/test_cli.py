@@ -22,6 +22,7 @@ def call(entry, *words):
         (["--confg=x"], "unknown argument '--confg=x'. Did you mean '--config'?"),
         (["--mode=evaluate"], "argument --mode: invalid choice: 'evaluate'"),
         (["--config=configs/digit.py"], "no recipe file configs/digit.py. Did you mean"),
+        (["--config=configs/imagenet_rsb.py:a4"], "argument 'a4' is no procedure: a1, a2 or a3"),
         (["--config.optimizer.learning_rte=1"], "Did you mean 'learning_rate'?"),
         (["--config.epochs=ten"], "epochs='ten': must be a valid integer"),
         (["--config.batch_size=0"], "batch_size=0: must be greater than 0"),

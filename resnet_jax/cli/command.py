@@ -121,13 +121,13 @@ def say_error(message: str) -> None:
 
 
 def _is_for_the_user(error: Exception) -> bool:
-    """Tells an error that this package raised on purpose from a fault inside a library."""
+    """Tells an error that was raised on purpose, here or in a recipe, from a library's fault."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     package = str(pathlib.Path(__file__).parents[1])
     raised_here = trace is not None and trace.tb_frame.f_code.co_filename.startswith(package)
-    return isinstance(error, OSError) or raised_here
+    return isinstance(error, OSError | ConfigError) or raised_here
 
 
 def _check_overrides(
