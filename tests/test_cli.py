@@ -28,6 +28,14 @@ def call(entry, *words):
         (["--config.batch_size=0"], "batch_size=0: must be greater than 0"),
         (["--config.batch_size=5000"], "batch_size=5000 does not fit a training split of"),
         (["--config.mesh.devices=999"], "mesh.devices=999: this machine has"),
+        (
+            ["--config.model.norm_group_size=64", "--config.accumulation=2"],
+            "model.norm_group_size=64 does not divide the 32 images of a part of the batch",
+        ),
+        (
+            ["--config.augment.mix_group_size=48"],
+            "augment.mix_group_size=48 does not divide the 64 images of a batch",
+        ),
         (["--config.model.name=resnet21"], "no model 'resnet21'. Did you mean"),
         (["--config.model.in_features=3"], "set model.in_features=1 or data.channels=3"),
         (["--config.model.num_classes=2"], "digits has 10 classes; set model.num_classes=10"),

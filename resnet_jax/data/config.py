@@ -153,6 +153,8 @@ class AugmentConfig:
         mix_probability: Probability of mixing at all.
         mix_switch: Where mixup and CutMix are both on: the probability of CutMix.
         mix_mode: Whether the share is drawn once a `batch`, or once a `pair` of images.
+        mix_group_size: Mixes each N consecutive images as if they were a batch, as the processes of
+            a PyTorch run do; None mixes all of them.
     """
 
     policy: PolicyName | None = None
@@ -171,6 +173,7 @@ class AugmentConfig:
     mix_probability: float = 1.0
     mix_switch: float = 0.5
     mix_mode: Literal["batch", "pair"] = "batch"
+    mix_group_size: int | None = None
 
     def __post_init__(self) -> None:
         for field, limit in _AUGMENT_LIMITS.items():
@@ -187,6 +190,10 @@ class AugmentConfig:
             raise ConfigError(
                 f"augment.policy_operations={self.policy_operations} does nothing; give 1 or more, "
                 "or augment.policy=None"
+            )
+        if self.mix_group_size is not None and self.mix_group_size < 1:
+            raise ConfigError(
+                f"augment.mix_group_size={self.mix_group_size} is no size; give 1 or more, or None"
             )
         if self.policy == "randaugment_increasing" and (self.policy_magnitude or 0) > 10:
             raise ConfigError(

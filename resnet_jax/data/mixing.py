@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from resnet_jax.data.config import AugmentConfig
+from resnet_jax.errors import ConfigError
 
 Mix = Callable[[Array, Array, Array], tuple[Array, Array]]
 """Maps (key, images, labels) to (images, targets): the labels, or shares of the classes."""
@@ -186,9 +187,26 @@ def build_mix(config: AugmentConfig, *, num_classes: int) -> Mix:
             )
         if not (config.mixup or config.cutmix):
             return images, labels
+        return _mix_groups(config, mix_key, images, jax.nn.one_hot(labels, num_classes))
+
+    return mix
+
+
+def _mix_groups(
+    config: AugmentConfig, key: Array, images: Array, targets: Array
+) -> tuple[Array, Array]:
+    """Mixes each group of images by itself, as each process of a PyTorch run does its own batch."""
+    batch, size = len(images), config.mix_group_size or len(images)
+    if batch % size:
+        raise ConfigError(
+            f"augment.mix_group_size={size} does not divide a batch of {batch} images; choose one "
+            "that does, or none"
+        )
+
+    def mix(key: Array, images: Array, targets: Array) -> tuple[Array, Array]:
         draw = draw_mix(
-            mix_key,
-            len(images),
+            key,
+            size,
             (images.shape[1], images.shape[2]),
             mixup=config.mixup,
             cutmix=config.cutmix,
@@ -196,9 +214,13 @@ def build_mix(config: AugmentConfig, *, num_classes: int) -> Mix:
             switch=config.mix_switch,
             mode=config.mix_mode,
         )
-        return apply_mix(draw, images, jax.nn.one_hot(labels, num_classes))
+        return apply_mix(draw, images, targets)
 
-    return mix
+    if size == batch:
+        return mix(key, images, targets)
+    groups = (array.reshape(-1, size, *array.shape[1:]) for array in (images, targets))
+    mixed, shares = jax.vmap(mix)(jax.random.split(key, batch // size), *groups)
+    return mixed.reshape(images.shape), shares.reshape(targets.shape)
 
 
 def cut_box(centre: Array, share: Array, size: tuple[int, int]) -> Array:

@@ -177,6 +177,7 @@ def make_trainer(config: TrainConfig, evaluator: Evaluator) -> Trainer:
     """
     mesh = evaluator.mesh
     check_divides(config.batch_size, mesh, field="batch_size", parts=config.accumulation)
+    _check_groups(config)
     source = load_split(config.data, config.data.train_split, workdir=evaluator.workdir)
     check_fits(source, config)
     per_epoch = steps_per_epoch(len(source), config.batch_size)
@@ -197,6 +198,21 @@ def make_trainer(config: TrainConfig, evaluator: Evaluator) -> Trainer:
         out_shardings=(shardings, replicated(mesh)),
     )
     return Trainer(config, mesh, source, optimizer, schedule, step, shardings, per_epoch, total)
+
+
+def _check_groups(config: TrainConfig) -> None:
+    """Checks that BatchNorm and mixup find whole groups, before anything is written."""
+    part = config.batch_size // config.accumulation
+    for field, size, images in (
+        ("model.norm_group_size", config.model.norm_group_size, part),
+        ("augment.mix_group_size", config.augment.mix_group_size, config.batch_size),
+    ):
+        if size is not None and images % size:
+            of = " of a part of the batch" if images < config.batch_size else " of a batch"
+            raise ConfigError(
+                f"{field}={size} does not divide the {images} images{of}; choose one that does, or "
+                "none"
+            )
 
 
 def variables_like(evaluator: Evaluator) -> Variables:

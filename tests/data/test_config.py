@@ -50,6 +50,7 @@ def test_a_wrong_data_field_is_named(fields, message):
         ({"scale": 1.0}, "augment.scale=1.0 is out of range; give 0 to 0.99"),
         ({"flip": True}, "augment.flip=True is no number; give 0 to 1"),
         ({"pad_crop": -4}, "augment.pad_crop=-4 is negative"),
+        ({"mix_group_size": 0}, "augment.mix_group_size=0 is no size"),
     ],
 )
 def test_a_wrong_augment_field_is_named(fields, message):

@@ -6,6 +6,7 @@ import pytest
 
 from resnet_jax.data import mixing
 from resnet_jax.data.config import AugmentConfig
+from resnet_jax.errors import ConfigError
 
 
 @pytest.fixture
@@ -51,6 +52,22 @@ def test_mixup_and_cutmix_alternate():
     ]
     assert {bool(cut[0]) for cut in both} == {True, False}
     assert all((cut == cut[0]).all() for cut in both)
+
+
+def test_each_group_is_mixed_as_a_batch_of_its_own(batch):
+    config = AugmentConfig(mixup=0.8, mix_group_size=2)
+    images, targets = jax.jit(mixing.build_mix(config, num_classes=6))(jax.random.key(0), *batch)
+    share = jnp.diag(targets)
+    assert len(np.unique(share.round(6))) == 3
+    for first in (0, 2, 4):
+        own, partner = first, first + 1
+        assert share[own] == share[partner]
+        chex.assert_trees_all_close(targets[own, partner], 1 - share[own], atol=1e-6)
+    chex.assert_trees_all_close(images[:, 0, 0, 0], targets @ jnp.arange(6.0), rtol=1e-5)
+    with pytest.raises(ConfigError, match="mix_group_size=4 does not divide a batch of 6 images"):
+        mixing.build_mix(AugmentConfig(mixup=1.0, mix_group_size=4), num_classes=6)(
+            jax.random.key(0), *batch
+        )
 
 
 def test_nothing_is_mixed_more_often_than_asked(batch):
