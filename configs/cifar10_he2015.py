@@ -8,15 +8,17 @@ Argument:  resnet20, 32, 44, 56, 110, 1202, their plain twins, or any other netw
 Hardware:  one accelerator; resnet20 takes 1.0e15 multiply-adds (41 million an image
            forward, three times that with the gradients)
 Time:      not yet measured
-Source:    He et al., Deep Residual Learning for Image Recognition, section 4.2
-Published: test error 8.75% (20), 7.51% (32), 7.17% (44), 6.97% (56), 6.43% (110), 7.93% (1202)
+Source:    He et al., Deep Residual Learning for Image Recognition, 2015, section 4.2 and table 6
+Published: test error 8.75% (20), 7.51% (32), 7.17% (44), 6.97% (56), 6.43% (110, the best of five
+           runs; their mean is 6.61%), 7.93% (1202)
 Result:    not yet run
 
 From the paper: SGD with momentum 0.9, weight decay 1e-4 on every parameter, batch 128, learning
 rate 0.1, a tenth of it after 32k and 48k iterations, 4 pixels of padding, random crops and flips.
 From 110 layers on the rate is 0.01 for the first 400 iterations. Differences: the paper subtracts
-the mean of each pixel where this uses mean and deviation of each channel, and it warms up until the
-training error is below 80%, "about 400 iterations".
+the mean of each pixel where this uses mean and deviation of each channel; it warms up until the
+training error is below 80%, "about 400 iterations"; and it trains on two GPUs, so that its
+BatchNorms see 64 images where these see 128 (--config.model.norm_group_size=64).
 """
 
 import re

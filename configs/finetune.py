@@ -5,8 +5,8 @@ Command:   python train.py --config=configs/finetune.py --config.data.name=folde
 Argument:  network and weights: resnet50.a1_in1k (a tag of published ones), or resnet20.FILE.th
 Hardware:  one accelerator with 8 GB, or a CPU and patience
 Time:      not yet measured
-Source:    ours; the rates of the stages follow Howard and Ruder, Universal Language Model
-           Fine-tuning, section 3.2, as timm's layer decay does
+Source:    ours; rates that fall from stage to stage are those of Howard and Ruder, Universal
+           Language Model Fine-tuning, section 3.2, and of timm's layer decay
 Published: none
 Result:    not yet run
 

@@ -3,14 +3,17 @@
 Command:   python train.py --config=configs/imagenet_resnet50.py
 Argument:  another network, such as resnet18, 34, 101 or 152
 Hardware:  8 accelerators with 16 GB, or fewer with --config.accumulation=2 or more
-Time:      1.9 h on 8 A100 at NVIDIA's published 16,621 images/s (derived); not yet measured here
-Source:    torchvision references/classification, V1 weights; Goyal et al. for the schedule
-Published: top-1 76.156% (resnet50), 69.752% (18), 73.298% (34), 77.404% (101), 78.330% (152)
+Time:      1.9 h on 8 A100 at NVIDIA's published 16,621 images/s in mixed precision (derived), with
+           --config.model.dtype=bfloat16; not yet measured here
+Source:    torchvision references/classification, README.md ("ResNet") and the defaults of train.py
+Published: top-1 76.130% (resnet50), 69.758% (18), 73.314% (34), 77.374% (101), 78.312% (152) by
+           torchvision; 76.156%, 69.752%, 73.298%, 77.404%, 78.330% in timm's results table
 Result:    not yet run
 
 SGD with momentum 0.9, weight decay 1e-4 on every parameter, batch 256, learning rate 0.1, a tenth
-of it after each 30 epochs, random resized crops of 224 and flips, no zero-initialised scales.
-BatchNorm sees groups of 32 images, as each of torchvision's 8 GPUs did.
+of it after 30 and after 60 epochs, random resized crops of 224 and flips, tested on 224 of 256,
+float32, no zero-initialised scales. BatchNorm sees groups of 32 images, as each of torchvision's 8
+GPUs did. Difference: an epoch is 5,004 whole batches; torchvision's has what is left as a 5,005th.
 """
 
 from resnet_jax.data.config import AugmentConfig, DataConfig
