@@ -7,7 +7,7 @@
 #   VENV          where the environment lies
 #   CONSTRAINTS   the file of exact versions; empty takes the newest within the bounds
 #   TRAIN_ARGS    further arguments of train.py
-#   PYTEST_ARGS   further arguments of pytest, for example "-n 2" or "-k resume"
+#   PYTEST_ARGS   arguments of pytest; as a rule several processes share the tests
 #   BENCH_ARGS    further arguments of the benchmarks, for example "--json out.json"
 #   TORCH_INDEX   a package index that carries PyTorch built for CPU. On x86-64 Linux the build
 #                 in the default index brings several gigabytes of CUDA libraries along.
@@ -16,7 +16,7 @@ PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 TRAIN_ARGS ?=
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= --numprocesses=auto --maxprocesses=4 --dist=worksteal
 TORCH_INDEX ?=
 BENCH_ARGS ?=
 

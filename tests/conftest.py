@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Iterator
 
 import pytest
 
@@ -19,6 +20,15 @@ ENVIRONMENT = {
 }
 for name, value in ENVIRONMENT.items():
     os.environ.setdefault(name, value)
+
+import jax  # noqa: E402  (reads the environment)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_compiled_code() -> Iterator[None]:
+    """Keeps a process that runs many modules from holding the compiled code of them all."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

@@ -53,13 +53,18 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     from resnet_jax.training.loop import train as run_recipe
     from resnet_jax.training.processes import Processes, join
     from resnet_jax.training.recipes import DEFAULT_RECIPE, load_recipe
-    from resnet_jax.training.runtime import keep_compiled_code, search_for_nans
+    from resnet_jax.training.runtime import (
+        keep_compiled_code,
+        keep_freed_memory,
+        search_for_nans,
+    )
     from resnet_jax.training.validation import parse_overrides
 
     recipe = flags.config or DEFAULT_RECIPE
     config = parse_overrides(load_recipe(recipe), overrides)
     if flags.debug_nans:
         search_for_nans()
+    keep_freed_memory()
     keep_compiled_code()
     join(Processes(flags.coordinator, flags.processes, flags.process, flags.start_timeout))
     result = run_recipe(config, _workdir(flags, recipe), profile=flags.profile)

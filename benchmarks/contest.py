@@ -1,0 +1,169 @@
+"""Ours and its peers in turn: each in a process of its own, one round after the other.
+
+A contestant is a program that gets ready, says so, and then for every line `N` that it reads does N
+steps and answers with the seconds that they took. All of them stay alive through a contest, and
+one works while the others wait, so that whatever else the machine does meets all of them alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+READY = "ready"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A line of docs/benchmarks.md.
+
+    Attributes:
+        name: What was measured, with its unit.
+        ours: Our figure.
+        peers: Those of the others, by name.
+        limit: What the machine could do at best, in the same unit; None where nothing says.
+        ratio: Ours over the best of the peers; above 1 is better.
+        goal: The ratio to reach.
+        spread: Half of the distance between the quartiles over the median, the largest of all.
+        command: What measured it.
+    """
+
+    name: str
+    ours: float | None
+    peers: Mapping[str, float]
+    limit: float | None
+    ratio: float | None
+    goal: float | None
+    spread: float | None
+    command: str
+
+
+def serve(step: Callable[[], Any]) -> None:
+    """Is a contestant: calls `step` as often as it is told, with one call before for warmth."""
+    step()
+    print(READY, flush=True)
+    for line in sys.stdin:
+        begin = time.perf_counter()
+        for _ in range(int(line)):
+            step()
+        print(time.perf_counter() - begin, flush=True)
+
+
+def contest(
+    commands: Mapping[str, Sequence[str]], *, rounds: int, steps: int
+) -> dict[str, list[float]]:
+    """Has programs work in turn.
+
+    Args:
+        commands: The contestants' arguments for Python, by name.
+        rounds: How often each has its turn.
+        steps: Steps in a turn.
+
+    Returns:
+        Seconds a step, a figure for each turn, of those that got ready.
+    """
+    with contextlib.ExitStack() as stack:
+        running = {name: stack.enter_context(_start(words)) for name, words in commands.items()}
+        ready = {name: process for name, process in running.items() if _answer(process) == READY}
+        seconds: dict[str, list[float]] = {name: [] for name in ready}
+        for _ in range(rounds):
+            for name, process in ready.items():
+                assert process.stdin is not None
+                process.stdin.write(f"{steps}\n")
+                process.stdin.flush()
+                seconds[name].append(float(_answer(process)) / steps)
+    return seconds
+
+
+def row(
+    name: str, rates: Mapping[str, Sequence[float]], *, limit: float | None, goal: float | None
+) -> Row:
+    """Sums up a contest whose first contestant is ours; a rate is better the higher it is."""
+    medians = {who: statistics.median(values) for who, values in rates.items()}
+    ours, *_ = medians
+    peers = {who: value for who, value in medians.items() if who != ours}
+    ratio = medians[ours] / max(peers.values()) if peers else None
+    spread = max(_spread(values) for values in rates.values())
+    return Row(name, medians[ours], peers, limit, ratio, goal, spread, command())
+
+
+def write(path: pathlib.Path, rows: Sequence[Row], limits: Mapping[str, float]) -> None:
+    """Writes rows and where they were measured."""
+    content = {
+        "machine": machine(),
+        "limits": limits,
+        "rows": [dataclasses.asdict(row) for row in rows],
+    }
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def show(row: Row) -> None:
+    """Prints a row."""
+    figures = {"ours": row.ours, **row.peers, "limit": row.limit}
+    text = "  ".join(f"{who} {value:.4g}" for who, value in figures.items() if value is not None)
+    ratio = "" if row.ratio is None else f"  ratio {row.ratio:.2f} (goal {row.goal})"
+    print(f"{row.name}: {text}{ratio}", flush=True)
+
+
+def machine() -> dict[str, str]:
+    """Describes this machine and what is installed on it."""
+    names = ("jax", "jaxlib", "flax", "optax", "torch", "torchvision", "timm")
+    cpu = pathlib.Path("/proc/cpuinfo")
+    models = (
+        [line for line in cpu.read_text().splitlines() if "model name" in line]
+        if (cpu.exists())
+        else []
+    )
+    return {
+        "processor": models[0].partition(":")[2].strip() if models else platform.machine(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "python": platform.python_version(),
+        **{name: found for name in names if (found := _version(name))},
+    }
+
+
+def command() -> str:
+    """Repeats the command line of this program."""
+    script = pathlib.Path(sys.argv[0])
+    return " ".join(["python", "-m", f"benchmarks.{script.stem}", *sys.argv[1:]])
+
+
+@contextlib.contextmanager
+def _start(words: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _answer(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def _spread(values: Sequence[float]) -> float:
+    if len(values) < 2:
+        return 0.0
+    low, middle, high = statistics.quantiles(values, n=4)
+    return (high - low) / 2 / middle
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

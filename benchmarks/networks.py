@@ -1,0 +1,236 @@
+"""How fast do networks train and infer, against PyTorch on the same machine?
+
+    python -m benchmarks.networks --json benchmarks/results/networks_cpu.json
+    python -m benchmarks.networks --device=gpu --json benchmarks/results/networks_gpu.json
+
+On a CPU: ResNet-18 and ResNet-50 at 224 pixels in batches of 16, and ResNet-20 on CIFAR's 32 pixels
+in batches of 128, in float32. On a GPU: ResNet-50 at 224 pixels in batches of 256, in bfloat16. The
+peers are PyTorch with channels_last (and autocast on a GPU), as it is and under torch.compile, and
+the same network in Flax's usual way, without what this project does for CPUs.
+A training step is forward, backward and SGD with momentum. The limits are measured in the same
+run: a product of square matrices, over the operations that the step has at the least.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import pathlib
+import sys
+import unittest.mock
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from benchmarks import contest
+
+PEERS = ("ours", "flax", "torch", "torch.compile", "limit")
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A network at work."""
+
+    model: str
+    size: int
+    batch: int
+    classes: int
+
+    @property
+    def images(self) -> tuple[int, int, int, int]:
+        """The shape of a batch, NHWC."""
+        return (self.batch, self.size, self.size, 3)
+
+
+CPU_CASES = (
+    Case("resnet18", 224, 16, 1000),
+    Case("resnet50", 224, 16, 1000),
+    Case("resnet20", 32, 128, 10),
+)
+GPU_CASES = (Case("resnet50", 224, 256, 1000),)
+MATRIX = {"cpu": 2048, "gpu": 8192}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Holds the contests, prints their rows and writes them where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--only", nargs="*", help="networks; all where none is named")
+    parser.add_argument("--peers", nargs="*", default=PEERS, choices=PEERS)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of a turn, about")
+    parser.add_argument("--contestant", nargs=3, help=argparse.SUPPRESS)
+    flags = parser.parse_args(arguments)
+    cases = CPU_CASES if flags.device == "cpu" else GPU_CASES
+    if flags.contestant:
+        who, work, model = flags.contestant
+        (case,) = (case for case in cases if case.model == model)
+        CONTESTANTS[who](case, work == "training", flags.device)
+        return 0
+    rows, limits = [], {}
+    for case in cases:
+        if flags.only and case.model not in flags.only:
+            continue
+        for work in ("training", "inference"):
+            rates = _hold(case, work, flags)
+            peak = rates.pop("limit", None)
+            operations = _operations(case) * (3 if work == "training" else 1)
+            limit = max(peak) / operations if peak else None
+            if peak:
+                limits[f"{case.model} {work}: FLOP/s of a matrix product"] = max(peak)
+            goal = 1.25 if flags.device == "gpu" and work == "training" else 1.0
+            name = f"{case.model}, {work}, {case.size} px, batch {case.batch}, images/s"
+            rows.append(contest.row(name, rates, limit=limit, goal=goal))
+            contest.show(rows[-1])
+            if flags.json:
+                contest.write(flags.json, rows, limits)
+    return 0
+
+
+def _hold(case: Case, work: str, flags: argparse.Namespace) -> dict[str, list[float]]:
+    """Returns images a second of each contestant, and FLOP/s of the limit."""
+    program = ["-m", "benchmarks.networks", f"--device={flags.device}", "--contestant"]
+    commands = {who: (*program, who, work, case.model) for who in flags.peers}
+    first = contest.contest(commands, rounds=1, steps=1)
+    usual = min(turns[0] for who, turns in first.items() if who != "limit")
+    steps = max(1, round(flags.seconds / usual))
+    seconds = contest.contest(commands, rounds=flags.rounds, steps=steps)
+    work_done = {"limit": 2.0 * MATRIX[flags.device] ** 3}
+    return {
+        who: [work_done.get(who, case.batch) / turn for turn in turns]
+        for who, turns in seconds.items()
+    }
+
+
+def _operations(case: Case) -> float:
+    """FLOPs of an image on the way forward: two for each multiply-add."""
+    from resnet_jax.zoo import model_config
+    from resnet_jax.zoo.describe import cost
+
+    return 2.0 * cost(model_config(case.model), case.size).multiply_adds
+
+
+def _ours(case: Case, training: bool, device: str) -> None:
+    from resnet_jax.layers.convolution import convolve
+
+    _jax(case, training, device, convolve)
+
+
+def _flax(case: Case, training: bool, device: str) -> None:
+    import jax
+
+    from resnet_jax.blocks.shortcut import identity
+
+    with (
+        unittest.mock.patch("resnet_jax.blocks.basic.materialize", identity),
+        unittest.mock.patch("resnet_jax.blocks.bottleneck.materialize", identity),
+    ):
+        _jax(case, training, device, jax.lax.conv_general_dilated)
+
+
+def _jax(case: Case, training: bool, device: str, convolution: Callable[..., Any]) -> None:
+    import jax
+    import jax.numpy as jnp
+    import optax
+    from flax import nnx
+
+    from resnet_jax import create_model
+
+    dtype = jnp.bfloat16 if device == "gpu" else None
+    model = create_model(case.model, num_classes=case.classes, dtype=dtype, rngs=nnx.Rngs(0))
+    for _, module in nnx.iter_graph(model):
+        if isinstance(module, nnx.Conv):
+            module.conv_general_dilated = convolution
+    if not training:
+        model.eval()
+    graphdef, *states = nnx.split(model, nnx.Param, nnx.BatchStat)
+    params, stats = map(nnx.to_pure_dict, states)
+    images = jax.random.normal(jax.random.key(0), case.images)
+    labels = jnp.arange(case.batch) % case.classes
+    optimizer = optax.sgd(0.1, momentum=0.9)
+
+    def loss_fn(params: Any, stats: Any) -> tuple[jax.Array, Any]:
+        module = nnx.merge(graphdef, params, stats)
+        losses = optax.softmax_cross_entropy_with_integer_labels(module(images), labels)
+        return losses.mean(), nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
+
+    @jax.jit
+    def infer(params: Any, stats: Any) -> jax.Array:
+        return nnx.merge(graphdef, params, stats)(images)
+
+    def train(params: Any, stats: Any, memory: Any) -> Any:
+        (_, stats), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params, stats)
+        updates, memory = optimizer.update(gradient, memory, params)
+        return optax.apply_updates(params, updates), stats, memory
+
+    state = [(params, stats, optimizer.init(params))]
+    donated = jax.jit(train, donate_argnums=(0, 1, 2))
+
+    def train_once() -> None:
+        state[0] = jax.block_until_ready(donated(*state[0]))
+
+    contest.serve(train_once if training else lambda: jax.block_until_ready(infer(params, stats)))
+
+
+def _torch(case: Case, training: bool, device: str, *, compiled: bool = False) -> None:
+    import torch
+
+    from benchmarks.torch_networks import build
+
+    where = "cuda" if device == "gpu" else "cpu"
+    model = build(case.model, case.classes).to(where, memory_format=torch.channels_last)
+    images = torch.randn(case.batch, 3, case.size, case.size, device=where)
+    images = images.to(memory_format=torch.channels_last)
+    labels = torch.arange(case.batch, device=where) % case.classes
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    model.train(training)
+    network = torch.compile(model) if compiled else model
+
+    def finish() -> None:
+        if where == "cuda":
+            torch.cuda.synchronize()
+
+    def forward() -> Any:
+        with torch.autocast(where, torch.bfloat16, enabled=device == "gpu"):
+            return network(images)
+
+    def train() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        torch.nn.functional.cross_entropy(forward().float(), labels).backward()
+        optimizer.step()
+        finish()
+
+    def infer() -> None:
+        with torch.inference_mode():
+            forward()
+        finish()
+
+    contest.serve(train if training else infer)
+
+
+def _torch_compiled(case: Case, training: bool, device: str) -> None:
+    _torch(case, training, device, compiled=True)
+
+
+def _limit(case: Case, training: bool, device: str) -> None:
+    del case, training  # a product of matrices, whatever the network
+    import jax
+    import jax.numpy as jnp
+
+    side = MATRIX[device]
+    dtype = jnp.bfloat16 if device == "gpu" else jnp.float32
+    matrix = jnp.ones((side, side), dtype)
+    product = jax.jit(jnp.matmul)
+    contest.serve(lambda: jax.block_until_ready(product(matrix, matrix)))
+
+
+CONTESTANTS: dict[str, Callable[[Case, bool, str], None]] = {
+    "ours": _ours,
+    "flax": _flax,
+    "torch": _torch,
+    "torch.compile": _torch_compiled,
+    "limit": _limit,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())
