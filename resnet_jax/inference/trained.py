@@ -13,6 +13,7 @@ from resnet_jax import zoo
 from resnet_jax.data.config import DataConfig
 from resnet_jax.data.sources import open_split
 from resnet_jax.errors import ConfigError, nearest
+from resnet_jax.inference.imagenet import IMAGENET_CLASSES, imagenet_names
 from resnet_jax.inference.inputs import Inputs, inputs_from_plain, inputs_of_data, usual_inputs
 from resnet_jax.models import ResNet
 from resnet_jax.training.checkpoints import Checkpoints, like
@@ -217,8 +218,11 @@ def _open_named(name: str, weights: FilePath | None) -> Trained:
     model.eval()
     inputs, class_names = usual_inputs(model.config), None
     if weights is None or tag:
-        known = dataclasses.asdict(zoo.pretrained_info(name).preprocessing)
+        published = zoo.pretrained_info(name)
+        known = dataclasses.asdict(published.preprocessing)
         inputs = inputs_from_plain(known, channels=model.config.in_features)
+        if published.num_classes == model.config.num_classes == IMAGENET_CLASSES:
+            class_names = imagenet_names()
     elif is_own_file(weights):
         record = weight_files.read_record(weights)
         inputs, class_names = _recorded_inputs(weights, record), record.class_names

@@ -8,6 +8,7 @@ import safetensors.numpy
 from flax import nnx
 
 from resnet_jax.errors import ConfigError
+from resnet_jax.inference.imagenet import imagenet_names
 from resnet_jax.inference.inputs import Inputs
 from resnet_jax.inference.trained import open_trained
 from resnet_jax.models import ResNetConfig
@@ -142,3 +143,22 @@ def test_a_network_without_a_classifier_is_refused(build, tmp_path):
     save(build(config), tmp_path / "net.safetensors")
     with pytest.raises(ConfigError, match="has no classifier"):
         open_trained(tmp_path / "net.safetensors")
+
+
+def test_imagenet_names_are_those_of_its_classes_in_their_order():
+    names = imagenet_names()
+    assert len(set(names)) == len(names) == 1000
+    known = {0: "tench", 134: "crane (bird)", 207: "golden retriever", 517: "crane (machine)"}
+    assert {index: names[index] for index in known} == known
+    assert (names[638], names[639]) == ("maillot", "maillot, tank suit")
+    assert names[-1] == "toilet tissue"
+
+
+def test_published_weights_for_imagenet_know_their_classes(build, tmp_path):
+    file = tmp_path / "torch.safetensors"
+    safetensors.numpy.save_file(to_torch(build(model_config("test_resnet"))), file)
+    trained = open_trained("test_resnet.r160_in1k", weights=file)
+    assert trained.class_name(207) == "golden retriever"
+    assert trained.inputs.size == 160
+    # Nothing is known of weights that come as a file alone.
+    assert open_trained("test_resnet", weights=file).class_names is None
