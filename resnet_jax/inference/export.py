@@ -17,7 +17,8 @@ from resnet_jax.data.augment import normalize
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.folding import fold_batch_norm
 from resnet_jax.inference.trained import FilePath, Trained
-from resnet_jax.training.workdir import write_text
+from resnet_jax.models import ResNet
+from resnet_jax.training.workdir import write_bytes, write_text
 from resnet_jax.weights import to_torch
 from resnet_jax.weights.files import write_safetensors
 
@@ -80,6 +81,9 @@ def export(
             raise ConfigError(f"{file} holds weights alone: nothing is folded or baked into them")
         write_safetensors(file, to_torch(trained.model), {"format": "pt"})
         return Exported(file, kind, file.stat().st_size, None)
+    if kind == "onnx":
+        # What runs ONNX on a CPU has no bfloat16.
+        trained = dataclasses.replace(trained, model=in_float32(trained.model))
     function, pixels = exported_function(trained, fold=fold, from_pixels=from_pixels)
     if kind == "onnx":
         from resnet_jax.inference.onnx_graph import to_onnx
@@ -87,7 +91,7 @@ def export(
         content = to_onnx(function, pixels)
     else:
         content = to_stablehlo(function, pixels)
-    file.write_bytes(content)
+    write_bytes(file, content)
     description = file.with_name(file.name + ".json")
     write_text(description, describe(trained, pixels) + "\n")
     return Exported(file, kind, len(content), description)
@@ -126,6 +130,18 @@ def exported_function(
 
     shape = (inputs.size, inputs.size, inputs.channels)
     return function, jax.ShapeDtypeStruct(shape, jnp.uint8 if from_pixels else jnp.float32)
+
+
+def in_float32(model: ResNet) -> ResNet:
+    """Gives a network in evaluation mode that computes the same in float32, with the same arrays.
+
+    Args:
+        model: A network of any dtype of computation; it stays as it is.
+    """
+    plain = nnx.eval_shape(lambda: ResNet(model.config, rngs=nnx.Rngs(0)))
+    nnx.update(plain, nnx.state(model))
+    plain.eval()
+    return plain
 
 
 def to_stablehlo(

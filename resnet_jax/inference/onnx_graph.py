@@ -17,6 +17,19 @@ from resnet_jax.layers.lowering import default_jaxpr
 OPSET = 17
 IR_VERSION = 8  # the oldest that carries this opset
 
+# What only calls a function. Loops and reductions carry one as well, and are no calls.
+_CALLS = {
+    "checkpoint",
+    "closed_call",
+    "core_call",
+    "custom_jvp_call",
+    "custom_vjp_call",
+    "jit",
+    "pjit",
+    "remat",
+    "remat2",
+}
+
 Value = str | NDArray[Any]
 """The name of a tensor, or a constant."""
 
@@ -167,26 +180,28 @@ def convert(
     known |= {var: np.asarray(value) for var, value in zip(jaxpr.constvars, consts, strict=True)}
 
     def read(var: Any) -> Value:
-        return np.asarray(var.val) if isinstance(var, core.Literal) else known[var]
+        if isinstance(var, core.Literal):
+            kind: Any = var.aval
+            return np.asarray(var.val, kind.dtype)
+        return known[var]
 
     for equation in jaxpr.eqns:
         values = [read(var) for var in equation.invars]
-        inner = equation.params.get("call_jaxpr", equation.params.get("jaxpr"))
-        if equation.primitive.name == "per_platform":
-            inner = default_jaxpr(equation)
-        if inner is not None:
+        name = equation.primitive.name
+        if name in _CALLS or name == "per_platform":
+            inner = equation.params.get("call_jaxpr", equation.params.get("jaxpr"))
+            inner = default_jaxpr(equation) if inner is None else inner
             body, extra = (inner.jaxpr, inner.consts) if hasattr(inner, "jaxpr") else (inner, [])
             results = convert(body, extra, values, graph)
         elif all(isinstance(value, np.ndarray) for value in values) and _is_fixed(equation):
             computed = equation.primitive.bind(*values, **equation.params)
             many = computed if equation.primitive.multiple_results else [computed]
             results = [np.asarray(value) for value in many]
-        elif equation.primitive.name in OPERATORS:
+        elif name in OPERATORS:
             results = [_operate(graph, equation, values)]
         else:
             raise ConfigError(
-                f"this network cannot be written as ONNX: it holds {equation.primitive.name!r}; "
-                "write *.stablehlo"
+                f"this network cannot be written as ONNX: it holds {name!r}; write *.stablehlo"
             )
         known |= dict(zip(equation.outvars, results, strict=True))
     return [read(var) for var in jaxpr.outvars]
@@ -210,5 +225,7 @@ def _operate(graph: Graph, equation: Any, values: list[Value]) -> Value:
 
 
 def _is_fixed(equation: Any) -> bool:
-    """Tells whether the shapes of the results do not depend on the batch."""
-    return all(isinstance(size, int) for var in equation.outvars for size in var.aval.shape)
+    """Tells whether neither the results nor their shapes depend on the size of the batch."""
+    return equation.primitive.name != "dim_as_value" and all(
+        isinstance(size, int) for var in equation.outvars for size in var.aval.shape
+    )

@@ -42,7 +42,8 @@ def _power(graph: Graph, equation: Any, values: list[Value]) -> Value:
     return graph.add("Pow", values[0], exponent)
 
 
-def _select(graph: Graph, _: Any, values: list[Value]) -> Value:
+def _select(graph: Graph, equation: Any, values: list[Value]) -> Value:
+    _require(len(values) == 3, equation)
     which, otherwise, where = values
     return graph.add("Where", which, where, otherwise)
 

@@ -103,6 +103,11 @@ class Workdir:
 
 def write_text(path: pathlib.Path, text: str) -> None:
     """Replaces a file as a whole, so that a killed process leaves the old or the new one."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: pathlib.Path, content: bytes) -> None:
+    """Replaces a file as `write_text` does."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
+    partial.write_bytes(content)
     partial.replace(path)
