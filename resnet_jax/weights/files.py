@@ -77,7 +77,10 @@ def write_safetensors(
         raise WeightsError(f"{file} cannot be written: there is no folder {file.parent}.")
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
+        temporary.touch()
+        usual = temporary.stat().st_mode
         safetensors.numpy.save_file(dict(arrays), temporary, dict(metadata))
+        temporary.chmod(usual)  # the library leaves files that nobody else may read
         temporary.replace(file)
     except (OSError, safetensors.SafetensorError) as error:
         raise WeightsError(f"{file} cannot be written: {error}") from None

@@ -154,6 +154,12 @@ def test_writing_keeps_the_old_file_until_the_new_one_is_whole(folder):
     assert [entry.name for entry in folder.iterdir()] == ["a.safetensors"]
 
 
+def test_a_written_file_can_be_read_by_whom_other_files_can(folder):
+    (folder / "plain").touch()
+    write_safetensors(folder / "a.safetensors", {"a": np.ones(3, np.float32)}, {})
+    assert (folder / "a.safetensors").stat().st_mode == (folder / "plain").stat().st_mode
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
