@@ -1,6 +1,8 @@
 """Published weights from the Hugging Face hub, kept in that library's cache."""
 
+import contextlib
 import pathlib
+from collections.abc import Iterator
 
 from resnet_jax.weights.errors import WeightsError
 
@@ -27,7 +29,8 @@ def fetch(repository: str) -> pathlib.Path:
     except errors.LocalEntryNotFoundError:
         pass
     try:
-        return pathlib.Path(huggingface_hub.hf_hub_download(repository, _FILE))
+        with _quiet():
+            return pathlib.Path(huggingface_hub.hf_hub_download(repository, _FILE))
     except errors.RepositoryNotFoundError:
         raise WeightsError(
             f"the Hugging Face hub has no repository {repository}; pretrained=True takes the usual "
@@ -37,5 +40,19 @@ def fetch(repository: str) -> pathlib.Path:
         raise WeightsError(
             f"{repository} is not cached and the Hugging Face hub cannot be reached: run "
             f"`hf download {repository} {_FILE}` where there is a network, copy the file here and "
-            f"pass pretrained=PATH, or set HF_HOME to the cache that it went to."
+            f"name it (pretrained=PATH in Python, --weights=PATH on the command line), or set "
+            f"HF_HOME to the cache that it went to."
         ) from None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the library from telling of each of its attempts: what comes of them is told once."""
+    from huggingface_hub.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
