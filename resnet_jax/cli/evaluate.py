@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from resnet_jax.inference.trained import Trained
     from resnet_jax.training.config import TrainConfig
 
+DEFAULT_BATCH = 256
 _WORST = 5
 
 
@@ -36,7 +37,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", metavar="DIR", help="where prepared sets lie")
     parser.add_argument("--split", help="split to evaluate (test)")
     parser.add_argument("--tta", choices=("flip",), help="average over mirror images")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="images a step (256)")
+    parser.add_argument(
+        "--batch-size", type=int, metavar="N", help=f"images a step ({DEFAULT_BATCH})"
+    )
     parser.add_argument("--skip-bad", action="store_true", help="leave bad images out of the count")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
@@ -61,11 +64,12 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
         raise ConfigError(f"{trained.origin} comes without data: name some with --data=NAME")
     if flags.skip_bad:
         data = dataclasses.replace(data, on_error="skip")
+    usual_batch = config.eval_batch_size if config else DEFAULT_BATCH
     measures = evaluate_trained(
         trained,
         data,
         flags.split or data.test_split,
-        batch_size=flags.batch_size or (config.eval_batch_size if config else 256),
+        batch_size=usual_batch if flags.batch_size is None else flags.batch_size,
         tta=flags.tta,
         workdir=run_folder or ".",
     )

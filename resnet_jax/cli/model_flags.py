@@ -40,7 +40,7 @@ def open_from_flags(flags: argparse.Namespace, overrides: Sequence[str]) -> Trai
     """Opens the network that the flags name.
 
     Raises:
-        ConfigError: It cannot be opened, or an override is wrong.
+        ConfigError: It cannot be opened, the class names are no text, or an override is wrong.
         OSError: The file of class names cannot be read.
     """
     from resnet_jax.inference.trained import open_trained
@@ -58,7 +58,12 @@ def read_class_names(flags: argparse.Namespace) -> list[str] | None:
     """Reads the file of class names, if one is given: a name a line, empty lines left out."""
     if flags.class_names is None:
         return None
-    text = pathlib.Path(flags.class_names).read_text(encoding="utf-8")
+    try:
+        text = pathlib.Path(flags.class_names).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError(
+            f"{flags.class_names} is no text in UTF-8: give a file with a name a line"
+        ) from None
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
@@ -76,6 +81,10 @@ def with_inputs(trained: Trained, overrides: Sequence[str]) -> Trained:
             name, equals, text = word.removeprefix(INPUTS).partition("=")
             if not equals:
                 raise ConfigError(f"{word!r} is no override: write {INPUTS}FIELD=VALUE")
+            if name == "channels":
+                raise ConfigError(
+                    f"{word} cannot be set: the network takes {trained.inputs.channels} channels"
+                )
             values[name] = _value(name, text)
     inputs = inputs_from_plain(values, channels=trained.inputs.channels)
     return dataclasses.replace(trained, inputs=inputs)

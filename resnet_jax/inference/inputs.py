@@ -53,9 +53,10 @@ class Inputs:
         if self.interpolation not in ("bilinear", "bicubic"):
             raise ConfigError(f"interpolation={self.interpolation!r}: give bilinear or bicubic")
         _channels(self.channels)
+        remedy = "1 number" if self.channels == 1 else f"1 number or {self.channels}"
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (1, self.channels):
-                raise ConfigError(f"{name}={values}: give 1 number or {self.channels}")
+                raise ConfigError(f"{name}={values}: give {remedy}")
         if not all(0 <= value <= 1 for value in self.mean):
             raise ConfigError(f"mean={self.mean} leaves 0..1; divide pixel values by 255")
         if not all(0 < value <= 1 for value in self.std):
@@ -125,10 +126,29 @@ def inputs_from_plain(values: Mapping[str, Any], *, channels: int) -> Inputs:
         if name not in known:
             raise ConfigError(f"preprocessing has no field {name!r}.{nearest(name, known)}")
         fields[name] = tuple(value) if isinstance(value, (list, tuple)) else value
-    try:
-        return Inputs(**fields)
-    except TypeError as error:
-        raise ConfigError(f"preprocessing={dict(values)} cannot be used: {error}") from None
+        _check_type(name, fields[name])
+    return Inputs(**fields)
+
+
+def _check_type(name: str, value: Any) -> None:
+    """Refuses what is not of a field's type; a record may come from a file or a command line."""
+    if name in ("mean", "std"):
+        fits = isinstance(value, tuple) and all(map(_is_number, value))
+        wanted = "a list of numbers"
+    elif name == "crop_fraction":
+        fits, wanted = _is_number(value), "a number"
+    elif name == "interpolation":
+        fits, wanted = isinstance(value, str), "bilinear or bicubic"
+    else:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        fits = whole or (name == "size" and value is None)
+        wanted = "a whole number"
+    if not fits:
+        raise ConfigError(f"{name}={value!r}: give {wanted}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _channels(number: int) -> Channels:

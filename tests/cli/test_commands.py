@@ -171,6 +171,7 @@ def test_prepare_makes_a_set(pictures, tmp_path, capsys):
         (["eval", "--model=resnet20", "--weights=no.pth", "--data=digits"], "no.pth does not"),
         (["eval", "--model={net}"], "comes without data"),
         (["eval", "--model={net}", "--data=digitz"], "'digitz'"),
+        (["eval", "--model={net}", "--data=folder:set", "--batch-size=0"], "batch_size=0: give 1"),
         (["eval", "--model={net}", "--data=digits"], "digits has 10 classes and"),
         (["eval", "--model={net}", "--config.epochs=3"], "no run is evaluated"),
         (["eval", "--model={net}", "--tta=crop"], "argument --tta: invalid choice: 'crop'"),
@@ -182,7 +183,9 @@ def test_prepare_makes_a_set(pictures, tmp_path, capsys):
         (["predict", "x.png", "--model={net}", "--inputs.sise=1"], "no field 'sise'"),
         (["predict", "x.png", "--model={net}", "--inputs.size"], "--inputs.FIELD=VALUE"),
         (["predict", "x.png", "--model={net}", "--inputs.mean=128"], "divide pixel values"),
+        (["predict", "x.png", "--model={net}", "--inputs.channels=1"], "network takes 3 channels"),
         (["predict", "x.png", "--model={net}", "--class-names=no.txt"], "no.txt"),
+        (["predict", "x.png", "--model={net}", "--class-names={net}"], "is no text in UTF-8"),
         (["predict"], "the following arguments are required: IMAGE"),
         (["explain", "x.png", "--model={net}", "--stage=7"], "stage=7: the network has"),
         (["explain", "x.png", "--model={net}", "--class=violet"], "no class 'violet'"),
@@ -193,7 +196,9 @@ def test_prepare_makes_a_set(pictures, tmp_path, capsys):
         (["prepare", "folder:no"], "no"),
     ],
 )
-def test_what_a_user_can_mend_is_one_line_and_status_2(words, message, net, monkeypatch, capsys):
+def test_what_a_user_can_mend_is_one_line_and_status_2(
+    words, message, net, pictures, monkeypatch, capsys
+):
     monkeypatch.chdir(net.parent)
     assert call(*(word.format(net=net) for word in words)) == 2
     out, err = capsys.readouterr()
