@@ -7,6 +7,7 @@ import pytest
 from resnet_jax.cli import main
 from resnet_jax.data.config import DataConfig
 from resnet_jax.errors import ConfigError
+from resnet_jax.inference import evaluate
 from resnet_jax.inference.classifier import Classifier, Compiled, logits_function
 from resnet_jax.inference.evaluate import evaluate_trained, output_of_labels
 
@@ -38,6 +39,18 @@ def test_the_batch_size_changes_nothing(trained, data):
         assert one.pop(name) == pytest.approx(many.pop(name), rel=1e-5)
     assert one == many
     assert one["count"] == 15
+
+
+def test_evaluation_is_compiled_once(trained, data, monkeypatch):
+    made = []
+
+    def compiled(*arguments, **options):
+        made.append(Compiled(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(evaluate, "Compiled", compiled)
+    evaluate_trained(trained, data, "test", batch_size=4)  # 15 pictures: the last batch is not full
+    assert [each.compilations for each in made] == [1]
 
 
 def test_flipping_averages_the_logits_of_both_sides(trained):
