@@ -30,6 +30,22 @@ def drop(browser, content, name):
 
 
 @pytest.mark.slow
+def test_the_last_picture_is_shown_whichever_is_answered_first(browser, service, pictures):
+    browser.look(f"http://127.0.0.1:{service.port}/")
+    browser.run(
+        "window.at_once = fetch; window.wait = 500; window.fetch = async (...words) => {"
+        "  const ms = window.wait; window.wait = 0; window.answered = 0;"
+        "  await new Promise((go) => setTimeout(go, ms));"
+        "  const answer = await window.at_once(...words); window.answered++; return answer; }"
+    )
+    drop(browser, pictures[0], "first.png")
+    drop(browser, pictures[1], "second.jpg")
+    browser.wait_for("window.answered === 2")
+    browser.wait_for("document.getElementById('caption').textContent === 'second.jpg'")
+    assert browser.complaints == []
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [400, 1280])
 def test_a_person_drops_a_picture(browser, service, pictures, tmp_path, width, dark):

@@ -5,6 +5,7 @@ const $ = (id) => document.getElementById(id);
 
 let model = null;
 let current = null; // {file, url, cams: Map from class index to an object URL, index}
+let taken = 0; // pictures so far: an answer about another than the last is too late
 
 async function start() {
   model = await (await fetch("/model")).json();
@@ -40,6 +41,7 @@ function forget(picture) {
 }
 
 async function take(file) {
+  const number = ++taken;
   complain("");
   if (model && file.size > model.body_bytes) {
     complain(`${file.name} has ${file.size} bytes; the limit is ${model.body_bytes}.`);
@@ -48,6 +50,7 @@ async function take(file) {
   const picture = { file, url: URL.createObjectURL(file), cams: new Map(), index: null };
   try {
     const found = await (await ask(`/predict?top=${TOP}`, file)).json();
+    if (number !== taken) return forget(picture);
     forget(current);
     current = picture;
     picture.index = found.predictions[0].index;
@@ -57,6 +60,7 @@ async function take(file) {
     $("drop").classList.add("small");
   } catch (error) {
     forget(picture);
+    if (number !== taken) return;
     $("results").hidden = true; // it is about another picture
     complain(error.message);
   }
