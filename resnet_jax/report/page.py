@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
 import pathlib
-import platform
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jinja2
 
-from resnet_jax import __version__
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.trained import open_trained
 from resnet_jax.report.findings import Findings, examine
 from resnet_jax.report.pictures import confusion_uri, is_small, picture_uri
 from resnet_jax.report.plots import draw_charts, series
 from resnet_jax.report.runs import Run, changed_settings, differing_rows, read_runs
+from resnet_jax.training.environment import (
+    Environment,
+    describe_environment,
+    read_environments,
+)
 from resnet_jax.training.workdir import write_text
 
 TABLE_CLASSES = 24
@@ -27,7 +28,6 @@ TABLE_CLASSES = 24
 _FLAT_NAME = 3  # longer names of classes stand upright over their columns
 _PAIRS = 12
 _PICTURE_WIDTH = 640
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
 class Outcome(NamedTuple):
@@ -120,22 +120,21 @@ def render(runs: Sequence[Run], outcomes: Sequence[Outcome]) -> str:
         differing=differing,
         settings=settings,
         changed=changed_settings(runs[0]),
-        environment=describe_environment(),
+        environments=_environments(runs),
+        unrecorded=[run.label for run in runs if not run.files.environment.is_file()],
         written=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
 
 
-def describe_environment() -> dict[str, str]:
-    """Says what this process runs on."""
-    devices = jax.devices()
-    kinds = sorted({device.device_kind for device in devices})
-    facts = {
-        "devices": f"{len(devices)} x {', '.join(kinds)} ({jax.default_backend()})",
-        "system": platform.platform(),
-        "Python": platform.python_version(),
-        "resnet_jax": __version__,
-    }
-    return facts | {name: importlib.metadata.version(name) for name in _PACKAGES}
+def _environments(runs: Sequence[Run]) -> list[tuple[str, Environment]]:
+    """Gives what each run was computed on, under its name, and what the page was."""
+    columns = []
+    for run in runs:
+        entries = read_environments(run.files)
+        for entry in entries:
+            since = f", from step {entry['step']:,}" if len(entries) > 1 else ""
+            columns.append((f"{run.label}{since}", entry))
+    return [*columns, ("this page", describe_environment())]
 
 
 def _examine(run: Run, split: str | None, mistakes: int) -> Outcome:

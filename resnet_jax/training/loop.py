@@ -15,6 +15,7 @@ from resnet_jax.training.cadence import Cadence
 from resnet_jax.training.checkpoints import Checkpoints
 from resnet_jax.training.conclusion import Result, conclude, last_record
 from resnet_jax.training.config import TrainConfig
+from resnet_jax.training.environment import record_environment
 from resnet_jax.training.evaluation import Evaluation, evaluate
 from resnet_jax.training.feeds import Feed, open_feed
 from resnet_jax.training.interruption import Interruption
@@ -103,6 +104,7 @@ class _Run:
         if total in self.checkpoints.steps():
             return Result("before", total, total, last_record(self.files))
         start, state, window = self._begin()
+        record_environment(self.files, start=start)
         with (
             StepTrace(self.files.profile if self.profile else None, first=start + 10) as trace,
             MetricsLog(self.files, start=start) as log,

@@ -49,6 +49,11 @@ class Workdir:
         return self.root / "metrics.jsonl"
 
     @property
+    def environment(self) -> pathlib.Path:
+        """What the run was computed on, a JSON object a line, one line a change."""
+        return self.root / "environment.jsonl"
+
+    @property
     def tensorboard(self) -> pathlib.Path:
         """The folder of the TensorBoard events."""
         return self.root / "tensorboard"

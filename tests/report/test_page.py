@@ -1,6 +1,7 @@
 import base64
 import dataclasses
 import io
+import json
 import re
 
 import numpy as np
@@ -15,6 +16,7 @@ from resnet_jax.report.pictures import confusion_uri, picture_uri
 from resnet_jax.report.runs import read_runs
 from resnet_jax.training import state
 from resnet_jax.training.config import CheckpointConfig, ModelConfig, TrainConfig
+from resnet_jax.training.environment import describe_environment, record_environment
 from resnet_jax.training.loop import train
 
 
@@ -66,6 +68,18 @@ def test_without_evaluation_nothing_is_opened(make_run, tmp_path):
     text = written.read_text()
     assert "were not run for this page" in text
     assert "What the run has set" in text
+
+
+def test_the_environments_of_runs_stand_beside_that_of_the_page(make_run):
+    runs = read_runs([make_run("one"), make_run("<i>two")])
+    record_environment(runs[0].files, start=0)
+    assert "Where\n&lt;i&gt;two was trained is not recorded" in render(runs, [])
+    elsewhere = {**describe_environment(), "step": 20, "devices": "8 x TPU v5 (tpu)"}
+    with runs[0].files.environment.open("a") as file:
+        file.write(json.dumps(elsewhere) + "\n")
+    text = render(runs, [])
+    assert '<th scope="col">one, from step 20</th><th scope="col">this page</th>' in text
+    assert '<td class="other">8 x TPU v5 (tpu)</td>' in text
 
 
 def test_bad_requests_are_one_line(make_run, tmp_path):
