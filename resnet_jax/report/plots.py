@@ -22,6 +22,7 @@ SERIES = 8
 _INK = "#010203"
 _SERIES_INK = tuple(f"#01030{index}" for index in range(SERIES))
 _LOG_RANGE = 50  # a loss that falls by more than this is drawn on a logarithmic scale
+_ALONE = {"-": "_", "--": "x", "": "o"}  # a value alone makes no line; test values are dots
 _STYLE: Any = {
     "axes.edgecolor": _INK,
     "axes.labelcolor": _INK,
@@ -109,14 +110,16 @@ def _draw(axes: Axes, run: Run, quantity: _Quantity, ink: str) -> None:
                 linestyle=line,
                 linewidth=1.6,
                 alpha=opacity,
-                marker="o" if lonely else None,
-                markersize=6,
+                marker=_ALONE[line] if lonely else None,
+                markersize=7,
+                markeredgewidth=1.6,
                 clip_on=not lonely,
             )
 
 
 def _finish(axes: Axes, quantity: _Quantity) -> None:
     axes.set_xlabel("epoch")
+    axes.set_xlim(left=0)
     axes.grid(alpha=0.15)
     low, high = axes.dataLim.intervaly
     if quantity.unit == "share":

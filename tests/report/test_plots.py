@@ -30,6 +30,15 @@ def test_what_nobody_recorded_is_not_drawn(make_run, records):
     assert draw_charts(read_runs([make_run("empty", records=[])])) == []
 
 
+def test_a_training_value_alone_does_not_look_like_a_test_value(make_run, records):
+    values = {"train_loss": 2.0, "test_loss": 1.0}
+    runs = read_runs([make_run(records=[{"step": 3, "epoch": 0.3, **values}])])
+    (loss,) = draw_charts(runs)
+    shapes = re.findall(r'<path id="chart0-m[^"]*" d="([^"]*)"[^>]*stroke: var', loss.svg)
+    assert len(set(shapes)) == 2
+    assert ">0.00</text>" in loss.svg  # the epochs begin with 0
+
+
 def test_a_loss_that_falls_far_is_on_a_logarithmic_scale(make_run, records):
     records[3]["train_loss"] = 1e-4
     records[0]["train_loss"] = 0.2
