@@ -22,7 +22,8 @@ def study(subject: Study, out: pathlib.Path) -> Claim:
     """
     trainings = {name: trained.training for name, trained in subject.trained.items()}
     _draw(trainings, subject.depths, out / "degradation.svg")
-    plain, residual = (_gap(trainings, kind, subject) for kind in ("plain", "resnet"))
+    plain = _gaps(trainings, "plain", subject)
+    residual = _gaps(trainings, "resnet", subject)
     rows = [
         [
             title(name),
@@ -44,8 +45,8 @@ def study(subject: Study, out: pathlib.Path) -> Claim:
         },
         numbers={
             "networks": {name: _numbers(training) for name, training in trainings.items()},
-            "plain_gap": plain,
-            "residual_gap": residual,
+            "plain_gaps": plain,
+            "residual_gaps": residual,
         },
     )
 
@@ -56,23 +57,32 @@ _NOTE = (
 )
 
 
-def _gap(trainings: dict[str, Training], kind: str, subject: Study) -> dict[str, float]:
-    """Subtracts the shallow network's errors and loss from the deep one's."""
-    shallow, deep = (trainings[f"{kind}{depth}"] for depth in subject.depths[:2])
-    return {
-        "train_loss": deep.epochs[-1].train_loss - shallow.epochs[-1].train_loss,
-        "train_error": deep.train_error - shallow.train_error,
-        "test_error": deep.test_error - shallow.test_error,
-    }
+def _gaps(trainings: dict[str, Training], kind: str, subject: Study) -> dict[str, dict[str, float]]:
+    """Subtracts the shallow network's errors and loss from those of each deeper one, by layers."""
+    shallow, *deeper = (depth for depth in subject.depths if f"{kind}{depth}" in trainings)
+    base = trainings[f"{kind}{shallow}"]
+    gaps = {}
+    for depth in deeper:
+        deep = trainings[f"{kind}{depth}"]
+        gaps[str(depth)] = {
+            "train_loss": deep.epochs[-1].train_loss - base.epochs[-1].train_loss,
+            "train_error": deep.train_error - base.train_error,
+            "test_error": deep.test_error - base.test_error,
+        }
+    return gaps
 
 
-def _verdict(plain: dict[str, float], residual: dict[str, float], subject: Study) -> str:
-    shallow, deep = subject.depths[:2]
-    worse = plain["train_loss"] > 0 and plain["train_error"] > max(residual["train_error"], 0)
+def _verdict(
+    plain: dict[str, dict[str, float]], residual: dict[str, dict[str, float]], subject: Study
+) -> str:
+    ((deep, changes),) = plain.items()
+    most = max(gap["train_error"] for gap in residual.values())
+    worse = changes["train_loss"] > 0 and changes["train_error"] > max(most, 0)
     opening = "The effect shows" if worse else "The effect does not show in this run"
+    others = ", and to ".join(f"{depth} by {_changes(gap)}" for depth, gap in residual.items())
     return (
-        f"{opening}. From {shallow} to {deep} layers the plain network's training error changes "
-        f"by {_changes(plain)}; the residual network's changes by {_changes(residual)}."
+        f"{opening}. From {subject.depths[0]} to {deep} layers the plain network's training error "
+        f"changes by {_changes(changes)}; the residual network's to {others}."
     )
 
 

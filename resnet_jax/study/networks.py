@@ -22,7 +22,7 @@ from resnet_jax.pure import initialize
 from resnet_jax.study.gradient_record import record_gradients
 from resnet_jax.training.config import TrainConfig
 from resnet_jax.training.evaluation import Evaluation, evaluate
-from resnet_jax.training.mesh import put_batch
+from resnet_jax.training.mesh import put_batch, replicated
 from resnet_jax.training.metrics import Totals
 from resnet_jax.training.setup import Evaluator, Trainer, make_evaluator, make_trainer
 from resnet_jax.training.state import TrainState, Variables, build_model
@@ -198,7 +198,7 @@ def _first_state(trainer: Trainer) -> TrainState:
         lambda rngs: build_model(config.model, rngs=rngs), jax.random.key(config.seed)
     )
     params, batch_stats = variables_of(model)
-    return TrainState(
+    state = TrainState(
         step=jnp.zeros((), jnp.int32),
         skipped=jnp.zeros((), jnp.int32),
         skipped_in_row=jnp.zeros((), jnp.int32),
@@ -207,6 +207,8 @@ def _first_state(trainer: Trainer) -> TrainState:
         opt_state=trainer.optimizer.init(params),
         average=None,
     )
+    # Where the step leaves the next ones: otherwise it would be compiled twice.
+    return jax.device_put(state, replicated(trainer.mesh))
 
 
 def _gradient_total(state: TrainState) -> NDArray[np.float64]:

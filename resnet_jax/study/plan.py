@@ -64,7 +64,9 @@ class Plan:
 def digits_recipe() -> TrainConfig:
     """Returns the recipe of the embedded form: 8 epochs over 1,437 digits, 22 steps each.
 
-    Nothing is done to the images, so that the training error is that of the images themselves.
+    Nothing is done to the images, so that the training error is that of the images themselves. The
+    learning rate is one at which residual networks of 110 layers train as well: at 0.05 they come
+    to diverge.
     """
     return TrainConfig(
         epochs=8,
@@ -72,7 +74,7 @@ def digits_recipe() -> TrainConfig:
         eval_batch_size=360,
         model=ModelConfig(num_classes=10, in_features=1),
         data=DataConfig(name="digits", train_split="train+validation", validation_split=None),
-        optimizer=OptimizerConfig(learning_rate=0.05, weight_decay=1e-4),
+        optimizer=OptimizerConfig(learning_rate=0.02, weight_decay=1e-4),
         schedule=ScheduleConfig(name="cosine", warmup_epochs=1),
     )
 

@@ -11,10 +11,11 @@ import pytest
 from resnet_jax.data.augment import normalize
 from resnet_jax.study.__main__ import main
 from resnet_jax.study.gradient_record import convolution_norms, record_gradients
-from resnet_jax.study.networks import obtain
+from resnet_jax.study.networks import obtain, train
 from resnet_jax.study.plan import make_plan
 from resnet_jax.study.reading import Reader, look_at
 from resnet_jax.study.run import run
+from resnet_jax.training.config import ScheduleConfig
 
 
 def quiet(line):
@@ -129,6 +130,15 @@ def test_the_recorded_gradient_is_that_of_the_loss(trained):
     assert all(len(norms) == 7 and min(norms) > 0 for norms in training.gradients.values())
     assert len(training.epochs) == 2
     assert (training.steps, training.train_count, training.test_count) == (10, 640, 100)
+
+
+def test_the_step_is_compiled_once(plan, caplog):
+    config = dataclasses.replace(plan.config("resnet8"), epochs=1)
+    config = dataclasses.replace(config, schedule=ScheduleConfig(warmup_epochs=0))
+    with jax.log_compiles():
+        train(config, say=quiet)
+    compiled = [line for line in caplog.messages if "XLA compilation of jit(train_step)" in line]
+    assert len(compiled) == 1
 
 
 def test_recording_changes_no_update():
