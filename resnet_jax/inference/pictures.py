@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import os
 import pathlib
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -37,7 +38,7 @@ def find_files(names: Iterable[str]) -> Iterator[str]:
     """Replaces folders by the picture files in them and below, sorted by name, one at a time.
 
     Hidden files and those that are no pictures by their extension are passed over; a file that is
-    named itself is given whatever it is called.
+    named itself is given whatever it is called. A folder that cannot be read is given as it is.
 
     Args:
         names: Files and folders; they are asked for as the results are.
@@ -54,12 +55,20 @@ def find_files(names: Iterable[str]) -> Iterator[str]:
             yield name  # it fails as a picture, which tells the user about it
 
 
-def _below(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+def _below(folder: pathlib.Path, above: frozenset[str] = frozenset()) -> Iterator[pathlib.Path]:
+    place = os.path.realpath(folder)
+    if place in above:
+        return  # a link leads back
+    try:
+        entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
+    except OSError:
+        yield folder  # it fails as a picture, which tells the user why
+        return
+    for entry in entries:
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            yield from _below(entry)
+            yield from _below(entry, above | {place})
         elif entry.suffix.lower() in EXTENSIONS:
             yield entry
 
@@ -78,9 +87,10 @@ def read_picture(path: str, inputs: Inputs) -> Picture:
         path: The file.
         inputs: What the network expects.
     """
-    if _is_folder(path):
-        return Picture(path, None, "the folder holds no pictures")
     try:
+        if _is_folder(path):
+            any(pathlib.Path(path).iterdir())  # raises where the folder may not be read
+            return Picture(path, None, "the folder holds no pictures")
         return Picture(path, prepare(pathlib.Path(path).read_bytes(), inputs))
     except BadImageError as error:
         return Picture(path, None, " ".join(str(error).split()))

@@ -1,6 +1,7 @@
 import io
 import itertools
 import json
+import os
 
 import numpy as np
 import pytest
@@ -93,6 +94,24 @@ def test_folders_are_searched_below_and_their_other_files_passed_over(tmp_path):
     found = find_files([str(tmp_path), "named.txt"])
     names = [name.removeprefix(f"{tmp_path}/") for name in found]
     assert names == ["a.PNG", "b.jpg", "sub/c.webp", "named.txt"]
+
+
+def test_links_that_lead_back_are_not_followed(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.png").touch()
+    (tmp_path / "sub" / "back").symlink_to(tmp_path)
+    assert list(find_files([str(tmp_path)])) == [str(tmp_path / "sub" / "a.png")]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+def test_a_folder_that_may_not_be_read_is_told_and_the_others_done(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.png").touch()
+    (tmp_path / "a").chmod(0)
+    first, second = find_files([str(tmp_path)])
+    assert read_picture(first, Inputs()).problem == "permission denied"
+    assert second.endswith("b/x.png")
 
 
 def test_reading_stays_a_few_files_ahead():
