@@ -8,32 +8,42 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from resnet_jax.data.config import MAX_PIXELS
+from resnet_jax.data.exif import FIRST_TURNED, ORIENTATION, jpeg_orientation, turn_upright
 from resnet_jax.errors import ConfigError
+
+# Pillow warns of pictures above its own limit; here they are held against that of the recipe.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _MODES = {1: "L", 3: "RGB"}
 _JPEG_SPACES = {1: "GRAY", 3: "RGB"}
-_ORIENTATION = 0x0112
-_FIRST_TURNED = 5  # from here on the orientation swaps height and width
 
 
 class BadImageError(ConfigError):
     """An image that cannot be used; the message is the reason, without the name of the file."""
 
 
-class JpegSize(NamedTuple):
-    """Height and width in pixels of a JPEG that libjpeg-turbo can decode as it lies."""
+class PlainJpeg(NamedTuple):
+    """What the header of a JPEG says that libjpeg-turbo can decode.
+
+    Attributes:
+        height: Of the upright picture, in pixels.
+        width: Of the upright picture, in pixels.
+        orientation: How the picture is stored: 1 to 8, as in EXIF.
+    """
 
     height: int
     width: int
+    orientation: int
 
 
 def decode_image(
@@ -55,45 +65,53 @@ def decode_image(
     Raises:
         BadImageError: The content is empty, no image, damaged, truncated or too large.
     """
-    if plain_jpeg_size(data, max_pixels=max_pixels) is not None:
-        try:
-            return simplejpeg.decode_jpeg(data, colorspace=_JPEG_SPACES[channels])
-        except ValueError:
-            pass  # strict about stray bytes that do no harm: Pillow tells these from damage
-    return _decode_with_pillow(data, channels, max_pixels)
+    jpeg = read_plain_jpeg(data, max_pixels=max_pixels)
+    if jpeg is None:
+        return _decode_with_pillow(data, channels, max_pixels)
+    pixels = decode_jpeg_at_least(
+        data, jpeg, height=jpeg.height, width=jpeg.width, channels=channels
+    )
+    return np.ascontiguousarray(pixels)
 
 
 def decode_jpeg_at_least(
-    data: bytes, size: JpegSize, *, height: int, width: int, channels: int = 3
+    data: bytes, jpeg: PlainJpeg, *, height: int, width: int, channels: int = 3
 ) -> NDArray[np.uint8]:
     """Decodes a JPEG at the smallest of its scales (1, 1/2, 1/4, 1/8) that is not below a size.
 
     Args:
         data: The content of the file.
-        size: What `plain_jpeg_size` gives for it.
+        jpeg: What `read_plain_jpeg` gives for it.
         height: The least height in pixels.
         width: The least width in pixels.
         channels: 1 for greyscale, 3 for RGB.
 
     Returns:
-        uint8 array [height, width, channels], the whole picture.
+        uint8 array [height, width, channels], the whole upright picture; where it had to be turned,
+        as a view with other strides.
 
     Raises:
         BadImageError: The content is damaged.
     """
     factor = 8
-    while factor > 1 and (size.height < factor * height or size.width < factor * width):
+    while factor > 1 and (jpeg.height < factor * height or jpeg.width < factor * width):
         factor //= 2
+    stored = jpeg.height, jpeg.width
+    if jpeg.orientation >= FIRST_TURNED:
+        stored = jpeg.width, jpeg.height
     try:
-        return simplejpeg.decode_jpeg(
+        pixels = simplejpeg.decode_jpeg(
             data,
             colorspace=_JPEG_SPACES[channels],
-            min_height=-(-size.height // factor),
-            min_width=-(-size.width // factor),
+            min_height=-(-stored[0] // factor),
+            min_width=-(-stored[1] // factor),
             min_factor=factor,
         )
-    except ValueError:  # as in `decode_image`
-        return _decode_with_pillow(data, channels, size.height * size.width)
+    except ValueError as error:
+        if _tells_of_damage(str(error)):
+            raise BadImageError(f"the file is damaged: {error}") from error
+        return _decode_with_pillow(data, channels, jpeg.height * jpeg.width)
+    return turn_upright(pixels, jpeg.orientation)
 
 
 def image_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -109,25 +127,26 @@ def image_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     Raises:
         BadImageError: The content is empty, no image, or the picture is too large.
     """
-    size = plain_jpeg_size(data, max_pixels=max_pixels)
-    if size is not None:
-        return size
+    jpeg = read_plain_jpeg(data, max_pixels=max_pixels)
+    if jpeg is not None:
+        return jpeg.height, jpeg.width
     with _opened(data, max_pixels) as image:
         width, height = image.size
-        turned = image.getexif().get(_ORIENTATION, 1) >= _FIRST_TURNED
+        # The size of a TIFF is that of the upright picture already.
+        turned = image.format != "TIFF" and _orientation(image) >= FIRST_TURNED
     return (width, height) if turned else (height, width)
 
 
-def plain_jpeg_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> JpegSize | None:
-    """Reads the size of a JPEG that needs neither turning nor a change of ink.
+def read_plain_jpeg(data: bytes, *, max_pixels: int = MAX_PIXELS) -> PlainJpeg | None:
+    """Reads the header of a JPEG that needs no change of ink.
 
     Args:
         data: The content of an image file.
         max_pixels: Larger pictures are refused.
 
     Returns:
-        Its size; None for other formats, CMYK, damaged headers, and files with EXIF data that turn
-        the picture: those are Pillow's.
+        Its size and orientation; None for other formats, CMYK and damaged headers: those are
+        Pillow's.
 
     Raises:
         BadImageError: The picture is too large.
@@ -141,18 +160,33 @@ def plain_jpeg_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> JpegSize | 
     if space not in ("YCbCr", "Gray", "GRAY", "RGB"):
         return None
     _check_pixels(width, height, max_pixels)
-    if b"Exif\0\0" in data[:65536]:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.getexif().get(_ORIENTATION, 1) not in (0, 1):
-                return None
-    return JpegSize(height, width)
+    orientation = jpeg_orientation(data)
+    if orientation >= FIRST_TURNED:
+        height, width = width, height
+    return PlainJpeg(height, width, orientation)
+
+
+def _tells_of_damage(message: str) -> bool:
+    """Tells damage from what libjpeg merely remarks on, such as stray bytes behind the picture."""
+    corrupt = message.startswith("Corrupt JPEG data") and "extraneous bytes" not in message
+    return corrupt or message.startswith("Premature end")
 
 
 def _decode_with_pillow(data: bytes, channels: int, max_pixels: int) -> NDArray[np.uint8]:
     with _opened(data, max_pixels) as image:
-        upright = ImageOps.exif_transpose(image)
-        pixels = np.asarray(_eight_bit(upright).convert(_MODES[channels]))
-    return pixels.reshape(*pixels.shape[:2], channels)
+        image.load()  # which turns a TIFF upright, and takes its orientation away
+        orientation = _orientation(image)
+        pixels = np.asarray(_eight_bit(image).convert(_MODES[channels]))
+    pixels = pixels.reshape(*pixels.shape[:2], channels)
+    return np.ascontiguousarray(turn_upright(pixels, orientation))
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(ORIENTATION)
+    except Exception:  # as in `jpeg_orientation`: the picture is there all the same
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 @contextlib.contextmanager
@@ -167,7 +201,8 @@ def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
             _check_pixels(*image.size, max_pixels)
             yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise BadImageError(f"the picture is too large: {error}") from error
+        size = f"more than {Image.MAX_IMAGE_PIXELS} pixels"
+        raise BadImageError(_too_large(size, max_pixels)) from error
     except UnidentifiedImageError as error:
         raise BadImageError("the file is no image of a known format") from error
     except BadImageError:
@@ -189,6 +224,8 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 def _check_pixels(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
-        raise BadImageError(
-            f"the picture is too large: {width} x {height} pixels, and data.max_pixels={max_pixels}"
-        )
+        raise BadImageError(_too_large(f"{width} x {height} pixels", max_pixels))
+
+
+def _too_large(size: str, max_pixels: int) -> str:
+    return f"the picture is too large: {size}, and data.max_pixels={max_pixels}"

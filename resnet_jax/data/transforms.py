@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from resnet_jax.data.config import MAX_PIXELS
-from resnet_jax.data.decode import decode_image, decode_jpeg_at_least, plain_jpeg_size
+from resnet_jax.data.decode import decode_image, decode_jpeg_at_least, read_plain_jpeg
 from resnet_jax.data.examples import Record
 
 Interpolation = Literal["bilinear", "bicubic"]
@@ -95,17 +95,17 @@ class RandomResizedCrop:
     def __call__(self, record: Record, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Gives uint8 [size, size, channels]."""
         encoded = record.image if isinstance(record.image, bytes) else None
-        whole = plain_jpeg_size(encoded, max_pixels=self.max_pixels) if encoded else None
-        if encoded is None or whole is None:
+        jpeg = read_plain_jpeg(encoded, max_pixels=self.max_pixels) if encoded else None
+        if encoded is None or jpeg is None:
             pixels = _pixels(record, self.channels, self.max_pixels)
             height, width = pixels.shape[:2]
             box = random_box(rng, height, width, area=self.area, ratio=self.ratio)
         else:
-            height, width = whole
+            height, width = jpeg.height, jpeg.width
             box = random_box(rng, height, width, area=self.area, ratio=self.ratio)
             pixels = decode_jpeg_at_least(
                 encoded,
-                whole,
+                jpeg,
                 height=math.ceil(height * self.size / box.height),
                 width=math.ceil(width * self.size / box.width),
                 channels=self.channels,

@@ -1,17 +1,17 @@
 import io
 import struct
-import warnings
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from resnet_jax.data.decode import (
     BadImageError,
     decode_image,
     decode_jpeg_at_least,
-    plain_jpeg_size,
+    image_size,
+    read_plain_jpeg,
 )
 
 
@@ -45,7 +45,7 @@ def test_jpeg_equals_pillow(picture, mode, channels):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_exif_orientation_turns_the_picture_upright(picture, orientation, kind):
     stored = {
         1: picture,
@@ -59,11 +59,43 @@ def test_exif_orientation_turns_the_picture_upright(picture, orientation, kind):
     }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
-    options = {"PNG": {}, "JPEG": {"quality": 95}, "WEBP": {"lossless": True}}[kind]
+    options = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}.get(kind, {})
     data = encoded(Image.fromarray(np.ascontiguousarray(stored)), kind, exif=exif, **options)
     pixels = decode_image(data)
     assert pixels.shape == picture.shape
     assert np.abs(pixels.astype(int) - picture).max() <= (12 if kind == "JPEG" else 0)
+    assert image_size(data) == (30, 40)
+    if kind == "JPEG":
+        with Image.open(io.BytesIO(data)) as image:
+            np.testing.assert_array_equal(pixels, np.asarray(ImageOps.exif_transpose(image)))
+
+
+def tiff(order, *, orientation, kind="H", number=3):
+    entry = struct.pack(f"{order}HHI{kind}", 0x0112, number, 1, orientation)
+    head = {"<": b"II*\0", ">": b"MM\0*"}[order]
+    return head + struct.pack(f"{order}IH", 8, 1) + entry.ljust(12, b"\0") + b"\0" * 4
+
+
+@pytest.mark.parametrize(
+    ("exif", "turned"),
+    [
+        (tiff("<", orientation=6), True),
+        (tiff(">", orientation=6), True),
+        (tiff(">", orientation=6, kind="I", number=4), True),
+        (tiff("<", orientation=77), False),
+        (tiff("<", orientation=6)[:-10], False),
+        (tiff("<", orientation=6)[:9], False),
+        (b"nothing that could be read", False),
+        (b"", False),
+    ],
+)
+def test_exif_data_that_cannot_be_read_do_no_harm(picture, exif, turned):
+    data = encoded(Image.fromarray(picture), "JPEG")
+    body = b"Exif\0\0" + exif
+    segment = b"\xff\xff\xe1" + struct.pack(">H", len(body) + 2) + body
+    expected = decode_image(data)
+    pixels = decode_image(data[:2] + segment + data[2:])
+    np.testing.assert_array_equal(pixels, np.rot90(expected, -1) if turned else expected)
 
 
 def test_other_formats_and_modes(picture):
@@ -92,7 +124,7 @@ def test_16_bit_levels_are_scaled():
 )
 def test_a_jpeg_is_decoded_no_smaller_than_asked(picture, least, shape):
     data = encoded(Image.fromarray(picture), "JPEG", quality=95)
-    pixels = decode_jpeg_at_least(data, plain_jpeg_size(data), height=least, width=1)
+    pixels = decode_jpeg_at_least(data, read_plain_jpeg(data), height=least, width=1)
     assert pixels.shape[0] == shape
     factor = 30 / shape
     small = np.asarray(Image.fromarray(picture).resize(pixels.shape[1::-1], Image.Resampling.BOX))
@@ -114,12 +146,14 @@ def huge_png(width, height):
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("size", [(9500, 9500), (60000, 60000)])
-def test_a_decompression_bomb_is_refused(size):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with pytest.raises(BadImageError, match="too large"):
-            decode_image(huge_png(*size))
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # as the module does
+@pytest.mark.parametrize(
+    ("size", "named"), [((9500, 9500), "9500 x 9500"), ((60000, 60000), "more than 89478485")]
+)
+def test_a_decompression_bomb_is_refused(size, named):
+    message = f"the picture is too large: {named} pixels, and data.max_pixels=89478485"
+    with pytest.raises(BadImageError, match=message):
+        decode_image(huge_png(*size))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
@@ -144,6 +178,14 @@ def test_a_damaged_file_is_refused(picture, kind):
         decode_image(data[: len(data) // 2])
     with pytest.raises(BadImageError):
         decode_image(data[:20])
+
+
+def test_a_jpeg_with_a_hole_is_refused():
+    """Pillow gives grey for what is missing, and says nothing."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(noise), "JPEG")
+    with pytest.raises(BadImageError, match="the file is damaged: Corrupt JPEG data: premature"):
+        decode_image(data[: len(data) // 2] + data[-2:])
 
 
 @pytest.mark.parametrize(("data", "reason"), [(b"", "empty"), (b"%PDF-1.4 hello", "no image")])

@@ -15,24 +15,32 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-@pytest.fixture
-def picture():
-    """A smooth picture of 400 x 300 pixels as a JPEG."""
-    rows, columns = np.mgrid[:300, :400]
+def jpeg(orientation=1):
+    """A smooth picture of 400 x 304 pixels as a JPEG, stored in an orientation of EXIF."""
+    rows, columns = np.mgrid[:304, :400]  # whole blocks: a turned picture begins with one as well
     pixels = np.stack([rows * 0.8, columns * 0.6, 255 - rows * 0.8], axis=-1).astype(np.uint8)
+    turns = {1: 0, 6: 1, 8: -1}[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=95)
+    Image.fromarray(np.rot90(pixels, turns)).save(buffer, "JPEG", quality=95, exif=exif)
     return buffer.getvalue()
 
 
+@pytest.fixture
+def picture():
+    return jpeg()
+
+
 @pytest.mark.parametrize("size", [32, 100, 224])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_random_crop_shows_its_window(picture, size, channels):
+@pytest.mark.parametrize(("channels", "orientation"), [(1, 1), (3, 1), (3, 6), (3, 8)])
+def test_a_random_crop_shows_its_window(size, channels, orientation):
+    picture = jpeg(orientation)
     crop = RandomResizedCrop(size, channels=channels)
     pixels = decode_image(picture, channels=channels)
     for seed in range(10):
         result = crop(Record(picture, 0), rng(seed))
-        box = random_box(rng(seed), 300, 400, area=crop.area, ratio=crop.ratio)
+        box = random_box(rng(seed), 304, 400, area=crop.area, ratio=crop.ratio)
         window = pixels[box.top : box.top + box.height, box.left : box.left + box.width]
         image = Image.fromarray(window if channels == 3 else window[..., 0])
         expected = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
