@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
@@ -59,7 +64,8 @@ class BatchIterator(Iterator[Batch]):
                 raise
             raise ChildProcessError(
                 f"a data worker ended before its time, at step {self._step}, often for lack of "
-                f"memory; set data.workers below {self._workers}, or to 0 for threads"
+                "memory; run again to resume, or in a new workdir set data.workers below "
+                f"{self._workers}, or to 0 for threads"
             ) from error
         self._step += 1
         return batch
@@ -119,7 +125,8 @@ class BatchIterator(Iterator[Batch]):
             if not flags.FLAGS.is_parsed():
                 flags.FLAGS.mark_as_parsed()  # Grain reads its flags to hand them to its workers
             stream = stream.mp_prefetch(
-                grain.MultiprocessingOptions(num_workers=self._workers, per_worker_buffer_size=2)
+                grain.MultiprocessingOptions(num_workers=self._workers, per_worker_buffer_size=2),
+                worker_init_fn=_begin_worker,
             )
         return iter(stream)
 
@@ -127,3 +134,21 @@ class BatchIterator(Iterator[Batch]):
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+            if self._workers:
+                gc.collect()  # Grain's ended threads hold batches, in shared memory, in cycles
+
+
+def _begin_worker(worker: int, workers: int) -> None:
+    """Leaves it to the run, and to it alone, when a worker ends."""
+    del worker, workers
+    # The keyboard interrupts the workers as well, while the run still takes their batches.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_run, daemon=True).start()
+
+
+def _end_with_the_run() -> None:
+    """A run that was killed could not end its workers; they would wait for it for ever."""
+    run = multiprocessing.parent_process()
+    if run is not None:
+        run.join()
+        os._exit(1)

@@ -1,10 +1,13 @@
 """Every kind of input that cannot be used, through the functions that a run calls."""
 
+import gc
 import io
 import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -61,6 +64,10 @@ def pictures(tmp_path):
 def open_train(folder, **fields):
     config = DataConfig(name=f"folder:{folder}", image_size=16, max_pixels=10**6, **fields)
     return load_split(config, "train", workdir=folder.parent)
+
+
+def shared_arrays():
+    return sum(type(thing).__name__ == "SharedMemoryArray" for thing in gc.get_objects())
 
 
 def listed(folder):
@@ -141,11 +148,13 @@ def test_workers_count_a_bad_example_once(pictures):
         for batch in seen:
             np.testing.assert_array_equal(next(plain)["image"], batch["image"])
     assert sorted(line["name"][-11:] for line in listed(pictures)) == ["/rose/7.jpg", "aster/2.jpg"]
+    held = shared_arrays()
     counted = sum(
         int(batch["mask"].sum()) for batch in eval_loader(source, batch_size=8, workers=2)
     )
     assert counted == 18
     assert len(listed(pictures)) == 2
+    assert shared_arrays() == held  # else Python says at its end that memory has leaked
 
 
 @pytest.mark.slow
@@ -166,8 +175,33 @@ def test_a_killed_worker_ends_the_run_with_a_message(pictures):
         assert len(others) == 2
         os.kill(others[0].pid, signal.SIGKILL)
         start = time.monotonic()
-        message = r"a data worker ended before its time, at step \d+, .*; set data.workers below 2"
+        message = r"a data worker ended before its time, at step \d+, .* set data.workers below 2"
         with pytest.raises(ChildProcessError, match=message):
             list(batches)
     assert time.monotonic() - start < 30
     assert not multiprocessing.active_children()
+
+
+KILLED_RUN = """
+import multiprocessing, os, signal, sys
+from resnet_jax.data.pipeline import train_loader
+from resnet_jax.data.sources import open_split
+from resnet_jax.data.transforms import RandomResizedCrop
+
+source = open_split("folder:" + sys.argv[1], "train")
+batches = train_loader(source, batch_size=4, seed=0, workers=1, transform=RandomResizedCrop(16))
+next(batches)
+os.kill(multiprocessing.active_children()[0].pid, signal.SIGINT)
+for _ in range(6):
+    next(batches)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+def test_workers_ignore_the_keyboard_and_end_with_a_killed_run(pictures):
+    # Returns once nobody holds its pipes any more, the worker neither.
+    command = [sys.executable, "-c", KILLED_RUN, str(pictures)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.returncode == -signal.SIGKILL
+    assert "Traceback" not in result.stderr
