@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import stat
 import struct
 import zipfile
 import zlib
@@ -57,7 +58,9 @@ class FolderFiles:
     def names(self) -> list[str]:
         """Lists the files, and empty folders with a `/` at the end."""
         found: list[str] = []
-        for folder, subfolders, files in os.walk(self._root, followlinks=True):
+        walk = os.walk(self._root, onerror=_refuse_folder, followlinks=True)
+        for folder, subfolders, files in walk:
+            subfolders[:] = [name for name in subfolders if not _leads_back(Path(folder), name)]
             relative = os.path.relpath(folder, self._root)
             prefix = "" if relative == "." else relative.replace(os.sep, "/") + "/"
             found.extend(prefix + name for name in files)
@@ -67,8 +70,13 @@ class FolderFiles:
 
     def read(self, name: str) -> bytes:
         """Reads a whole file."""
+        path = self._root / name
         try:
-            return (self._root / name).read_bytes()
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):  # a pipe or a device might never end
+                raise BadImageError("it is no regular file")
+            _check_bytes(status.st_size)
+            return path.read_bytes()
         except OSError as error:
             raise BadImageError(f"the file cannot be read: {error.strerror}") from error
 
@@ -119,8 +127,7 @@ class ZipFiles:
         if method not in (_STORED, _DEFLATED):
             kind = "encrypted" if method == -1 else f"packed by method {method}"
             raise BadImageError(f"the file is {kind}; pack the archive again with plain zip")
-        if size > _MAX_BYTES:
-            raise BadImageError(f"the file unpacks to {size} bytes, the limit is {_MAX_BYTES}")
+        _check_bytes(size)
         try:
             header = _LOCAL_HEADER.unpack(os.pread(self._descriptor, _LOCAL_HEADER.size, offset))
             start = offset + _LOCAL_HEADER.size + header[-2] + header[-1]
@@ -144,3 +151,20 @@ class ZipFiles:
         descriptor = self.__dict__.pop("_descriptor", None)
         if descriptor is not None:
             os.close(descriptor)
+
+
+def _check_bytes(size: int) -> None:
+    if size > _MAX_BYTES:
+        raise BadImageError(f"the file has {size} bytes, the limit is {_MAX_BYTES}")
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise ConfigError(
+        f"{error.filename}: the folder cannot be read: {error.strerror}; allow it, or move it"
+    ) from error
+
+
+def _leads_back(folder: Path, name: str) -> bool:
+    """Tells a link to one of the folders around it, through which a walk would come round again."""
+    path = folder / name
+    return path.is_symlink() and folder.resolve().is_relative_to(path.resolve())

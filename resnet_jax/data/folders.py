@@ -127,7 +127,8 @@ def read_layout(files: Files, *, seed: int = 0, bad_examples: BadExamples | None
         ValueError: A class has no images, a file is no image, a split has a class that `train` has
             not, or nothing fits the layout.
     """
-    names = [name for name in files.names() if not _is_litter(name)]
+    # Sorted, since the order of a listing may differ from machine to machine.
+    names = sorted(name for name in files.names() if not _is_litter(name))
     prefix = _common_folder(names)
     found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     top = {name[len(prefix) :].split("/")[0] for name in names}
@@ -167,7 +168,8 @@ def _label(
     for split, classes in found.items():
         for name, members in sorted(classes.items()):
             if name not in labels:
-                reason = f"the class {name!r} is none of train.{nearest(name, labels)}"
+                hint = nearest(name, labels).strip()
+                reason = f"the class {name!r} is none of train" + (f" ({hint})" if hint else "")
                 _refuse(files, f"{split}/{name}", reason, bad_examples)
             elif not members:
                 _refuse(files, f"{split}/{name}", "the class has no images", bad_examples)
@@ -204,7 +206,8 @@ def _shuffled(names: list[str], seed: int) -> list[str]:
 
 
 def _rank(name: str, seed: int) -> bytes:
-    return hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest()
+    text = f"{seed}:{name}".encode(errors="surrogateescape")  # a name may be any bytes
+    return hashlib.blake2b(text, digest_size=8).digest()
 
 
 def _is_litter(name: str) -> bool:

@@ -45,7 +45,8 @@ def select_split(examples: Mapping[str, Sequence[T]], split: str, *, origin: str
                     "data.validation_split=None."
                 )
             raise ConfigError(
-                f"split {split!r}: {origin} has no split {name!r}.{hint} It has {known}"
+                f"split {split!r}: {origin} has no split {name!r}.{hint} It has {known}; name one, "
+                "or a part such as train[90%:]"
             )
         rows = examples[name]
         selected.extend(rows[_bound(first, len(rows), 0) : _bound(last, len(rows), len(rows))])

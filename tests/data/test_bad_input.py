@@ -47,6 +47,11 @@ def damage(path, kind):
     path.unlink()
     if kind == "unreadable":
         path.symlink_to("nowhere.jpg")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "enormous":
+        with path.open("wb") as file:
+            file.truncate(2**30 + 1)
     else:
         path.write_bytes(contents[kind]())
 
@@ -82,6 +87,8 @@ REASONS = {
     "no image": "the file is no image of a known format",
     "bomb": "the picture is too large: 3000 x 3000 pixels, and data.max_pixels=1000000",
     "unreadable": "the file cannot be read: No such file",
+    "pipe": "it is no regular file",
+    "enormous": "the file has 1073741825 bytes, the limit is 1073741824",
 }
 
 

@@ -1,6 +1,9 @@
+import errno
 import io
 import json
+import os
 import pickle
+import sys
 import zipfile
 
 import numpy as np
@@ -106,7 +109,12 @@ def test_classes_alone_are_split_by_a_seed(stored):
             "the file is no image by its name; .*skip",
         ),
         ("train/c/", b"", "train/c", "the class has no images"),
-        ("test/aa/1.png", png(0), "test/aa", "the class 'aa' is none of train. Did you mean 'a'"),
+        (
+            "test/aa/1.png",
+            png(0),
+            "test/aa",
+            r"the class 'aa' is none of train \(Did you mean 'a'\?\); mend",
+        ),
         ("train/1.png", png(0), "train/1.png", "the file lies in no folder of a class"),
     ],
 )
@@ -177,6 +185,38 @@ def test_no_more_are_skipped_than_the_limit(damaged, tmp_path):
     config = DataConfig(name=damaged, on_error="skip", max_bad_examples=1)
     with pytest.raises(ConfigError, match=r"example 2 to be skipped and data.max_bad_examples=1"):
         list(eval_loader(load_split(config, "train", workdir=tmp_path), batch_size=4))
+
+
+def test_a_link_that_leads_back_is_not_followed(tmp_path):
+    for name, content in pictures("set/train/a", "other").items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "set/train/a/up").symlink_to("../..")
+    (tmp_path / "set/train/b").symlink_to(tmp_path / "other")
+    train = open_split(f"folder:{tmp_path}/set", "train")
+    assert train.class_names == ("a", "b")
+    assert reds(train) == list(range(20))
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    """Its class would go missing without a word. (Root may list any folder.)"""
+    (tmp_path / "train" / "a").mkdir(parents=True)
+
+    def scandir(path, scan=os.scandir):
+        if str(path).endswith("/a"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(ConfigError, match="train/a: the folder cannot be read: Permission denied"):
+        open_split(f"folder:{tmp_path}", "train")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS takes only names in UTF-8")
+def test_a_name_may_be_any_bytes(tmp_path):
+    (tmp_path / "train" / "a").mkdir(parents=True)
+    (tmp_path / "train" / "a" / os.fsdecode(b"\xff.png")).write_bytes(png(7))
+    assert reds(open_split(f"folder:{tmp_path}", "train")) == [7]
 
 
 def test_an_unreadable_file_is_named(tmp_path):
