@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import pathlib
 from collections.abc import Sequence
 
 from resnet_jax.cli.command import Command
@@ -18,7 +17,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", metavar="DIR", help="folder of prepared sets (user's cache)")
     parser.add_argument("--shard", metavar="I/N", help="write only every N-th part")
     parser.add_argument("--workers", type=int, metavar="N", default=8, help="threads (8)")
-    parser.add_argument("--skip-bad", type=int, metavar="N", help="skip up to N bad files")
+    parser.add_argument(
+        "--skip-bad", type=int, metavar="N", help="skip up to N bad files, and list them"
+    )
 
 
 def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
@@ -32,7 +33,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
 
     bad_examples = None
     if flags.skip_bad is not None:
-        bad_examples = BadExamples(pathlib.Path("bad_examples.jsonl"), limit=flags.skip_bad)
+        bad_examples = BadExamples("bad_examples.jsonl", limit=flags.skip_bad, setting="--skip-bad")
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("files", total=None)

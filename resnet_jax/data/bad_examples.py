@@ -9,6 +9,8 @@ from pathlib import Path
 
 from resnet_jax.errors import ConfigError
 
+REMEDY = "mend or remove it, or set data.on_error=skip (prepare and eval: --skip-bad)"
+
 
 class BadExamples:
     """Counts and lists examples that are skipped, one JSON object a line, each of them once.
@@ -18,11 +20,20 @@ class BadExamples:
     Args:
         path: The file, such as `WORKDIR/bad_examples.jsonl`; it is created with the first line.
         limit: The most examples that may be skipped.
+        setting: What the user sets the limit by, for messages.
+
+    Raises:
+        ValueError: The limit is negative.
     """
 
-    def __init__(self, path: str | Path, *, limit: int) -> None:
+    def __init__(
+        self, path: str | Path, *, limit: int, setting: str = "data.max_bad_examples"
+    ) -> None:
+        if limit < 0:
+            raise ConfigError(f"{setting}={limit} is negative; give 0 or more")
         self.path = Path(path)
         self.limit = limit
+        self._setting = setting
         self._known: set[str] = set()
 
     def names(self) -> list[str]:
@@ -58,7 +69,7 @@ class BadExamples:
         if count > self.limit:
             raise ConfigError(
                 f"{name}: {reason}; it would be example {count} to be skipped and "
-                f"data.max_bad_examples={self.limit}. They are listed in {self.path}: mend the "
+                f"{self._setting}={self.limit}. They are listed in {self.path}: mend the "
                 "files or raise the limit"
             )
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_jax.data.bad_examples import BadExamples
+from resnet_jax.data.bad_examples import REMEDY, BadExamples
 from resnet_jax.data.config import MAX_PIXELS
 from resnet_jax.data.decode import BadImageError, decode_image
 from resnet_jax.errors import ConfigError
@@ -144,9 +144,7 @@ class Source(abc.ABC):
         try:
             yield
         except BadImageError as error:
-            raise BadImageError(
-                f"{self.name(index)}: {error}; mend or remove it, or set data.on_error=skip"
-            ) from error
+            raise BadImageError(f"{self.name(index)}: {error}; {REMEDY}") from error
 
 
 class InMemorySource(Source):

@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from resnet_jax.data.bad_examples import BadExamples
+from resnet_jax.data.bad_examples import REMEDY, BadExamples
 from resnet_jax.data.decode import BadImageError
 from resnet_jax.data.examples import Record, Source
 from resnet_jax.data.files import Files, FolderFiles, ZipFiles
@@ -197,7 +197,7 @@ def _cut(split: str, members: list[str]) -> dict[str, list[str]]:
 def _refuse(files: Files, name: str, reason: str, bad_examples: BadExamples | None) -> None:
     full_name = f"{files.origin}/{name.rstrip('/')}"
     if bad_examples is None:
-        raise BadImageError(f"{full_name}: {reason}; mend or remove it, or set data.on_error=skip")
+        raise BadImageError(f"{full_name}: {reason}; {REMEDY}")
     bad_examples.add(full_name, reason)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from resnet_jax.data.bad_examples import BadExamples
+from resnet_jax.data.bad_examples import REMEDY, BadExamples
 from resnet_jax.data.decode import BadImageError, image_size
 from resnet_jax.data.files import Files
 from resnet_jax.data.folders import Layout
+from resnet_jax.errors import ConfigError
 
 VERSION = "1.0.0"
 EXAMPLES_PER_PART = 4096
@@ -74,20 +76,39 @@ def write_part(
         _features(_ANY_SHAPE, ("",)).get_serialized_info()
     )
     path = scratch / part.file_name(name)
-    unfinished = path.with_name(f".{path.name}")
-    writer = array_record_module.ArrayRecordWriter(str(unfinished), "group_size:1")
+    unfinished = _unfinished(path)
     examples, size, shapes = 0, 0, set()
-    for member, data, label in _readable(files, part, bad_examples):
-        shapes.add(image_size(data))
-        record = serializer.serialize_example({"image": data, "label": label, "file": member})
-        writer.write(record)
-        examples, size = examples + 1, size + len(record)
-    writer.close()
-    unfinished.rename(path)
+    try:
+        writer = array_record_module.ArrayRecordWriter(str(unfinished), "group_size:1")
+        for member, data, label in _readable(files, part, bad_examples):
+            shapes.add(image_size(data))
+            record = serializer.serialize_example(
+                {"image": data, "label": label, "file": member.encode(errors="surrogateescape")}
+            )
+            writer.write(record)
+            examples, size = examples + 1, size + len(record)
+        writer.close()
+        unfinished.rename(path)
+    except RuntimeError as error:  # of the writer
+        raise ConfigError(
+            f"{scratch} cannot be written: {error}; mend that and call again, to go on from here"
+        ) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
     report = PartReport(examples, size, shapes.pop() if len(shapes) == 1 else None)
-    place = report_path(scratch, name, part)
-    place.with_suffix(".tmp").write_text(json.dumps(asdict(report)))
-    place.with_suffix(".tmp").rename(place)
+    write_whole(report_path(scratch, name, part), json.dumps(asdict(report)))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file that nobody sees half-written, whoever else writes it at the same time."""
+    unfinished = _unfinished(path)
+    unfinished.write_text(text)
+    unfinished.rename(path)
+
+
+def _unfinished(path: Path) -> Path:
+    """A name of its own for every call, on whichever machine: two may write the same part."""
+    return path.with_name(f".{path.name.lstrip('.')}-{uuid.uuid4().hex}")
 
 
 def _readable(
@@ -100,16 +121,18 @@ def _readable(
         except BadImageError as error:
             full_name = f"{files.origin}/{member}"
             if bad_examples is None:
-                raise BadImageError(
-                    f"{full_name}: {error}; mend or remove it, or set data.on_error=skip"
-                ) from error
+                raise BadImageError(f"{full_name}: {error}; {REMEDY}") from error
             bad_examples.add(full_name, str(error))
         else:
             yield member, data, label
 
 
 def join_parts(name: str, scratch: Path, layout: Layout, parts: list[Part]) -> None:
-    """Writes the description of the set beside its parts, and removes their reports."""
+    """Writes the description of the set beside its parts, and removes all but these.
+
+    Raises:
+        ValueError: A split has no examples.
+    """
     import tensorflow_datasets as tfds
 
     paths = [report_path(scratch, name, part) for part in parts]
@@ -117,6 +140,9 @@ def join_parts(name: str, scratch: Path, layout: Layout, parts: list[Part]) -> N
     shapes = {(report.shape[0], report.shape[1]) if report.shape else None for report in reports}
     shape = shapes.pop() if len(shapes) == 1 else None
     written = list(zip(parts, reports, strict=True))
+    for split in layout.splits:
+        if not any(report.examples for part, report in written if part.split == split):
+            raise ConfigError(f"no file of the split {split!r} can be read; mend the files")
     template = tfds.core.ShardedFileTemplate(
         data_dir=scratch, dataset_name=name, filetype_suffix="array_record"
     )
@@ -138,7 +164,7 @@ def join_parts(name: str, scratch: Path, layout: Layout, parts: list[Part]) -> N
         supervised_keys=("image", "label"),
         disable_shuffling=True,
     )
-    for path in paths:
+    for path in scratch.glob(f".{name}-*"):  # reports, and what calls that were killed left
         path.unlink()
 
 

@@ -11,11 +11,12 @@ import hashlib
 import importlib.util
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from resnet_jax.data.bad_examples import BadExamples
+from resnet_jax.data.config import DataConfig
 from resnet_jax.data.digits import default_data_dir, prepare_digits
 from resnet_jax.data.files import Files
 from resnet_jax.data.folders import Layout, open_files, read_layout
@@ -27,6 +28,7 @@ from resnet_jax.data.parts import (
     plan_parts,
     report_path,
     write_part,
+    write_whole,
 )
 from resnet_jax.data.tfds_sets import find_prepared
 from resnet_jax.errors import ConfigError
@@ -65,9 +67,13 @@ def prepare(
         ValueError: The set exists, the files have changed since an interrupted call, a file is bad,
             or the source is a set that has to be prepared in another way.
     """
-    if source == "digits":
-        return prepare_digits(data_dir or default_data_dir())
+    DataConfig(name=source)  # refuses what is no name
+    if workers < 1:
+        raise ConfigError(f"workers={workers} can write nothing; give 1 or more")
     if not source.startswith(("folder:", "zip:")):
+        _refuse_options(source, {"name": name, "shard": shard, "skip-bad": bad_examples})
+        if source == "digits":
+            return prepare_digits(data_dir or default_data_dir())
         return _prepare_of_catalogue(source, data_dir)
     name = _set_name(name or Path(source.partition(":")[2]).expanduser().resolve().stem)
     root = Path(data_dir).expanduser() if data_dir else default_data_dir()
@@ -91,11 +97,21 @@ def prepare(
     return target
 
 
+def _refuse_options(source: str, options: Mapping[str, object]) -> None:
+    for option, value in options.items():
+        if value is not None:
+            raise ConfigError(
+                f"--{option} is for folder:PATH and zip:PATH; leave it out for {source}"
+            )
+
+
 def _prepare_of_catalogue(name: str, data_dir: str | Path | None) -> Path:
+    if name.startswith("hf:"):
+        raise ConfigError(f"{name} needs no preparation; train with --config.data.name={name}")
     try:
         return find_prepared(name, data_dir=data_dir)
     except ConfigError:  # it says with which commands
-        if importlib.util.find_spec("tensorflow") is None or name.startswith("hf:"):
+        if importlib.util.find_spec("tensorflow") is None:
             raise
     import tensorflow_datasets as tfds
 
@@ -158,12 +174,22 @@ def _check_plan(scratch: Path, layout: Layout) -> None:
                 "it, or give another name"
             )
         return
-    scratch.mkdir(parents=True, exist_ok=True)
-    path.write_text(plan)
+    try:
+        scratch.mkdir(parents=True, exist_ok=True)
+        write_whole(path, plan)
+    except OSError as error:
+        raise ConfigError(
+            f"{scratch} cannot be written ({error.strerror}); set --data-dir to a folder that can"
+        ) from error
 
 
 def _set_name(name: str) -> str:
     clean = re.sub(r"\W+", "_", name).strip("_").lower()
-    if not re.fullmatch(r"[a-z]\w*", clean, re.ASCII):
-        raise ConfigError(f"name={name!r} is no name for a set; give letters, digits and _")
+    if not re.fullmatch(r"[a-z]\w{,99}", clean, re.ASCII):
+        raise ConfigError(
+            f"name={name!r} is no name for a set; set --name: a letter, then letters, digits and _ "
+            "(at most 100)"
+        )
+    if clean == "digits":
+        raise ConfigError("name='digits' is that of the embedded set; set --name to another")
     return clean

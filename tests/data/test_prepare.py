@@ -1,4 +1,6 @@
 import json
+import resource
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -80,14 +82,28 @@ def test_other_files_are_not_mixed_in(flowers, tmp_path, png):
 
 
 def test_shards_are_prepared_apart_and_joined(flowers, tmp_path):
-    for shard in ("2/3", "1/3", "3/3"):
+    for shard in ("2/3", "3/3"):
         assert prepare(f"folder:{flowers}", data_dir=tmp_path, shard=shard) is None
+    left = tmp_path / "my_flowers" / "incomplete.1.0.0" / ".my_flowers-train.array_record-killed"
+    left.write_bytes(b"half")
     seen = []
-    prepare(f"folder:{flowers}", data_dir=tmp_path, progress=lambda *at: seen.append(at))
-    assert seen == [(34, 34)]
+    target = prepare(f"folder:{flowers}", data_dir=tmp_path, progress=lambda *at: seen.append(at))
+    assert 15 < seen[0][0] < 34  # the part that nobody wrote is missing
+    assert seen[-1] == (34, 34)
     assert len(open_split("my_flowers", "train+test", data_dir=tmp_path)) == 34
-    with pytest.raises(ConfigError, match="--shard=4/3 cannot be read; write I/N"):
-        prepare(f"folder:{flowers}", name="other", data_dir=tmp_path, shard="4/3")
+    assert not list(target.glob(".*"))
+
+
+def test_calls_that_write_the_same_part_do_not_meet(flowers, tmp_path):
+    def call(_):
+        prepare(f"folder:{flowers}", data_dir=tmp_path, shard="1/1", workers=2)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(call, range(4)))
+    prepare(f"folder:{flowers}", data_dir=tmp_path)
+    prepared = open_split("my_flowers", "train", data_dir=tmp_path)
+    original = open_split(f"folder:{flowers}", "train")
+    assert [prepared.record(at) for at in range(24)] == [original.record(at) for at in range(24)]
 
 
 def test_nothing_is_overwritten(flowers, tmp_path):
@@ -105,6 +121,67 @@ def test_a_bad_file_stops_or_is_skipped_and_listed(flowers, tmp_path):
     prepare(f"folder:{flowers}", data_dir=tmp_path, bad_examples=bad)
     assert len(open_split("my_flowers", "train", data_dir=tmp_path)) == 23
     assert json.loads((tmp_path / "bad.jsonl").read_text())["name"].endswith("rose/03.png")
+
+
+def test_a_split_of_bad_files_alone_is_refused(flowers, tmp_path):
+    for path in flowers.glob("test/*/*"):
+        path.write_bytes(b"")
+    bad = BadExamples(tmp_path / "bad.jsonl", limit=100)
+    with pytest.raises(ConfigError, match="no file of the split 'test' can be read"):
+        prepare(f"folder:{flowers}", data_dir=tmp_path, bad_examples=bad)
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "message"),
+    [
+        ("", {}, "data.name='' is no name of a data set"),
+        ("folder:", {}, "data.name='folder:' names nothing; write folder:PATH"),
+        ("hf:org/set", {}, "hf:org/set needs no preparation; train with --config.data.name=hf:org"),
+        (
+            "digits",
+            {"name": "a"},
+            "--name is for folder:PATH and zip:PATH; leave it out for d",
+        ),
+        (
+            "cifar10",
+            {"shard": "1/2"},
+            "--shard is for folder:PATH and zip:PATH",
+        ),
+        ("flowers", {"workers": 0}, "workers=0 can write nothing; give 1 or more"),
+        ("flowers", {"name": "2017"}, "name='2017' is no name for a set; set --name: a letter"),
+        ("flowers", {"name": "digits"}, "name='digits' is that of the embedded set"),
+        ("flowers", {"name": "a" * 101}, "is no name for a set; set --name: .*at most 100"),
+        ("flowers", {"shard": "4/3"}, "--shard=4/3 cannot be read; write I/N"),
+        (
+            "flowers",
+            {"data_dir": "a file"},
+            r"cannot be written \(Not a dir.*; set --data-dir",
+        ),
+    ],
+)
+def test_what_cannot_be_prepared_is_refused(flowers, tmp_path, source, options, message):
+    (tmp_path / "a file").write_text("")
+    source = f"folder:{flowers}" if source == "flowers" else source
+    data_dir = tmp_path / options.pop("data_dir", "sets")
+    with pytest.raises(ConfigError, match=message) as error:
+        prepare(source, data_dir=data_dir, **options)
+    assert "\n" not in str(error.value)
+
+
+def test_a_full_disk_is_named(flowers, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(ConfigError, match=r"cannot be written: .*; mend that and call again"):
+            prepare(f"folder:{flowers}", data_dir=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    prepare(f"folder:{flowers}", data_dir=tmp_path)
+
+
+def test_a_negative_number_of_bad_files_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="--skip-bad=-1 is negative"):
+        BadExamples(tmp_path / "bad.jsonl", limit=-1, setting="--skip-bad")
 
 
 def test_a_set_of_the_catalogue_names_its_commands(tmp_path, monkeypatch):
