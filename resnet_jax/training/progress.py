@@ -96,4 +96,8 @@ def _phrases(values: Mapping[str, float | None]) -> list[str]:
         "images_per_second": "{:,.0f} images/s",
     }
     known = ((text, values.get(name)) for name, text in wording.items())
-    return [text.format(value) for text, value in known if value is not None]
+    phrases = [text.format(value) for text, value in known if value is not None]
+    count, expected = values.get("validation_count"), values.get("validation_expected")
+    if count != expected:
+        phrases.append(f"counted {count:.0f} of {expected:.0f} images for validation")
+    return phrases

@@ -73,10 +73,11 @@ def test_curves_are_a_picture(tmp_path):
     draw_curves([], tmp_path / "empty.png")
 
 
-def report(*, terminal):
+def report(*, terminal, **others):
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=160, _environ={})
     values = {"train_loss": 1.25, "train_accuracy": 0.5, "images_per_second": 1234.5, "epoch": 1}
+    values |= others
     with ProgressReport(console, start=0, total=4) as progress:
         progress.advance()
         progress.advance()
@@ -87,6 +88,12 @@ def report(*, terminal):
 def test_progress_is_a_plain_line_where_there_is_no_terminal():
     text = report(terminal=False)
     assert text == "step 2/4  loss 1.250  accuracy 50.0%  1,234 images/s  0:00 left\n"
+
+
+def test_progress_counts_where_the_validation_skipped_images():
+    counts = {"validation_accuracy": 0.5, "validation_count": 998, "validation_expected": 1000}
+    assert "validation 50.00%" in report(terminal=False, **counts)
+    assert "counted 998 of 1000 images for validation" in report(terminal=False, **counts)
 
 
 def test_progress_is_a_bar_on_a_terminal():
