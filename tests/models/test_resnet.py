@@ -100,7 +100,8 @@ def test_zero_init_last_starts_every_block_as_its_shortcut():
 
 
 def test_stochastic_depth_rises_linearly():
-    model = ResNet(vary(depths=(2, 3), drop_path_rate=0.4), rngs=nnx.Rngs(0))
+    config = vary(depths=(2, 3), drop_path_rate=0.4)
+    model = nnx.eval_shape(lambda: ResNet(config, rngs=nnx.Rngs(0)))
     rates = [block.drop_path.rate for blocks in model.stages for block in blocks]
     assert rates == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
 

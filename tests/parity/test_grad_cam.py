@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,13 +47,16 @@ def test_grad_cam_is_that_of_pytorch(torch, timm, name, third, last):
     model = nnx.eval_shape(lambda: ResNet(model_config(name, num_classes=10), rngs=nnx.Rngs(0)))
     load_torch(model, network.state_dict())
     model.eval()
+    graphdef, state = nnx.split(model)
+
+    @functools.partial(jax.jit, static_argnums=2)
+    def explain(state, images, stage):
+        return grad_cam(nnx.merge(graphdef, state), images, jnp.array(classes), stage=stage)
+
     images = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype(np.float32)
     classes = np.array([3, 7])
     for stage, layer in ((3, third), (-1, last)):
         expected = torch_cam(torch, network, layer, images.transpose(0, 3, 1, 2), classes)
-        explain = jax.jit(
-            lambda x, stage=stage: grad_cam(model, x, jnp.array(classes), stage=stage)
-        )
-        cam, _ = explain(images)
+        cam, _ = explain(state, images, stage)
         np.testing.assert_allclose(cam, expected, atol=1e-4 * expected.max())
         assert expected.max() > 0
