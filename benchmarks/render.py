@@ -1,0 +1,71 @@
+"""Writes docs/benchmarks.md from the results that are kept in benchmarks/results.
+
+    python -m benchmarks.render
+
+A result is a file that `contest.write` wrote; its heading is here. What was not run yet says so.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Any
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "benchmarks.md"
+
+SECTIONS = {
+    "networks_cpu": (
+        "Networks on a CPU",
+        "python -m benchmarks.networks --json benchmarks/results/networks_cpu.json",
+    ),
+    "networks_gpu": (
+        "Networks on a GPU",
+        "python -m benchmarks.networks --device=gpu --json benchmarks/results/networks_gpu.json",
+    ),
+}
+INTRODUCTION = """# Benchmarks
+
+Written by `python -m benchmarks.render` from benchmarks/results; nothing here is typed by hand.
+Ours and its peers work in turn in one run, each in a process of its own. Figures are medians over
+the turns, and `spread` is half of the distance between the quartiles over the median, the largest
+of a row. `ratio` is ours over the best of the peers: above 1 we are ahead. `limit` is what the
+machine could do at the best: the rate of a matrix product in the same run over the operations that
+the work has at the least.
+"""
+
+
+def main() -> None:
+    """Renders the page."""
+    parts = [INTRODUCTION]
+    for name, (title, command) in SECTIONS.items():
+        path = RESULTS / f"{name}.json"
+        body = _table(json.loads(path.read_text())) if path.exists() else "Not yet run."
+        parts.append(f"## {title}\n\n```sh\n{command}\n```\n\n{body}\n")
+    PAGE.write_text("\n".join(parts))
+
+
+def _table(result: dict[str, Any]) -> str:
+    peers = list(dict.fromkeys(peer for row in result["rows"] for peer in row["peers"]))
+    heads = ["what", "ours", *peers, "limit", "ratio", "goal", "spread"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for row in result["rows"]:
+        figures = [row["ours"], *(row["peers"].get(peer) for peer in peers), row["limit"]]
+        cells = [row["name"], *map(_figure, figures), *map(_ratio, (row["ratio"], row["goal"]))]
+        spread = "" if row["spread"] is None else f"{100 * row['spread']:.0f}%"
+        lines.append("| " + " | ".join([*cells, spread]) + " |")
+    about = ", ".join(f"{name} {value}" for name, value in result["machine"].items())
+    return "\n".join(lines) + f"\n\nMeasured on: {about}."
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+if __name__ == "__main__":
+    main()
