@@ -189,7 +189,9 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=16, help=f"of {BATCH} images, a turn")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     options = parser.parse_args()
-    paths = sorted(options.photos.iterdir())
+    paths = sorted(options.photos.iterdir()) if options.photos.is_dir() else []
+    if len(paths) < BATCH:
+        parser.error(f"--photos={options.photos} is no folder of at least {BATCH} photographs")
     source = FileSource(FolderFiles(options.photos), [(path.name, 0) for path in paths], ("photo",))
     workers = options.workers
     rows: dict[str, tuple[Callable[[], Iterator[Any]], int]] = {

@@ -23,6 +23,10 @@ def steps_per_epoch(num_examples: int, batch_size: int) -> int:
     Raises:
         ValueError: The split is shorter than one batch.
     """
+    if not num_examples:
+        raise ConfigError(
+            "the training split has no examples; set data.train_split to one that has"
+        )
     if not 0 < batch_size <= num_examples:
         raise ConfigError(
             f"batch_size={batch_size} does not fit a training split of {num_examples} examples; "

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from resnet_jax.data.decode import BadImageError
 from resnet_jax.data.digits import default_data_dir, prepare_digits
 from resnet_jax.data.examples import Record, Source
 from resnet_jax.errors import ConfigError, nearest
@@ -53,14 +54,23 @@ class TfdsSource(Source):
 
     def record(self, index: int) -> Record:
         """Reads the example at `index`; its image is the content of an image file."""
-        example = self._reader[index]
+        try:
+            example = self._reader[index]
+        except RuntimeError as error:  # of the array_record reader
+            reason = " ".join(str(error).split())
+            raise BadImageError(
+                f"the prepared set is damaged here, prepare it again: {reason}"
+            ) from error
         return Record(example[self._image_key], int(example[self._label_key]))
 
     def name(self, index: int) -> str:
         """Names the set, the split, the index and, where it is known, the file."""
         name = f"{self._directory.parent.name} {self._split}, example {index}"
-        file = self._reader[index].get("file")
-        return f"{name} ({file.decode()})" if isinstance(file, bytes) else name
+        try:
+            file = self._reader[index].get("file")
+        except RuntimeError:  # as in `record`
+            return name
+        return f"{name} ({os.fsdecode(file)})" if isinstance(file, bytes) else name
 
     def __getstate__(self) -> dict[str, Any]:
         cached = ("_builder", "_reader")
@@ -70,7 +80,13 @@ class TfdsSource(Source):
     def _builder(self) -> Any:
         import tensorflow_datasets as tfds
 
-        return tfds.builder_from_directory(self._directory)
+        try:
+            return tfds.builder_from_directory(self._directory)
+        except Exception as error:  # TFDS raises nearly anything on files that are damaged
+            reason = " ".join(str(error).split())
+            raise ConfigError(
+                f"{self._directory} is no whole set: {reason}; remove it and prepare it again"
+            ) from error
 
     @functools.cached_property
     def _reader(self) -> Any:

@@ -38,6 +38,8 @@ def test_steps_per_epoch_leaves_the_remainder_out():
         ConfigError, match=r"batch_size=11 does not fit .* 10 examples; give 1 to 10"
     ):
         steps_per_epoch(10, 11)
+    with pytest.raises(ConfigError, match=r"the training split has no examples; set data.train_s"):
+        steps_per_epoch(0, 1)
 
 
 def test_each_epoch_is_another_permutation():

@@ -54,6 +54,32 @@ def test_a_folder_becomes_a_set_with_the_same_examples(flowers, tmp_path):
     assert not [path for path in target.iterdir() if path.name.startswith((".", "plan"))]
 
 
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            lambda part: part.write_bytes(part.read_bytes()[:70000]),
+            "example 0: the prepared set is da",
+        ),
+        (
+            lambda part: part.unlink(),
+            "example 0: the prepared set is damaged here, prepare it again",
+        ),
+        (lambda part: (part.parent / "dataset_info.json").write_text("{"), "1.0.0 is no whole set"),
+        (
+            lambda part: (part.parent / "features.json").unlink(),
+            "1.0.0 is no whole set: .* remove it",
+        ),
+    ],
+)
+def test_a_damaged_set_is_named(flowers, tmp_path, damage, message):
+    target = prepare(f"folder:{flowers}", data_dir=tmp_path)
+    damage(target / "my_flowers-train.array_record-00000-of-00005")
+    with pytest.raises(ConfigError, match=message) as error:
+        list(open_split("my_flowers", "train", data_dir=tmp_path))
+    assert "\n" not in str(error.value)
+
+
 def test_an_interrupted_preparation_continues(flowers, tmp_path, monkeypatch):
     calls = []
     write = module.write_part
