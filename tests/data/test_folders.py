@@ -245,6 +245,12 @@ def test_a_damaged_archive_is_named(tmp_path):
     path.write_bytes(data[:200])
     with pytest.raises(ConfigError, match=r"the archive cannot be read .File is not a zip file"):
         open_split(f"zip:{path}", "train")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("train/a/00.png", png(0))
+    with pytest.raises(
+        ConfigError, match=r"a/00.png: the file is packed by method 14; pack the ar"
+    ):
+        list(open_split(f"zip:{path}", "train"))
 
 
 @pytest.mark.parametrize(
