@@ -6,11 +6,13 @@ import argparse
 import os
 import pathlib
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
 
 from resnet_jax.errors import ConfigError, nearest
 
+FAULT_STATUS = 1
 USER_ERROR_STATUS = 2
 INTERRUPTED_STATUS = 130
 BROKEN_PIPE_STATUS = 141
@@ -106,13 +108,29 @@ def guard(
         # Whoever read the output has gone. Nothing more can be said there, at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE_STATUS
-    except (ValueError, OSError) as error:
-        if "--debug" in words or not _is_for_the_user(error):
+    except (ValueError, OSError, KeyboardInterrupt) as error:
+        status = _explain(error, debug="--debug" in words)
+        if status == FAULT_STATUS:
             raise
-        say_error(str(error))
-        return USER_ERROR_STATUS
-    except KeyboardInterrupt:
-        return INTERRUPTED_STATUS
+        return status
+
+
+def leave_at_once(error: BaseException, *, debug: bool) -> NoReturn:
+    """Ends one of several processes on an error, without the orderly end.
+
+    That would wait for the other processes while they wait for this one. When it is gone they
+    notice.
+
+    Args:
+        error: What ended it.
+        debug: Whether `--debug` was given.
+    """
+    status = _explain(error, debug=debug)
+    if status == FAULT_STATUS:
+        traceback.print_exception(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def say_error(message: str) -> None:
@@ -120,7 +138,17 @@ def say_error(message: str) -> None:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
 
 
-def _is_for_the_user(error: Exception) -> bool:
+def _explain(error: BaseException, *, debug: bool) -> int:
+    """Says in one line what the user can mend; returns the status, that of a fault in silence."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED_STATUS
+    if debug or not _is_for_the_user(error):
+        return FAULT_STATUS
+    say_error(str(error))
+    return USER_ERROR_STATUS
+
+
+def _is_for_the_user(error: BaseException) -> bool:
     """Tells an error that was raised on purpose, here or in a recipe, from a library's fault."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from resnet_jax.cli import evaluate
-from resnet_jax.cli.command import CONFIG, Command, Run, guard, new_parser
+from resnet_jax.cli.command import CONFIG, Command, Run, guard, leave_at_once, new_parser
 
 CONFIG_NOTE = (
     "--config.FIELD=VALUE changes a field of the recipe, such as\n"
@@ -49,6 +49,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Trains, or resumes."""
+    import jax
+
     from resnet_jax.training.interruption import RESUME_STATUS
     from resnet_jax.training.loop import train as run_recipe
     from resnet_jax.training.processes import Processes, join
@@ -67,7 +69,12 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     keep_freed_memory()
     keep_compiled_code()
     join(Processes(flags.coordinator, flags.processes, flags.process, flags.start_timeout))
-    result = run_recipe(config, _workdir(flags, recipe), profile=flags.profile)
+    try:
+        result = run_recipe(config, _workdir(flags, recipe), profile=flags.profile)
+    except (Exception, KeyboardInterrupt) as error:
+        if jax.process_count() > 1:
+            leave_at_once(error, debug=getattr(flags, "debug", False))
+        raise
     return RESUME_STATUS if result.status == "interrupted" else 0
 
 

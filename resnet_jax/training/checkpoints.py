@@ -19,6 +19,7 @@ from orbax.checkpoint import v1 as ocp
 from resnet_jax.training.config import CheckpointConfig
 from resnet_jax.training.digests import Digests
 from resnet_jax.training.parts import CheckpointError, check_shapes, from_parts, to_parts
+from resnet_jax.training.processes import PeerError, naming_lost_peers
 from resnet_jax.training.state import TrainState, Variables
 
 __all__ = ["BEST_BY", "CheckpointError", "Checkpoints", "Restored", "like"]
@@ -75,7 +76,9 @@ class Checkpoints:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is not None and jax.process_count() > 1:
+            return  # a save in flight waits for the other processes, which may be gone
         self.close()
 
     @property
@@ -169,10 +172,11 @@ class Checkpoints:
                 broken[number] = fault
                 continue
             try:
-                saved = self._manager.checkpointables_metadata(number)
-                check_shapes(like, saved.metadata, f"{self._directory}, step {number}")
-                parts = self._manager.load_checkpointables(number, like)
-            except CheckpointError:
+                with naming_lost_peers():
+                    saved = self._manager.checkpointables_metadata(number)
+                    check_shapes(like, saved.metadata, f"{self._directory}, step {number}")
+                    parts = self._manager.load_checkpointables(number, like)
+            except (CheckpointError, PeerError):
                 raise
             except Exception as error:  # Orbax raises many kinds
                 broken[number] = _in_one_line(error)
@@ -182,9 +186,13 @@ class Checkpoints:
         raise CheckpointError(f"no readable checkpoint in {self._directory} {reasons}".rstrip())
 
     def set_aside(self, steps: list[int]) -> None:
-        """Renames checkpoints that cannot be read, so that their numbers are free again."""
+        """Renames checkpoints that cannot be read, so that their numbers are free again.
+
+        Of several processes the first renames; the others find it done when they open the folder
+        again, where all of them meet.
+        """
         self.close()
-        for step in steps:
+        for step in steps if jax.process_index() == 0 else ():
             path = self._directory / str(step)
             taken = len(list(self._directory.glob(f"{_BROKEN}{step}*")))
             path.rename(self._directory / f"{_BROKEN}{step}{'-again' * taken}")
@@ -206,7 +214,10 @@ class Checkpoints:
     def _explained(self, action: str) -> Iterator[None]:
         """Turns the many kinds of errors that Orbax raises into one."""
         try:
-            yield
+            with naming_lost_peers():
+                yield
+        except PeerError:
+            raise
         except Exception as error:
             whole = ", ".join(str(step) for step in self.steps()) or "none"
             raise CheckpointError(

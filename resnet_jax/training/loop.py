@@ -21,6 +21,7 @@ from resnet_jax.training.feeds import Feed, open_feed
 from resnet_jax.training.interruption import Interruption
 from resnet_jax.training.logs import MetricsLog
 from resnet_jax.training.metrics import Totals, ratio
+from resnet_jax.training.processes import naming_lost_peers
 from resnet_jax.training.progress import ProgressReport, say
 from resnet_jax.training.runtime import StepTrace
 from resnet_jax.training.setup import Evaluator, Trainer, make_evaluator, make_trainer
@@ -29,6 +30,7 @@ from resnet_jax.training.state import TrainState
 from resnet_jax.training.workdir import Workdir
 
 
+@naming_lost_peers()
 def train(
     config: TrainConfig,
     workdir: str | pathlib.Path,
@@ -51,6 +53,8 @@ def train(
         ConfigError: The config cannot be used, or the folder belongs to another run.
         CheckpointError: No checkpoint of the run can be read.
         DivergedError: More than `config.max_skipped` steps in a row were not finite.
+        PeerError: Another process of the run ended or cannot be reached. Leave then with
+            `os._exit`: an orderly end waits for the others.
     """
     console = console or Console()
     files = Workdir(pathlib.Path(workdir))

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 
 import jax
+import jax.numpy as jnp
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from resnet_jax.errors import ConfigError
 
 # A process that was not heard of for so long counts as dead, and the others end with a message.
 _HEARTBEAT_SECONDS = 60
+
+# Words in the errors of a collective, or of the coordination, whose other side is gone.
+_SIGNS_OF_LOSS = ("gloo", "nccl", "peer", "connection", "coordination", "deadline", "unavailable")
+
+
+class PeerError(ConnectionError):
+    """Another process of the run ended or cannot be reached."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,11 +64,45 @@ def join(processes: Processes) -> None:
             initialization_timeout=processes.timeout,
             heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
         )
+        _connect_devices()
     except Exception as error:  # the service raises several kinds
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(
             f"the processes did not meet at {where} within {processes.timeout} s: check that all "
             f"of them run, with the same address and count, and that it can be reached ({reason})"
+        ) from error
+
+
+def _connect_devices() -> None:
+    """Adds a number over all devices, which connects them while the processes are together.
+
+    Later one compiles for minutes what another has in its cache. On CPU, connections that are made
+    then fail after 30 s; those that stand already wait as long as it takes.
+    """
+    multihost_utils.sync_global_devices("joined")
+    mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+    split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("data",), ()))
+    ones = jax.jit(lambda: jnp.ones(mesh.size), out_shardings=split)()
+    jax.block_until_ready(jax.jit(jnp.sum, out_shardings=whole)(ones))
+
+
+@contextlib.contextmanager
+def naming_lost_peers() -> Iterator[None]:
+    """Turns the errors of a collective whose other side is gone into one that says so.
+
+    Raises:
+        PeerError: A process that this one computes with ended or cannot be reached.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        text = " ".join(str(error).split())
+        if jax.process_count() == 1 or not any(sign in text.lower() for sign in _SIGNS_OF_LOSS):
+            raise
+        raise PeerError(
+            f"process {jax.process_index()} of {jax.process_count()} lost another one: look for "
+            "what ended that one, then start all of them again; they resume at the last "
+            f"checkpoint ({text[:200]})"
         ) from error
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
+import jax
+
 from resnet_jax.errors import ConfigError
 from resnet_jax.training.config import TrainConfig
 from resnet_jax.training.validation import differing_fields, from_json, to_json
@@ -86,6 +88,8 @@ class Workdir:
     def claim(self, config: TrainConfig) -> None:
         """Takes the folder for a run, or makes sure that it already belongs to this one.
 
+        Of several processes only the first writes; two writers would take the file from each other.
+
         Raises:
             ConfigError: It belongs to another run; the differing fields are named.
             OSError: It cannot be written.
@@ -102,8 +106,9 @@ class Workdir:
             raise ConfigError(
                 f"workdir {self.root} has checkpoints but no {self.config.name}; choose another"
             )
-        self.root.mkdir(parents=True, exist_ok=True)
-        write_text(self.config, to_json(config))
+        if jax.process_index() == 0:
+            self.root.mkdir(parents=True, exist_ok=True)
+            write_text(self.config, to_json(config))
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

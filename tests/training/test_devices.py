@@ -1,10 +1,14 @@
-"""The same run on one device and on eight, as real processes."""
+"""The same run on one device and on many, as real processes."""
 
+import dataclasses
 import json
 import os
 import pathlib
+import signal
+import socket
 import subprocess
 import sys
+import time
 
 import jax
 import numpy as np
@@ -12,31 +16,48 @@ import pytest
 
 from resnet_jax.training import setup
 from resnet_jax.training.checkpoints import Checkpoints
+from resnet_jax.training.config import MeshConfig
+from resnet_jax.training.interruption import RESUME_STATUS
+from resnet_jax.training.logs import read_records
 from resnet_jax.training.workdir import Workdir
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+# No process waits for another as long as this: what takes longer hangs.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+PATIENCE = 240
 
-# No random changes and small steps: what is left is the rounding of sums in another order.
+# Without random changes and with small steps, what is left is the rounding of sums in another
+# order. A constant rate makes runs of any length share their compiled step.
 CALM = [
-    "--config.steps=2",
     "--config.optimizer.learning_rate=0.002",
+    "--config.schedule.name=constant",
     "--config.schedule.warmup_epochs=0.0",
     "--config.augment.shift=0.0",
     "--config.augment.rotate=0.0",
     "--config.augment.scale=0.0",
+    "--config.data.validation_split=none",
 ]
-SCRIPT = pathlib.Path(__file__).with_name("device_run.py")
+SHORT = ["--config.steps=2"]
+ENDLESS = [
+    "--config.steps=1000000",
+    "--config.log_every_steps=5",
+    "--config.checkpoint.every_steps=5",
+]
+HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parents[1]
 
 
-def start(devices, *words, **variables):
+def start(devices, script, *words):
+    flags = [
+        f"--xla_force_host_platform_device_count={devices}",
+        "--xla_backend_optimization_level=0",  # compiles in half the time
+    ]
     environment = os.environ | {
-        "PYTHONPATH": str(SCRIPT.parents[2]),
+        "PYTHONPATH": str(ROOT),
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        **variables,
+        "XLA_FLAGS": " ".join(flags),
     }
     return subprocess.Popen(
-        [sys.executable, str(SCRIPT), *map(str, words)],
+        [sys.executable, str(script), *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -44,16 +65,43 @@ def start(devices, *words, **variables):
     )
 
 
+def start_train(devices, workdir, *words, of=None):
+    """Starts `train.py`; `of` is how many devices there are in all processes."""
+    mesh = f"--config.mesh.devices={of or devices}"
+    return start(devices, ROOT / "train.py", f"--workdir={workdir}", mesh, *CALM, *words)
+
+
+@pytest.fixture
+def pair():
+    """Starts two processes of two devices each; ends what is left of them."""
+    started = []
+
+    def pair(workdir, *words):
+        with socket.socket() as listener:
+            listener.bind(("localhost", 0))
+            port = listener.getsockname()[1]
+        meeting = [f"--coordinator=localhost:{port}", "--processes=2"]
+        for number in range(2):
+            own = [*meeting, f"--process={number}"]
+            started.append(start_train(2, workdir, *words, *own, of=4))
+        return started[-2:]
+
+    yield pair
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
 def finish(process, status=0):
-    out, err = process.communicate(timeout=600)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == status, err[-3000:]
-    return json.loads(out.splitlines()[-1])
+    return out, err
 
 
 def parameters(workdir):
     """Restores onto the one device of this process whatever the run had."""
     files = Workdir(workdir)
-    config = files.read_config()
+    config = dataclasses.replace(files.read_config(), mesh=MeshConfig())
     trainer = setup.make_trainer(config, setup.make_evaluator(config))
     with Checkpoints(files.checkpoints, config.checkpoint) as checkpoints:
         state = checkpoints.restore(trainer.like()).state
@@ -68,19 +116,78 @@ def assert_close(one, other):
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("alone")
-    assert finish(start(1, "train", workdir, *CALM))["devices"] == 1
+    finish(start_train(1, workdir, *SHORT))
     return parameters(workdir)
 
 
 @pytest.mark.parametrize("words", [[], ["--config.mesh.fsdp=true"]], ids=["whole", "fsdp"])
 def test_eight_devices_reach_the_parameters_of_one(tmp_path, alone, words):
-    assert finish(start(8, "train", tmp_path, *CALM, *words))["devices"] == 8
+    finish(start_train(8, tmp_path, *SHORT, *words))
     assert_close(parameters(tmp_path), alone)
 
 
+def test_two_processes_reach_the_parameters_of_one_and_one_speaks(tmp_path, alone, pair):
+    first, second = [finish(process) for process in pair(tmp_path, *SHORT)]
+    assert_close(parameters(tmp_path), alone)
+    assert "counted 360 of 360 images" in first[0]
+    assert "images" not in second[0]
+    assert [record["step"] for record in read_records(Workdir(tmp_path))] == [2]
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 1
+
+
 def test_a_step_moves_gradients_and_statistics_between_devices_and_nothing_more():
-    counted = finish(start(8, "count"))
+    counted = json.loads(finish(start(8, HERE / "count_collectives.py"))[0].splitlines()[-1])
     moved = counted["collectives"]
     assert set(moved) == {"all-reduce"}
     # Forward and backward each reduce two numbers a channel; loss, hits and count are a few bytes.
     assert counted["params"] <= moved["all-reduce"] <= counted["params"] + 2 * counted["stats"] + 64
+
+
+def recorded(workdir):
+    return max([record["step"] for record in read_records(Workdir(workdir))], default=0)
+
+
+def await_progress(workdir, processes, beyond):
+    """Waits until the run has recorded a step beyond this one."""
+    end = time.monotonic() + PATIENCE
+    while recorded(workdir) <= beyond:
+        assert time.monotonic() < end
+        for process in processes:
+            assert process.poll() is None, process.communicate()[1][-3000:]
+        time.sleep(0.1)
+
+
+def saved(workdir):
+    return sorted(int(path.name) for path in (workdir / "checkpoints").glob("[0-9]*[0-9]"))
+
+
+def test_a_pair_stops_at_one_step_resumes_beside_damage_and_falls_together(tmp_path, pair):
+    both = pair(tmp_path, *ENDLESS)
+    await_progress(tmp_path, both, 5)
+    both[1].send_signal(signal.SIGINT)
+    (out, _), _ = [finish(process, RESUME_STATUS) for process in both]
+    last = saved(tmp_path)[-1]
+    assert f"interrupted: saved step {last} of 1000000" in out
+
+    damaged = next((tmp_path / "checkpoints" / str(last) / "live").rglob("manifest.ocdbt"))
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"\0")
+    both = pair(tmp_path, *ENDLESS)
+    await_progress(tmp_path, both, last)
+    assert (tmp_path / "checkpoints" / f"broken-{last}").is_dir()
+    both[1].kill()
+    out, err = finish(both[0], 2)
+    assert f"checkpoint {last} cannot be read and was set aside" in out
+    assert err.splitlines()[-1].startswith("error: process 0 of 2 lost another one:"), err
+
+    # What was recorded after the last save is recorded again.
+    last = recorded(tmp_path)
+    both = pair(tmp_path, *ENDLESS)
+    await_progress(tmp_path, both, last)
+    # Process 0 holds the coordination. When that is gone JAX itself ends the others, unless a
+    # collective failed before.
+    both[0].kill()
+    _, err = both[1].communicate(timeout=PATIENCE)
+    assert (both[1].returncode, True) in {
+        (2, "process 1 of 2 lost another one" in err),
+        (-signal.SIGABRT, "another task died" in err),
+    }, err

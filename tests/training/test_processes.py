@@ -1,3 +1,4 @@
+import os
 import socket
 import subprocess
 import sys
@@ -39,6 +40,33 @@ try:
 except ConfigError as error:
     print(error)
 """
+
+
+JOIN = """
+from resnet_jax.training.processes import Processes, join
+join(Processes("localhost:{port}", 2, {number}, timeout=60))
+print("joined", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_the_devices_of_processes_that_meet_are_connected():
+    # Connections that are first made where one process still compiles fail after 30 s.
+    port = free_port()
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", JOIN.format(port=port, number=number)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
+        )
+        for number in range(2)
+    ]
+    for out in [process.communicate(timeout=120)[0] for process in both]:
+        before, joined, _ = out.partition("joined")
+        assert joined
+        # Of its two devices each reports a connection to its like and one to all others.
+        assert before.count("[Gloo]") == 4
 
 
 @pytest.mark.slow
