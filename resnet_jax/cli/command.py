@@ -155,7 +155,9 @@ def _is_for_the_user(error: BaseException) -> bool:
         trace = trace.tb_next
     package = str(pathlib.Path(__file__).parents[1])
     raised_here = trace is not None and trace.tb_frame.f_code.co_filename.startswith(package)
-    return isinstance(error, OSError | ConfigError) or raised_here
+    return isinstance(error, OSError | ConfigError) or (
+        isinstance(error, ValueError) and raised_here
+    )
 
 
 def _check_overrides(
