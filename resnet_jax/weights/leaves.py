@@ -50,10 +50,10 @@ class Leaf:
         """Puts an array in the place of the value, in its dtype and on its devices."""
         old = self.variable.get_value()
         sharding = old.sharding if isinstance(old, jax.Array) else None
-        # A copy: on CPU an array can share the memory of a tensor that PyTorch goes on writing to.
-        self.variable.set_value(
-            jax.device_put(jnp.array(array, dtype=old.dtype, copy=True), sharding)
-        )
+        # NumPy copies at once. A device copies when it is free, and on CPU an array can share the
+        # memory of a tensor that PyTorch goes on writing to.
+        own = np.array(array, dtype=old.dtype)
+        self.variable.set_value(jax.device_put(own, sharding))
 
 
 def leaves_of(module: nnx.Module) -> list[Leaf]:

@@ -4,11 +4,13 @@ import io
 import zipfile
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from PIL import Image
 
-from resnet_jax import create_model, model_config
+from resnet_jax import BasicBlock, create_model, model_config
 from resnet_jax.weights import WeightsError, load_torch, to_torch
 from resnet_jax.weights.arrays import adapt_input
 from resnet_jax.weights.files import read_state_dict
@@ -181,6 +183,18 @@ def test_tensors_of_half_precision_come_in_exactly(torch):
         load_torch(ours, rounded)
         back = to_torch(ours)
         assert all(np.array_equal(back[key], value.float()) for key, value in rounded.items())
+
+
+def test_a_busy_device_takes_the_weights_of_the_moment(torch):
+    ours = BasicBlock(8, 8, rngs=nnx.Rngs(0))
+    weights = {key: torch.tensor(value) for key, value in to_torch(ours).items()}
+    work = jnp.ones((2000, 2000))
+    jax.block_until_ready(work)
+    jax.jit(lambda x: x @ x @ x)(work)  # a copy by the device would wait for it
+    load_torch(ours, weights)
+    for value in weights.values():
+        value.fill_(7)
+    assert not any((value == 7).any() for value in to_torch(ours).values())
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4, 8])
