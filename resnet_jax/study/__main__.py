@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             flags.data,
             epochs=flags.epochs,
             batch_size=flags.batch_size,
+            learning_rate=flags.learning_rate,
             train_split=flags.train_split,
             test_split=flags.test_split,
             seed=flags.seed,
@@ -71,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--depths", type=_depths, default=(20, 56, 110), help="layers, 6n+2 (20,56,110)")
     add("--epochs", type=int, help="epochs of every training (digits 8, CIFAR-10 164)")
     add("--batch-size", type=int, help="images a step (digits 64, CIFAR-10 128)")
+    add(
+        "--learning-rate",
+        type=float,
+        metavar="RATE",
+        help="the largest one (digits 0.02, CIFAR-10 0.1)",
+    )
     add("--train-split", help="such as train[:5000], for a smaller budget (all)")
     add("--test-split", help="such as test[:1000] (test)")
     add("--probe-images", type=int, default=1000, help="test images of claims 2 and 3 (1000)")

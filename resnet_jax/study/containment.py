@@ -102,13 +102,14 @@ def _difference_at_the_start(subject: Study, images: Images) -> dict[str, float]
     fresh = initialize(lambda rngs: ResNet(config, rngs=rngs), jax.random.key(subject.plan.seed))
     first = images.batches[0]
     reference = _logits(subject, shallow, variables_of(fresh), first)
+    grown = {depth: _grown(fresh, depth) for depth in deeper}
     differences = {}
-    for depth in deeper:
-        logits = _logits(subject, depth, variables_of(_grown(fresh, depth)), first)
+    for depth, model in grown.items():
+        logits = _logits(subject, depth, variables_of(model), first)
         differences[f"{depth} layers, evaluation"] = float(np.abs(logits - reference).max())
     data = subject.plan.recipe.data
     x = normalize(jnp.asarray(first.pixels), data.mean, data.std)
-    pair = [_logits_in_training(model, x) for model in (fresh, _grown(fresh, deeper[0]))]
+    pair = [_logits_in_training(model, x) for model in (fresh, grown[deeper[0]])]
     differences[f"{deeper[0]} layers, training, not compiled"] = float(
         np.abs(pair[0] - pair[1]).max()
     )

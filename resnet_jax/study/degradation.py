@@ -79,10 +79,10 @@ def _verdict(
     most = max(gap["train_error"] for gap in residual.values())
     worse = changes["train_loss"] > 0 and changes["train_error"] > max(most, 0)
     opening = "The effect shows" if worse else "The effect does not show in this run"
-    others = ", and to ".join(f"{depth} by {_changes(gap)}" for depth, gap in residual.items())
+    others = ", and by ".join(f"{_changes(gap)} to {depth}" for depth, gap in residual.items())
     return (
         f"{opening}. From {subject.depths[0]} to {deep} layers the plain network's training error "
-        f"changes by {_changes(changes)}; the residual network's to {others}."
+        f"changes by {_changes(changes)}; the residual network's by {others} layers."
     )
 
 

@@ -110,6 +110,7 @@ def make_plan(
     *,
     epochs: int | None = None,
     batch_size: int | None = None,
+    learning_rate: float | None = None,
     train_split: str | None = None,
     test_split: str | None = None,
     seed: int = 0,
@@ -122,6 +123,7 @@ def make_plan(
         data: `digits` for the embedded form; `cifar10`, `zip:PATH` or `folder:PATH` for CIFAR-10.
         epochs: Length of every training; None takes the recipe's.
         batch_size: Images a step; None takes the recipe's.
+        learning_rate: The largest of the schedule; None takes the recipe's.
         train_split: Split that is trained on; None takes the recipe's.
         test_split: Split of the test error; None takes the recipe's.
         seed: Decides everything that is drawn.
@@ -137,9 +139,11 @@ def make_plan(
     splits: dict[str, Any] = {"train_split": train_split, "test_split": test_split}
     chosen = {name: value for name, value in splits.items() if value is not None}
     settings: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
+    rate = recipe.optimizer.learning_rate if learning_rate is None else learning_rate
     recipe = dataclasses.replace(
         recipe,
         data=dataclasses.replace(recipe.data, **chosen),
+        optimizer=dataclasses.replace(recipe.optimizer, learning_rate=rate),
         **{name: value for name, value in settings.items() if value is not None},
     )
     if recipe.epochs < 2:

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import pathlib
 import xml.etree.ElementTree as ET
 
 import jax
@@ -10,6 +11,7 @@ import pytest
 
 from resnet_jax.data.augment import normalize
 from resnet_jax.study.__main__ import main
+from resnet_jax.study.figures import title
 from resnet_jax.study.gradient_record import convolution_norms, record_gradients
 from resnet_jax.study.networks import obtain, train
 from resnet_jax.study.plan import make_plan
@@ -151,11 +153,30 @@ def test_recording_changes_no_update():
     np.testing.assert_array_equal(*(jax.tree.leaves(update)[0] for update in updates))
 
 
+def test_the_page_holds_what_was_measured():
+    docs = pathlib.Path(__file__).resolve().parents[2] / "docs"
+    page = (docs / "study.md").read_text()
+    results = json.loads((docs / "study" / "digits_results.json").read_text())
+    for name, found in results["degradation"]["networks"].items():
+        loss = found["epochs"][-1]["train_loss"]
+        row = (
+            f"| {title(name)} | {loss:.4f} | {found['train_error']:.2%} | {found['test_error']:.2%}"
+        )
+        assert row in page
+    for outcome in results["containment"]["outcomes"]:
+        assert f"| {outcome['name']} | {outcome['right']} of 360 |" in page
+    assert results["plan"]["recipe"]["optimizer"]["learning_rate"] == (
+        make_plan("digits").recipe.optimizer.learning_rate
+    )
+
+
 def test_plans():
     plan = make_plan("digits")
     assert plan.networks == ("plain20", "resnet20", "plain56", "resnet56", "resnet110")
     assert plan.config("plain56").model.name == "plain56"
-    cifar = make_plan("zip:pictures.zip", epochs=1, depths=(20, 56))
+    assert plan.recipe.optimizer.learning_rate == 0.02
+    cifar = make_plan("zip:pictures.zip", epochs=1, learning_rate=0.05, depths=(20, 56))
+    assert cifar.config("plain56").optimizer.learning_rate == 0.05
     assert cifar.networks == ("plain20", "resnet20", "plain56", "resnet56")
     assert cifar.recipe.schedule.warmup_epochs == 0.5
     assert cifar.recipe.augment.pad_crop == 4
@@ -168,6 +189,7 @@ def test_plans():
         (["--depths=20"], "error: --depths=20: give two or three numbers"),
         (["--depths=56,20"], "error: --depths=56,20 has to rise"),
         (["--epochs=0"], "error: epochs=0"),
+        (["--learning-rate=-1"], "error: optimizer.learning_rate=-1.0"),
         (["--epoch=1"], "error: unrecognized arguments: --epoch=1"),
         (["--data=digit/"], "error: data.name='digit/'"),
     ],
