@@ -54,7 +54,9 @@ def affine(images: Array, matrices: Array, offsets: Array) -> Array:
     grid = jnp.stack(jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij"), axis=-1)
 
     def resample(image: Array, matrix: Array, offset: Array) -> Array:
-        places = (grid - centre) @ matrix.T + offset + centre
+        # Not as a matrix product, which GPUs and TPUs round to fewer digits than places need.
+        turned = ((grid - centre)[..., None, :] * matrix).sum(axis=-1)
+        places = turned + offset + centre
         rows, columns = places[..., 0], places[..., 1]
         return jax.vmap(
             lambda plane: map_coordinates(plane, [rows, columns], order=1, mode="constant"),

@@ -135,12 +135,24 @@ def test_two_processes_reach_the_parameters_of_one_and_one_speaks(tmp_path, alon
     assert len(list((tmp_path / "tensorboard").iterdir())) == 1
 
 
-def test_a_step_moves_gradients_and_statistics_between_devices_and_nothing_more():
-    counted = json.loads(finish(start(8, HERE / "count_collectives.py"))[0].splitlines()[-1])
-    moved = counted["collectives"]
+@pytest.fixture(scope="module")
+def measured():
+    out, _ = finish(start(8, HERE / "eight_devices.py"))
+    return json.loads(out.splitlines()[-1])
+
+
+def test_a_step_moves_gradients_and_statistics_between_devices_and_nothing_more(measured):
+    moved = measured["collectives"]
     assert set(moved) == {"all-reduce"}
     # Forward and backward each reduce two numbers a channel; loss, hits and count are a few bytes.
-    assert counted["params"] <= moved["all-reduce"] <= counted["params"] + 2 * counted["stats"] + 64
+    most = measured["params"] + 2 * measured["stats"] + 64
+    assert measured["params"] <= moved["all-reduce"] <= most
+
+
+def test_in_double_precision_eight_devices_augment_and_train_as_one(measured):
+    # 1e-14 is what the order of sums does. In float32 the same steps are percents apart after ten:
+    # training is chaotic, and a product and a sum that become one instruction differ by a bit.
+    assert measured["apart"] < 1e-12
 
 
 def recorded(workdir):

@@ -1,0 +1,78 @@
+"""Measures the digits recipe on eight devices; a test starts it where there are so many.
+
+Prints the bytes of each kind of collective in the compiled step, and how far apart the steps of one
+device and of eight are in float64.
+"""
+
+import json
+import pathlib
+import re
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from resnet_jax.training.mesh import put_batch
+from resnet_jax.training.recipes import load_recipe
+from resnet_jax.training.setup import make_evaluator, make_trainer
+from resnet_jax.training.validation import parse_overrides
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BYTES = {"f32": 4, "bf16": 2, "s32": 4, "u32": 4, "pred": 1, "u8": 1, "s64": 8, "f64": 8, "u64": 8}
+COLLECTIVE = re.compile(
+    r"= (.+?) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
+)
+
+
+def trainer_on(devices):
+    words = [f"--config.mesh.devices={devices}", "--config.schedule.warmup_epochs=0.0"]
+    config = parse_overrides(load_recipe(str(ROOT / "configs" / "digits.py")), words)
+    return make_trainer(config, make_evaluator(config))
+
+
+def count():
+    trainer = trainer_on(8)
+    size = trainer.config.batch_size
+    label = np.zeros(size, np.int32)
+    batch = {"image": np.zeros((size, 8, 8, 1), np.uint8), "label": label, "mask": label == 0}
+    state = trainer.like()
+    lowered = trainer.train_step.lower(state, put_batch(batch, trainer.mesh))
+    found = {}
+    for shapes, kind in COLLECTIVE.findall(lowered.compile().as_text()):
+        sizes = [
+            BYTES[dtype] * int(np.prod([int(n) for n in shape.split(",") if n] or [1]))
+            for dtype, shape in re.findall(r"(\w+)\[([\d,]*)\]", shapes)
+        ]
+        found[kind] = found.get(kind, 0) + sum(sizes)
+    params, stats = (
+        sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+        for tree in (state.params, state.batch_stats)
+    )
+    return {"collectives": found, "params": params, "stats": stats}
+
+
+def after_steps(devices, steps):
+    """Returns the arrays that are not integers, in float64, after steps with all of the recipe."""
+    trainer = trainer_on(devices)
+
+    def widen(leaf, place):
+        dtype = jnp.float64 if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf.dtype
+        return jax.device_put(np.asarray(leaf, dtype), place)
+
+    state = jax.tree.map(widen, trainer.first_state(), trainer.shardings)
+    with trainer.batches() as batches:
+        for step in range(steps):
+            state, sums = trainer.train_step(state, trainer.put(next(batches), step))
+    leaves = jax.device_get(jax.tree.leaves((state, sums)))
+    return [leaf for leaf in leaves if leaf.dtype == np.float64]
+
+
+def apart():
+    with jax.enable_x64(True):
+        pairs = zip(after_steps(1, 3), after_steps(8, 3), strict=True)
+        return max(float(np.abs(one - other).max() / np.abs(one).max()) for one, other in pairs)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps({"apart": apart(), **count()}) + "\n")
