@@ -6,6 +6,7 @@ import collections
 import concurrent.futures
 import os
 import pathlib
+import stat
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -91,7 +92,10 @@ def read_picture(path: str, inputs: Inputs) -> Picture:
         if _is_folder(path):
             any(pathlib.Path(path).iterdir())  # raises where the folder may not be read
             return Picture(path, None, "the folder holds no pictures")
-        return Picture(path, prepare(pathlib.Path(path).read_bytes(), inputs))
+        file = pathlib.Path(path)
+        if not stat.S_ISREG(file.stat().st_mode):  # a pipe or a device might never end
+            return Picture(path, None, "it is no regular file")
+        return Picture(path, prepare(file.read_bytes(), inputs))
     except BadImageError as error:
         return Picture(path, None, " ".join(str(error).split()))
     except OSError as error:

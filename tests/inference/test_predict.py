@@ -141,6 +141,9 @@ def test_a_picture_is_prepared_as_for_evaluation():
 
 
 def test_a_file_that_may_not_be_read_is_a_problem(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", "/dev/zero"):
+        assert read_picture(str(path), Inputs()).problem == "it is no regular file"
     assert read_picture(str(tmp_path / "x" / "y.png"), Inputs()).pixels is None
     assert "name too long" in read_picture("x" * 5000 + ".png", Inputs()).problem
     assert "null" in read_picture("x\0.png", Inputs()).problem
