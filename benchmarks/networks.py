@@ -112,7 +112,9 @@ def _operations(case: Case) -> float:
 
 def _ours(case: Case, training: bool, device: str) -> None:
     from resnet_jax.layers.convolution import convolve
+    from resnet_jax.training.runtime import keep_freed_memory
 
+    keep_freed_memory()  # as `train` does
     _jax(case, training, device, convolve)
 
 
