@@ -41,7 +41,10 @@ def main() -> None:
     parts = [INTRODUCTION]
     for name, (title, command) in SECTIONS.items():
         path = RESULTS / f"{name}.json"
-        body = _table(json.loads(path.read_text())) if path.exists() else "Not yet run."
+        body = "Not yet run."
+        if path.exists():
+            result = json.loads(path.read_text())
+            body, command = _table(result), result["rows"][0]["command"]
         parts.append(f"## {title}\n\n```sh\n{command}\n```\n\n{body}\n")
     PAGE.write_text("\n".join(parts))
 

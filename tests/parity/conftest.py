@@ -1,8 +1,13 @@
 """The peers that these tests compare with: PyTorch, torchvision and timm."""
 
+import functools
+import importlib
 import importlib.util
+import os
 import pathlib
 import types
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -11,8 +16,12 @@ REASON = "could not import {}: `make peers` installs it"
 
 @pytest.fixture(scope="session")
 def torch() -> types.ModuleType:
-    """PyTorch."""
-    return pytest.importorskip("torch", reason=REASON.format("torch"))
+    """PyTorch, on one thread: its threads and XLA's would wait for each other's cores."""
+    # Large pages: clearing small ones takes as long as a convolution in float64.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    torch = pytest.importorskip("torch", reason=REASON.format("torch"))
+    torch.set_num_threads(1)
+    return torch
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +50,10 @@ def torchvision(torch: types.ModuleType) -> types.ModuleType:
 def timm(torchvision: types.ModuleType) -> types.ModuleType:
     """timm, which imports torchvision."""
     return pytest.importorskip("timm", reason=REASON.format("timm"))
+
+
+@pytest.fixture
+def cifar_resnet20(torch: types.ModuleType) -> Callable[[], Any]:
+    """Builds the network of 20 layers for CIFAR in PyTorch."""
+    networks = importlib.import_module("benchmarks.torch_networks")
+    return functools.partial(networks.Cifar, depth=3, classes=10)

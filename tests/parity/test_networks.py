@@ -9,55 +9,19 @@ import optax
 import pytest
 from flax import nnx
 
-from resnet_jax import BatchNormConfig, ResNet, create_model, model_config
+from resnet_jax import BatchNormConfig, create_model, model_config
 from resnet_jax.weights import load_torch
+from resnet_jax.weights.leaves import skeleton
 
 BATCH = 4
 
 
-def akamaster_resnet20(torch):
-    """The 20-layer network for CIFAR with option A, in PyTorch."""
-    nn, functional = torch.nn, torch.nn.functional
-
-    class Block(nn.Module):
-        def __init__(self, in_planes, planes, stride):
-            super().__init__()
-            self.conv1 = nn.Conv2d(in_planes, planes, 3, stride, 1, bias=False)
-            self.bn1 = nn.BatchNorm2d(planes)
-            self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False)
-            self.bn2 = nn.BatchNorm2d(planes)
-            self.stride, self.pad = stride, (planes - in_planes) // 2
-
-        def forward(self, x):
-            y = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(x)))))
-            x = x[:, :, :: self.stride, :: self.stride]
-            return functional.relu(y + functional.pad(x, (0, 0, 0, 0, self.pad, self.pad)))
-
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
-            self.bn1 = nn.BatchNorm2d(16)
-            for i, (in_planes, planes) in enumerate(((16, 16), (16, 32), (32, 64))):
-                blocks = [Block(in_planes, planes, 1 if i == 0 else 2)]
-                blocks += [Block(planes, planes, 1) for _ in range(2)]
-                setattr(self, f"layer{i + 1}", nn.Sequential(*blocks))
-            self.linear = nn.Linear(64, 10)
-
-        def forward(self, x):
-            x = functional.relu(self.bn1(self.conv1(x)))
-            x = self.layer3(self.layer2(self.layer1(x)))
-            return self.linear(x.mean((2, 3)))
-
-    return Net()
-
-
 @pytest.fixture(params=["resnet20", "resnet50"])
-def pair(request, torch, torchvision):
+def pair(request, torch, torchvision, cifar_resnet20):
     """A network of PyTorch's in double precision, ours with its weights, images and labels."""
     torch.manual_seed(0)
     if request.param == "resnet20":
-        theirs, size = akamaster_resnet20(torch), 32
+        theirs, size = cifar_resnet20(), 32
     else:
         theirs, size = torchvision.models.resnet50(), 64
     x = torch.randn(BATCH, 3, size, size, dtype=torch.float64)
@@ -68,9 +32,7 @@ def pair(request, torch, torchvision):
 def build(name, theirs):
     config = model_config(name)
     norm = BatchNormConfig(unbiased_variance=True)
-    config = dataclasses.replace(config, batch_norm=norm)
-    model = nnx.eval_shape(lambda: ResNet(config, param_dtype=jnp.float64, rngs=nnx.Rngs(0)))
-    nnx.update(model, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), nnx.state(model)))
+    model = skeleton(dataclasses.replace(config, batch_norm=norm), param_dtype=jnp.float64)
     load_torch(model, theirs.state_dict())
     return model
 

@@ -50,7 +50,8 @@ LOGITS = [
     "resnetv2_50d_frn",
 ]
 
-# Maps, training and gradients.
+# Maps, training and gradients, in networks of few blocks: of each kind that they have.
+FEW = (1, 2, 1, 1)
 THOROUGH = [
     "resnet10t",
     "resnet26",
@@ -163,10 +164,14 @@ def test_dilation(name, output_stride, timm, torch):
 def test_training(name, timm, torch):
     """Maps, logits, gradients and new statistics, in double precision."""
     torch.manual_seed(0)
-    theirs = timm.create_model(name).double()
+    norm = BatchNormConfig(unbiased_variance=True)
+    config = dataclasses.replace(model_config(name), batch_norm=norm)
+    shallow = {}
+    if not name.endswith("_bit"):  # their depths cannot be chosen in timm
+        config = dataclasses.replace(config, depths=FEW)
+        shallow = {"layers": FEW}
+    theirs = timm.create_model(name, **shallow).double()
     randomize(theirs, torch)
-    config = model_config(name)
-    config = dataclasses.replace(config, batch_norm=BatchNormConfig(unbiased_variance=True))
     with jax.enable_x64(True):
         ours = skeleton(config, param_dtype=jnp.float64)
         load_torch(ours, theirs.state_dict())
@@ -184,7 +189,7 @@ def test_training(name, timm, torch):
             logits = network.forward_head(maps[-1])
             return jnp.sum(jnp.sin(logits)), ([*maps, logits], nnx.state(network, nnx.BatchStat))
 
-        gradients, (outputs, stats) = jax.grad(loss, has_aux=True)(params)
+        gradients, (outputs, stats) = jax.jit(jax.grad(loss, has_aux=True))(params)
         # timm computes the statistics of these two norms in single precision, whatever it is given.
         bound = 1e-4 if name.endswith(("evos", "frn")) else 1e-9
         assert max(map(error, outputs, expected)) < bound
