@@ -116,10 +116,7 @@ def guard(
 
 
 def leave_at_once(error: BaseException, *, debug: bool) -> NoReturn:
-    """Ends one of several processes on an error, without the orderly end.
-
-    That would wait for the other processes while they wait for this one. When it is gone they
-    notice.
+    """Ends the process on an error, without the orderly end, which would wait for minutes.
 
     Args:
         error: What ended it.

@@ -51,6 +51,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Trains, or resumes."""
     import jax
 
+    from resnet_jax.training.checkpoints import CheckpointError
     from resnet_jax.training.interruption import RESUME_STATUS
     from resnet_jax.training.loop import train as run_recipe
     from resnet_jax.training.processes import Processes, join
@@ -72,7 +73,8 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     try:
         result = run_recipe(config, _workdir(flags, recipe), profile=flags.profile)
     except (Exception, KeyboardInterrupt) as error:
-        if jax.process_count() > 1:
+        # At an orderly end, processes wait for each other, and so do the threads of a failed save.
+        if jax.process_count() > 1 or isinstance(error, CheckpointError):
             leave_at_once(error, debug=getattr(flags, "debug", False))
         raise
     return RESUME_STATUS if result.status == "interrupted" else 0

@@ -66,8 +66,8 @@ class Checkpoints:
     """
 
     def __init__(self, directory: pathlib.Path, config: CheckpointConfig) -> None:
-        # Orbax tells every step of its work as an INFO.
-        logging.set_verbosity(logging.ERROR)
+        # Orbax tells every step of its work, and the trace of every error that it raises as well.
+        logging.set_verbosity(logging.FATAL)
         self._directory = directory.absolute()
         self._config = config
         self._manager = self._open()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from types import FrameType
 from typing import Any, Self
@@ -22,6 +23,9 @@ class Interruption:
     a TPU's maintenance, in any of them, and names a step that none has passed yet. An interrupt
     from the keyboard is handed to it as a SIGTERM.
 
+    An interrupt from the keyboard after a first signal ends the process, even while it compiles:
+    Python hands signals over when that is done, so a thread listens for them as well.
+
     Outside of the main thread, where Python allows no handlers, it notes nothing.
     """
 
@@ -29,17 +33,23 @@ class Interruption:
         self.signal: signal.Signals | None = None
         self._old: dict[signal.Signals, Any] = {}
         self._together = jax.process_count() > 1
+        self._caller: socket.socket | None = None
+        self._old_caller = -1
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             numbers = (signal.SIGINT,) if self._together else (signal.SIGTERM, signal.SIGINT)
             for number in numbers:
                 self._old[number] = signal.signal(number, self._note)
+            self._listen()
         return self
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._old.items():
             signal.signal(number, handler)
+        if self._caller is not None:
+            signal.set_wakeup_fd(self._old_caller)
+            self._caller.close()
 
     @property
     def requested(self) -> bool:
@@ -54,9 +64,24 @@ class Interruption:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if self.signal is not None and number == signal.SIGINT:
-            # A save in the background would hold an orderly exit back; half of one is never read.
-            os._exit(128 + number)
         self.signal = signal.Signals(number)
         if self._together:
             signal.raise_signal(signal.SIGTERM)
+
+    def _listen(self) -> None:
+        self._caller, listener = socket.socketpair()
+        self._caller.setblocking(False)
+        self._old_caller = signal.set_wakeup_fd(self._caller.fileno())
+        threading.Thread(target=_leave_at_the_second, args=(listener,), daemon=True).start()
+
+
+def _leave_at_the_second(listener: socket.socket) -> None:
+    """Reads the numbers of signals until the other side closes."""
+    seen = 0
+    with listener:
+        while numbers := listener.recv(1):
+            seen += 1
+            if seen > 1 and numbers[0] == signal.SIGINT:
+                # A save in the background would hold an orderly exit back; half of one is never
+                # read.
+                os._exit(128 + signal.SIGINT)
