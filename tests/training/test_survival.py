@@ -1,0 +1,117 @@
+"""Runs that are stopped and killed, in processes of their own."""
+
+import json
+import os
+import pathlib
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from resnet_jax.training.interruption import RESUME_STATUS
+from resnet_jax.training.logs import read_records
+from resnet_jax.training.recipes import load_recipe
+from resnet_jax.training.validation import parse_overrides
+from resnet_jax.training.workdir import Workdir
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PATIENCE = 200  # less than the time for which the threads of a failed save wait for each other
+QUICK = ["--config.data.validation_split=none", "--config.schedule.warmup_epochs=0.0"]
+ENDLESS = [
+    *QUICK,
+    "--config.schedule.name=constant",
+    "--config.steps=1000000",
+    "--config.log_every_steps=5",
+    "--config.checkpoint.every_steps=1000",
+]
+
+
+def start(script, *words):
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / script), *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+
+
+def finish(process, status):
+    try:
+        out, err = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+    assert process.returncode == status, err[-3000:]
+    return out, err
+
+
+def recorded(workdir):
+    return max([record["step"] for record in read_records(Workdir(workdir))], default=0)
+
+
+def stop(process, workdir, number, *, beyond):
+    """Sends a signal when the run has recorded a step beyond one; returns the step it saved."""
+    end = time.monotonic() + PATIENCE
+    while recorded(workdir) <= beyond and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(number)
+    out, err = finish(process, RESUME_STATUS)
+    assert err == ""
+    (line,) = [line for line in out.splitlines() if line.startswith("interrupted:")]
+    step = int(line.split()[3])
+    assert line == f"interrupted: saved step {step} of 1000000 in {workdir}"
+    assert (workdir / "checkpoints" / str(step)).is_dir()
+    return step, out
+
+
+def fail_to_save(process):
+    """Returns the one line that a run which cannot save says."""
+    _, err = finish(process, 2)
+    assert err.count("\n") == 1
+    assert err.startswith("error: could not save a checkpoint in ")
+    return err
+
+
+def test_a_run_resumes_after_signals_and_a_full_disk(tmp_path):
+    first = start("train.py", f"--workdir={tmp_path}", "--profile", *ENDLESS)
+    step, _ = stop(first, tmp_path, signal.SIGTERM, beyond=15)
+    assert list((tmp_path / "profile").rglob("*.xplane.pb"))
+
+    often = "--config.checkpoint.every_steps=5"
+    full = start("train.py", f"--workdir={tmp_path}", *ENDLESS, often)
+    # A limit on the size of files stands for the disk: writes beyond it fail.
+    resource.prlimit(full.pid, resource.RLIMIT_FSIZE, (300_000, 300_000))
+    assert f"(whole so far: {step})" in fail_to_save(full)
+
+    last = start("train.py", f"--workdir={tmp_path}", *ENDLESS)
+    _, out = stop(last, tmp_path, signal.SIGINT, beyond=recorded(tmp_path))
+    assert f"resuming at step {step} of" in out
+    steps = [record["step"] for record in read_records(Workdir(tmp_path))]
+    assert steps == list(range(5, steps[-1] + 1, 5))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a folder that not even root can write")
+def test_checkpoints_that_cannot_be_written_are_one_line_and_no_wait(tmp_path):
+    words = [*ENDLESS, "--config.checkpoint.every_steps=5"]
+    config = parse_overrides(load_recipe(str(ROOT / "configs" / "digits.py")), words)
+    Workdir(tmp_path).claim(config)
+    (tmp_path / "checkpoints").symlink_to("/sys/kernel")
+    assert "(whole so far: none)" in fail_to_save(
+        start("train.py", f"--workdir={tmp_path}", *words)
+    )
+
+
+def test_kills_at_random_moments_change_nothing(tmp_path):
+    result = tmp_path / "result.json"
+    words = ["--steps=45", "--checkpoint_every=3", "--kills=10", "--spread=6", f"--json={result}"]
+    process = start("benchmarks/soak.py", *words, *QUICK)
+    out, err = process.communicate()
+    assert process.returncode == 0, out + err
+    values = json.loads(result.read_text())
+    assert (values["kills"], values["equal"], values["records_equal"]) == (10, True, True)
+    assert values["kills_while_saving"] > 0
