@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self, TypeVar
 
 import jax
@@ -68,6 +69,7 @@ class Checkpoints:
     def __init__(self, directory: pathlib.Path, config: CheckpointConfig) -> None:
         # Orbax tells every step of its work, and the trace of every error that it raises as well.
         logging.set_verbosity(logging.FATAL)
+        _forget_writes_that_outlive_their_save()
         self._directory = directory.absolute()
         self._config = config
         self._manager = self._open()
@@ -255,6 +257,27 @@ def like(state: Tree, sharding: Any) -> Tree:
         sharding,
     )
     return described
+
+
+def _forget_writes_that_outlive_their_save() -> None:
+    """Keeps traces off the screen that say nothing beyond the error of the save.
+
+    One write that fails ends the save and its event loop. The others report to that loop all the
+    same, from threads of TensorStore, where the error meets nobody who could catch it.
+    """
+    if isinstance(sys.unraisablehook, _QuietHook):
+        return
+    sys.unraisablehook = _QuietHook(sys.unraisablehook)
+
+
+@dataclasses.dataclass(frozen=True)
+class _QuietHook:
+    otherwise: Callable[[Any], object]
+
+    def __call__(self, unraisable: Any) -> None:
+        error = unraisable.exc_value
+        if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+            self.otherwise(unraisable)
 
 
 def _in_one_line(error: Exception) -> str:

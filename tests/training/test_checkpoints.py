@@ -1,6 +1,7 @@
 import pathlib
 import subprocess
 import sys
+import types
 
 import chex
 import jax
@@ -178,6 +179,20 @@ def test_a_full_disk_is_one_error_and_older_checkpoints_stay(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_only_traces_of_writes_after_a_failed_save_are_dropped(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(sys, "unraisablehook", seen.append)
+    with Checkpoints(tmp_path, CheckpointConfig()):
+        pass
+    late, other = (
+        types.SimpleNamespace(exc_value=RuntimeError(text))
+        for text in ("Event loop is closed", "another")
+    )
+    sys.unraisablehook(late)
+    sys.unraisablehook(other)
+    assert seen == [other]
 
 
 def test_the_state_may_be_donated_while_it_is_saved(tmp_path):
