@@ -112,9 +112,10 @@ def _operations(case: Case) -> float:
 
 def _ours(case: Case, training: bool, device: str) -> None:
     from resnet_jax.layers.convolution import convolve
-    from resnet_jax.training.runtime import keep_freed_memory
+    from resnet_jax.training.runtime import keep_freed_memory, use_every_core
 
     keep_freed_memory()  # as `train` does
+    use_every_core(case.batch)
     _jax(case, training, device, convolve)
 
 
@@ -122,10 +123,12 @@ def _flax(case: Case, training: bool, device: str) -> None:
     import jax
 
     from resnet_jax.blocks.shortcut import identity
+    from resnet_jax.layers import pool
 
     with (
         unittest.mock.patch("resnet_jax.blocks.basic.materialize", identity),
         unittest.mock.patch("resnet_jax.blocks.bottleneck.materialize", identity),
+        unittest.mock.patch.object(pool, "_max_pool", pool._max_pool.fun),
     ):
         _jax(case, training, device, jax.lax.conv_general_dilated)
 
@@ -135,9 +138,12 @@ def _jax(case: Case, training: bool, device: str, convolution: Callable[..., Any
     import jax.numpy as jnp
     import optax
     from flax import nnx
+    from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
     from resnet_jax import create_model
 
+    mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+    whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
     dtype = jnp.bfloat16 if device == "gpu" else None
     model = create_model(case.model, num_classes=case.classes, dtype=dtype, rngs=nnx.Rngs(0))
     for _, module in nnx.iter_graph(model):
@@ -146,32 +152,35 @@ def _jax(case: Case, training: bool, device: str, convolution: Callable[..., Any
     if not training:
         model.eval()
     graphdef, *states = nnx.split(model, nnx.Param, nnx.BatchStat)
-    params, stats = map(nnx.to_pure_dict, states)
-    images = jax.random.normal(jax.random.key(0), case.images)
-    labels = jnp.arange(case.batch) % case.classes
+    params, stats = jax.device_put(tuple(map(nnx.to_pure_dict, states)), whole)
+    images = jax.device_put(jax.random.normal(jax.random.key(0), case.images), split)
+    labels = jax.device_put(jnp.arange(case.batch) % case.classes, split)
     optimizer = optax.sgd(0.1, momentum=0.9)
 
-    def loss_fn(params: Any, stats: Any) -> tuple[jax.Array, Any]:
+    def loss_fn(params: Any, stats: Any, images: Any, labels: Any) -> tuple[jax.Array, Any]:
         module = nnx.merge(graphdef, params, stats)
         losses = optax.softmax_cross_entropy_with_integer_labels(module(images), labels)
         return losses.mean(), nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
 
     @jax.jit
-    def infer(params: Any, stats: Any) -> jax.Array:
+    def infer(params: Any, stats: Any, images: Any) -> jax.Array:
         return nnx.merge(graphdef, params, stats)(images)
 
-    def train(params: Any, stats: Any, memory: Any) -> Any:
-        (_, stats), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params, stats)
+    def train(params: Any, stats: Any, memory: Any, *batch: Any) -> Any:
+        (_, stats), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params, stats, *batch)
         updates, memory = optimizer.update(gradient, memory, params)
         return optax.apply_updates(params, updates), stats, memory
 
-    state = [(params, stats, optimizer.init(params))]
-    donated = jax.jit(train, donate_argnums=(0, 1, 2))
+    state = [(params, stats, jax.device_put(optimizer.init(params), whole))]
+    donated = jax.jit(train, donate_argnums=(0, 1, 2), out_shardings=whole)
 
     def train_once() -> None:
-        state[0] = jax.block_until_ready(donated(*state[0]))
+        state[0] = jax.block_until_ready(donated(*state[0], images, labels))
 
-    contest.serve(train_once if training else lambda: jax.block_until_ready(infer(params, stats)))
+    def infer_once() -> None:
+        jax.block_until_ready(infer(params, stats, images))
+
+    contest.serve(train_once if training else infer_once)
 
 
 def _torch(case: Case, training: bool, device: str, *, compiled: bool = False) -> None:

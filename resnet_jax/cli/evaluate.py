@@ -48,7 +48,9 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Evaluates a network."""
     from resnet_jax.data.config import DataConfig
     from resnet_jax.inference.evaluate import evaluate_trained
+    from resnet_jax.training.runtime import use_every_core
 
+    use_every_core(flags.batch_size or DEFAULT_BATCH)
     run_folder = _run_folder(flags)
     config = None
     if run_folder is None:

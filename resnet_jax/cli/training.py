@@ -60,6 +60,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
         keep_compiled_code,
         keep_freed_memory,
         search_for_nans,
+        use_every_core,
     )
     from resnet_jax.training.validation import parse_overrides
 
@@ -70,6 +71,8 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     keep_freed_memory()
     keep_compiled_code()
     join(Processes(flags.coordinator, flags.processes, flags.process, flags.start_timeout))
+    step_images = config.batch_size // config.accumulation
+    use_every_core(step_images, config.eval_batch_size, most=config.mesh.devices)
     try:
         result = run_recipe(config, _workdir(flags, recipe), profile=flags.profile)
     except (Exception, KeyboardInterrupt) as error:

@@ -13,6 +13,7 @@ from rich.console import Console
 from resnet_jax.errors import ConfigError
 from resnet_jax.study.plan import make_plan
 from resnet_jax.study.run import run
+from resnet_jax.training.runtime import keep_freed_memory, use_every_core
 
 _EXAMPLES = """examples:
   python -m resnet_jax.study                                   # digits, all four claims
@@ -47,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             depths=flags.depths,
             probe_images=flags.probe_images,
         )
+        keep_freed_memory()
+        use_every_core(plan.recipe.batch_size, plan.recipe.eval_batch_size)
         out = flags.out or pathlib.Path("runs", "study")
         run(plan, out, say=lambda line: console.print(line, markup=False))
     except (ConfigError, OSError) as error:

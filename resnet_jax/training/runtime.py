@@ -1,4 +1,4 @@
-"""What is set up once for a process: memory, the cache of compiled code, traces, the NaN search."""
+"""What is set up once for a process: cores, memory, the cache of compiled code, traces, NaNs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import filelock
 import jax
 
 _CACHE_BYTES = 4 * 2**30
+_LEAST_IMAGES = 8  # of a core; with fewer, the cores wait for each other more than they compute
 
 
 def keep_compiled_code() -> None:
@@ -50,6 +51,41 @@ def _drop_unfinished(folder: pathlib.Path) -> None:
         for entry in folder.glob("*-cache"):
             if not entry.with_name(entry.name.removesuffix("cache") + "atime").exists():
                 entry.unlink()
+
+
+def use_every_core(*batch_sizes: int, most: int | None = None) -> None:
+    """Makes each core of a CPU a device, as far as all batches divide over them.
+
+    XLA spreads the convolutions of one device over the cores, and leaves most of what stands
+    between them to one. With a device a core, all of it is split along the batch.
+    Call it before jax computes anything. It does nothing where an accelerator may do the work,
+    where the process takes part in a larger run, or where `JAX_NUM_CPU_DEVICES` or `XLA_FLAGS` say
+    how many devices there shall be.
+
+    Args:
+        batch_sizes: The images of each kind of step.
+        most: No more devices than these.
+    """
+    chosen = jax.config.jax_num_cpu_devices != -1  # type: ignore[attr-defined]
+    if chosen or "host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        return
+    if jax.distributed.is_initialized() or not _has_cpu_alone():
+        return
+    limits = (most or _cores(), _cores(), *(size // _LEAST_IMAGES for size in batch_sizes))
+    count = next(
+        count
+        for count in range(max(1, min(limits)), 0, -1)
+        if not any(size % count for size in batch_sizes)
+    )
+    with contextlib.suppress(RuntimeError):  # jax has its devices already
+        jax.config.update("jax_num_cpu_devices", count)
+
+
+def _cores() -> int:
+    """Counts the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def keep_freed_memory() -> None:

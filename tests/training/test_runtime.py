@@ -3,7 +3,10 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import pytest
+
+from resnet_jax.training.runtime import use_every_core
 
 COMPILE = """
 import jax
@@ -66,3 +69,42 @@ def test_a_step_gets_the_memory_of_the_step_before():
 
     # Four steps ask for 4,096 pages each, unless the kernel gives huge ones.
     assert count("kept") < min(1000, max(count("left"), 100))
+
+
+def devices_in_a_process(*sizes, **environment):
+    code = (
+        "import os, jax, resnet_jax.training.runtime as runtime\n"
+        "runtime._cores = lambda: 6\n"
+        f"runtime.use_every_core(*{sizes})\n"
+        "print(jax.device_count())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parents[2])} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return int(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "environment", "devices"),
+    [
+        ((120, 240), {}, 6),
+        ((128, 240), {}, 4),  # the most that divide both
+        ((16, 240), {}, 2),  # at least eight images each
+        ((1,), {}, 1),
+        ((120,), {"JAX_NUM_CPU_DEVICES": "3"}, 3),
+        ((120,), {"XLA_FLAGS": "--xla_force_host_platform_device_count=5"}, 5),
+    ],
+)
+def test_every_core_is_a_device_where_the_batches_divide(sizes, environment, devices):
+    assert devices_in_a_process(*sizes, **environment) == devices
+
+
+def test_every_core_is_left_alone_once_jax_began():
+    before = jax.device_count(), jax.config.jax_num_cpu_devices
+    use_every_core(128)
+    assert (jax.device_count(), jax.config.jax_num_cpu_devices) == before
