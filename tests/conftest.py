@@ -11,8 +11,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # jax reads these when it is first imported, and the processes that tests start inherit them.
 # The folder keeps what was compiled for the next test, process and run; a limit on its size makes
 # jax take a lock, without which two processes could write the same entry.
+# Most tests compile more than they compute, and code that is optimized little is made in half of
+# the time.
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "jax"),
     "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**29),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
@@ -29,6 +32,14 @@ def _forget_compiled_code() -> Iterator[None]:
     """Keeps a process that runs many modules from holding the compiled code of them all."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(scope="module")
+def optimized() -> Iterator[None]:
+    """Compiles as users do, where tests compute for long or look at what was compiled."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="session")

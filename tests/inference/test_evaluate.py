@@ -11,6 +11,8 @@ from resnet_jax.inference import evaluate
 from resnet_jax.inference.classifier import Classifier, Compiled, logits_function
 from resnet_jax.inference.evaluate import evaluate_trained, output_of_labels
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 

@@ -15,6 +15,8 @@ from resnet_jax.blocks import BasicBlock, Bottleneck
 from resnet_jax.layers import conv
 from resnet_jax.layers.convolution import convolve
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 CASES = [(1, 1, 1), (1, 2, 1), (3, 1, 1), (3, 2, 1), (3, 2, 2), (7, 2, 1)]  # kernel, stride, groups
 # Sums of at most 7 * 7 * 8 products of normal numbers, added in another order.
 close = functools.partial(chex.assert_trees_all_close, rtol=1e-5, atol=1e-5)

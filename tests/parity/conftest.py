@@ -14,6 +14,11 @@ import pytest
 REASON = "could not import {}: `make peers` installs it"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _optimized(optimized: None) -> None:
+    """Compares what users get."""
+
+
 @pytest.fixture(scope="session")
 def torch() -> types.ModuleType:
     """PyTorch, on one thread: its threads and XLA's would wait for each other's cores."""
