@@ -7,8 +7,8 @@
 #   VENV          where the environment lies
 #   CONSTRAINTS   the file of exact versions; empty takes the newest within the bounds
 #   TRAIN_ARGS    further arguments of train.py
-#   PYTEST_ARGS   arguments of pytest; as a rule several processes share the tests
-#   BENCH_ARGS    further arguments of the benchmarks, for example "--json out.json"
+#   PYTEST_ARGS   further arguments of pytest, for example "-n 0" for one process
+#   BENCH_ARGS    further arguments of make bench-training, for example "--json out.json"
 #   TORCH_INDEX   a package index that carries PyTorch built for CPU. On x86-64 Linux the build
 #                 in the default index brings several gigabytes of CUDA libraries along.
 
@@ -16,7 +16,7 @@ PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 TRAIN_ARGS ?=
-PYTEST_ARGS ?= --numprocesses=auto --maxprocesses=4 --dist=worksteal
+PYTEST_ARGS ?=
 TORCH_INDEX ?=
 BENCH_ARGS ?=
 
@@ -26,13 +26,14 @@ INSTALL := $(PIP) install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS
 TORCH_OPTIONS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 MANIFEST := pyproject.toml $(CONSTRAINTS)
 
-.PHONY: help train test lint format bench-training peers clean
+.PHONY: help train test lint format bench bench-training peers clean
 
 help:
 	@echo "make train    install the package and train the default recipe"
 	@echo "make test     check format, lint, types and import contracts, then run every test"
 	@echo "make lint     the checks of make test without the tests"
 	@echo "make format   format the code and repair what the linter can"
+	@echo "make bench    networks, start-up and input on this CPU, against PyTorch and torchvision"
 	@echo "make bench-training  what the machinery around the compiled step costs"
 	@echo "make peers    add PyTorch, torchvision and timm, which some tests compare with"
 	@echo "make clean    remove the environment, caches and builds; runs/ stays"
@@ -53,8 +54,13 @@ format: $(VENV)/.test
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
+bench: $(VENV)/.peers
+	$(BIN)/python -m benchmarks.networks --rounds=2 --seconds=1
+	$(BIN)/python -m benchmarks.startup --rounds=1
+	$(BIN)/python -m benchmarks.input_pipeline
+
 bench-training: $(VENV)/.package
-	PYTHONPATH=. $(BIN)/python benchmarks/training_overhead.py $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.training_overhead $(BENCH_ARGS)
 
 peers: $(VENV)/.peers
 

@@ -1,8 +1,9 @@
 """Ours and its peers in turn: each in a process of its own, one round after the other.
 
 A contestant is a program that gets ready, says so, and then for every line `N` that it reads does N
-steps and answers with the seconds that they took. All of them stay alive through a contest, and
-one works while the others wait, so that whatever else the machine does meets all of them alike.
+steps and answers with the seconds that they took; a step before them brings back what the machine
+took away from it while it waited. All of them stay alive through a contest, and one works while the
+others wait, so that whatever else the machine does meets all of them alike.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Row:
         ours: Our figure.
         peers: Those of the others, by name.
         limit: What the machine could do at best, in the same unit; None where nothing says.
-        ratio: Ours over the best of the peers; above 1 is better.
+        ratio: How many times as good as the best of the peers ours is.
         goal: The ratio to reach.
         spread: Half of the distance between the quartiles over the median, the largest of all.
         command: What measured it.
@@ -54,6 +55,7 @@ def serve(step: Callable[[], Any]) -> None:
     step()
     print(READY, flush=True)
     for line in sys.stdin:
+        step()
         begin = time.perf_counter()
         for _ in range(int(line)):
             step()
@@ -87,14 +89,31 @@ def contest(
 
 
 def row(
-    name: str, rates: Mapping[str, Sequence[float]], *, limit: float | None, goal: float | None
+    name: str,
+    figures: Mapping[str, Sequence[float]],
+    *,
+    limit: float | None,
+    goal: float | None,
+    less_is_better: bool = False,
 ) -> Row:
-    """Sums up a contest whose first contestant is ours; a rate is better the higher it is."""
-    medians = {who: statistics.median(values) for who, values in rates.items()}
+    """Sums up a contest.
+
+    Args:
+        name: What was measured, with its unit.
+        figures: Of each contestant, a figure a turn; the first is ours, and other forms of ours
+            begin with `ours` too: the ratio leaves them out.
+        limit: What the machine could do at best.
+        goal: The ratio to reach.
+        less_is_better: Whether the figures are times or sizes, and no rates.
+    """
+    medians = {who: statistics.median(values) for who, values in figures.items()}
     ours, *_ = medians
     peers = {who: value for who, value in medians.items() if who != ours}
-    ratio = medians[ours] / max(peers.values()) if peers else None
-    spread = max(_spread(values) for values in rates.values())
+    others = [value for who, value in peers.items() if not who.startswith(ours)]
+    ratio = None
+    if others:
+        ratio = min(others) / medians[ours] if less_is_better else medians[ours] / max(others)
+    spread = max(_spread(values) for values in figures.values())
     return Row(name, medians[ours], peers, limit, ratio, goal, spread, command())
 
 
@@ -118,7 +137,7 @@ def show(row: Row) -> None:
 
 def machine() -> dict[str, str]:
     """Describes this machine and what is installed on it."""
-    names = ("jax", "jaxlib", "flax", "optax", "torch", "torchvision", "timm")
+    names = ("jax", "jaxlib", "flax", "optax", "torch", "torchvision", "timm", "simplejpeg")
     cpu = pathlib.Path("/proc/cpuinfo")
     models = (
         [line for line in cpu.read_text().splitlines() if "model name" in line]

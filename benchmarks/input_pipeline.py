@@ -1,8 +1,8 @@
 """How many photographs a second and core the input pipeline delivers, beside torchvision's.
 
-    python benchmarks/input_pipeline.py --photos DIR --json input_pipeline.json
+    python -m benchmarks.input_pipeline --json benchmarks/results/input_pipeline.json
 
-Each row takes its turn in every round, so that a busy machine slows all of them alike; the figures
+Each pipeline takes its turn in every round, so that a busy machine slows all of them alike; figures
 are medians over the rounds, and the ratios those of processor time. Ours and torchvision's each run
 in the same number of processes.
 Needs PyTorch and torchvision: `make peers`.
@@ -12,12 +12,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.metadata
 import itertools
-import json
 import multiprocessing
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +23,7 @@ from typing import Any, NamedTuple
 
 import simplejpeg
 
+from benchmarks import contest
 from resnet_jax.data.batches import Transform
 from resnet_jax.data.examples import Source
 from resnet_jax.data.files import FolderFiles
@@ -111,32 +109,31 @@ def bare_batches(paths: list[Path], decode: Callable[[bytes], Any]) -> Iterator[
         yield [decode(content) for content in itertools.islice(contents, BATCH)]
 
 
-class Rates(NamedTuple):
-    """What a row delivers, the median over the rounds.
+class Turns(NamedTuple):
+    """What a pipeline delivers, a figure for each turn.
 
     Attributes:
-        by_clock: Images a second and process.
-        by_processor: Images a second of processor time, all processes together: what stays of the
-            comparison on a machine that is busy with other things. None where it is not known.
+        clock: Images a second and process.
+        processor: Images a second of processor time, all processes together: what stays of the
+            comparison on a machine that is busy with other things. Outside of Linux it is `clock`.
     """
 
-    by_clock: float
-    by_processor: float | None
+    clock: list[float]
+    processor: list[float]
 
 
 def measure(
     rows: dict[str, tuple[Callable[[], Iterator[Any]], int]], *, rounds: int, batches: int
-) -> dict[str, Rates]:
-    """Lets the rows take turns.
+) -> dict[str, Turns]:
+    """Lets the pipelines take turns.
 
     Args:
-        rows: What opens the batches, and the number of processes, of each row.
-        rounds: Turns of each row.
+        rows: What opens the batches, and the number of processes, of each pipeline.
+        rounds: Turns of each.
         batches: Batches of a turn.
     """
     started = {name: start(opened) for name, (opened, _) in rows.items()}
-    clock: dict[str, list[float]] = {name: [] for name in rows}
-    processor: dict[str, list[float]] = {name: [] for name in rows}
+    turns = {name: Turns([], []) for name in rows}
     for _ in range(rounds):
         for name, (_, processes) in rows.items():
             stream, workers = started[name]
@@ -146,16 +143,13 @@ def measure(
             for _ in range(batches):
                 next(stream)
             images = batches * BATCH
-            clock[name].append(images / (time.perf_counter() - since) / max(processes, 1))
-            if before is not None:
-                processor[name].append(images / ((processor_seconds(workers) or 0) - before))
-    return {
-        name: Rates(
-            statistics.median(clock[name]),
-            statistics.median(processor[name]) if processor[name] else None,
-        )
-        for name in rows
-    }
+            rate = images / (time.perf_counter() - since) / max(processes, 1)
+            after = processor_seconds(workers)
+            turns[name].clock.append(rate)
+            if before is not None and after is not None:
+                rate = images / (after - before)
+            turns[name].processor.append(rate)
+    return turns
 
 
 def start(opened: Callable[[], Iterator[Any]]) -> tuple[Iterator[Any], list[int]]:
@@ -207,43 +201,24 @@ def main() -> None:
         ),
         "bare decoding": (lambda: bare_batches(paths, simplejpeg.decode_jpeg), 0),
     }
-    rates = measure(rows, rounds=options.rounds, batches=options.batches)
-    report(rates, workers, options.json)
+    report(measure(rows, rounds=options.rounds, batches=options.batches), options.json)
 
 
-def report(rates: dict[str, Rates], workers: int, path: Path | None) -> None:
-    """Prints the table and writes it as JSON."""
-    print(f"{'images a second and core':26}{'clock':>9}{'processor':>11}  of bare  of torchvision")
-    table = []
-    for name, rate in rates.items():
-        peer = rates.get(f"torchvision, {name.rpartition(', ')[2]}")
-        row = {
-            "pipeline": name,
-            "images_per_second_and_core": round(rate.by_clock, 1),
-            "images_per_second_of_processor": rate.by_processor and round(rate.by_processor, 1),
-            "of_bare_decoding": _ratio(rate, rates["bare decoding"]),
-            "of_torchvision": _ratio(rate, peer) if peer else None,
-        }
-        table.append(row)
-        print(
-            f"{name:26}{rate.by_clock:9.1f}{rate.by_processor or float('nan'):11.1f}"
-            f"{row['of_bare_decoding']:9}  {row['of_torchvision'] or ''}"
-        )
+def report(turns: dict[str, Turns], path: Path | None) -> None:
+    """Prints the table, and writes a row for each pipeline of ours."""
+    print(f"{'images a second and core':26}{'clock':>9}{'processor':>11}")
+    for name, turn in turns.items():
+        clock, processor = (statistics.median(rates) for rates in (turn.clock, turn.processor))
+        print(f"{name:26}{clock:9.1f}{processor:11.1f}")
+    rows = []
+    limit = statistics.median(turns["bare decoding"].processor)
+    for work, goal in (("training", 1.5), ("evaluation", 1.0)):
+        rates = {who: turns[f"{who}, {work}"].processor for who in ("ours", "torchvision")}
+        name = f"photographs for {work}, images a second of processor time"
+        rows.append(contest.row(name, rates, limit=limit, goal=goal))
+        contest.show(rows[-1])
     if path is not None:
-        versions = {
-            package: importlib.metadata.version(package)
-            for package in ("simplejpeg", "opencv-python-headless", "pillow", "torchvision")
-        }
-        machine = {"cores": os.cpu_count(), "processor": platform.processor() or platform.machine()}
-        content = {"workers": workers, "machine": machine, "versions": versions, "rows": table}
-        path.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def _ratio(rate: Rates, other: Rates) -> float:
-    """Compares by processor time where it is known, and by the clock elsewhere."""
-    if rate.by_processor and other.by_processor:
-        return round(rate.by_processor / other.by_processor, 2)
-    return round(rate.by_clock / other.by_clock, 2)
+        contest.write(path, rows, {"bare decoding, images/s": limit})
 
 
 if __name__ == "__main__":

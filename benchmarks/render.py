@@ -20,6 +20,14 @@ SECTIONS = {
         "Networks on a CPU",
         "python -m benchmarks.networks --json benchmarks/results/networks_cpu.json",
     ),
+    "input_pipeline": (
+        "Photographs, read and cut",
+        "python -m benchmarks.input_pipeline --json benchmarks/results/input_pipeline.json",
+    ),
+    "startup": (
+        "Start-up and memory",
+        "python -m benchmarks.startup --json benchmarks/results/startup.json",
+    ),
     "networks_gpu": (
         "Networks on a GPU",
         "python -m benchmarks.networks --device=gpu --json benchmarks/results/networks_gpu.json",
@@ -30,9 +38,9 @@ INTRODUCTION = """# Benchmarks
 Written by `python -m benchmarks.render` from benchmarks/results; nothing here is typed by hand.
 Ours and its peers work in turn in one run, each in a process of its own. Figures are medians over
 the turns, and `spread` is half of the distance between the quartiles over the median, the largest
-of a row. `ratio` is ours over the best of the peers: above 1 we are ahead. `limit` is what the
-machine could do at the best: the rate of a matrix product in the same run over the operations that
-the work has at the least.
+of a row. `ratio` says how many times as fast, as soon or as small as the best of the peers ours is:
+above 1 we are ahead. `limit` is what the machine could do at the best: the rate of a matrix product
+in the same run over the operations that the work has at the least.
 """
 
 

@@ -1,0 +1,156 @@
+"""How long until something happens, and how much memory does a training step take?
+
+    python -m benchmarks.startup --json benchmarks/results/startup.json
+
+Everything is measured in fresh processes, ours and the peers' in turn. `import` is the time of the
+statement. `first step` is ResNet-50 at 224 pixels in a batch of 16 on a CPU, from the start of
+a program to the end of its first training step: imports, random parameters, compilation; once with
+nothing kept from earlier, and once with JAX's cache of compiled code, which `resnet-jax train` uses
+of its own accord. Flax Linen is the same network written as in Flax's ImageNet example.
+`memory` is what the resident memory of the process grows by, at its peak, from the imports on to
+the end of the third step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from benchmarks import contest
+from benchmarks.networks import CONTESTANTS, CPU_CASES, Case, Step
+
+CASE = next(case for case in CPU_CASES if case.model == "resnet50")
+IMPORT = "import time; begin = time.perf_counter(); import {}; print(time.perf_counter() - begin)"
+KILOBYTE = 2**10 if sys.platform == "linux" else 1  # of ru_maxrss
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures, prints the rows and writes them where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--contestant", nargs=2, help=argparse.SUPPRESS)
+    flags = parser.parse_args(arguments)
+    if flags.contestant:
+        what, who = flags.contestant
+        print(MEASURES[what](PROGRAMS[who]))
+        return 0
+    rows = []
+
+    def add(name: str, programs: Mapping[str, Sequence[str]], goal: float, **kept: str) -> None:
+        figures = _in_turn(programs, flags.rounds, kept)
+        rows.append(contest.row(name, figures, limit=None, goal=goal, less_is_better=True))
+        contest.show(rows[-1])
+        if flags.json:
+            contest.write(flags.json, rows, {})
+
+    modules = {"ours": "resnet_jax", "flax": "flax"}
+    imports = {who: ("-c", IMPORT.format(name)) for who, name in modules.items()}
+    add("import, seconds", imports, goal=1 / 1.5)
+    add("resnet50, first step, nothing cached, seconds", _words("first", "ours", "linen"), goal=2.0)
+    with tempfile.TemporaryDirectory() as folder:
+        cached = {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_ENABLE_COMPILATION_CACHE": "1"}
+        programs = _words("first", "ours", "linen")
+        _in_turn(programs, 1, cached)
+        add("resnet50, first step, all cached, seconds", programs, goal=1.0, **cached)
+    memory = _words("memory", "ours", "ours, remat", "linen", "torch")
+    add("resnet50, training, memory at its peak, MiB", memory, goal=1.0)
+    return 0
+
+
+def _words(what: str, *names: str) -> dict[str, tuple[str, ...]]:
+    return {who: ("-m", "benchmarks.startup", "--contestant", what, who) for who in names}
+
+
+def _in_turn(
+    programs: Mapping[str, Sequence[str]], rounds: int, kept: Mapping[str, str]
+) -> dict[str, list[float]]:
+    """Runs fresh processes in turn and returns the number that each prints last."""
+    environment = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "0", **kept}
+    figures: dict[str, list[float]] = {who: [] for who in programs}
+    for _ in range(rounds):
+        for who, words in programs.items():
+            done = subprocess.run(
+                [sys.executable, *words], env=environment, check=True, stdout=subprocess.PIPE
+            )
+            figures[who].append(float(done.stdout.split()[-1]))
+    return figures
+
+
+def _first_step(build: Callable[[], Step]) -> float:
+    begin = time.perf_counter()
+    build()()
+    return time.perf_counter() - begin
+
+
+def _memory(build: Callable[[], Step]) -> float:
+    for module in ("flax.linen", "optax", "torch"):
+        importlib.import_module(module)
+    before = _peak()
+    step = build()
+    for _ in range(3):
+        step()
+    return _peak() - before
+
+
+def _peak() -> float:
+    """Returns the most memory that this process ever held, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KILOBYTE / 2**20
+
+
+def _linen(case: Case) -> Step:
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    from benchmarks.linen_networks import ResNet50
+
+    model = ResNet50(case.classes)
+    images = jax.random.normal(jax.random.key(0), case.images)
+    labels = jnp.arange(case.batch) % case.classes
+    variables = jax.jit(lambda: model.init(jax.random.key(0), images, train=False))()
+    optimizer = optax.sgd(0.1, momentum=0.9)
+
+    def loss_fn(params: Any, stats: Any) -> tuple[jax.Array, Any]:
+        logits, changed = model.apply(
+            {"params": params, "batch_stats": stats}, images, train=True, mutable=["batch_stats"]
+        )
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        return losses.mean(), changed["batch_stats"]
+
+    def train(params: Any, stats: Any, memory: Any) -> Any:
+        (_, stats), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params, stats)
+        updates, memory = optimizer.update(gradient, memory, params)
+        return optax.apply_updates(params, updates), stats, memory
+
+    params, stats = variables["params"], variables["batch_stats"]
+    state = [(params, stats, optimizer.init(params))]
+    donated = jax.jit(train, donate_argnums=(0, 1, 2))
+
+    def train_once() -> None:
+        state[0] = jax.block_until_ready(donated(*state[0]))
+
+    return train_once
+
+
+def _program(who: str) -> Callable[[], Step]:
+    return lambda: CONTESTANTS[who](CASE, True, "cpu")
+
+
+PROGRAMS: dict[str, Callable[[], Step]] = {
+    **{who: _program(who) for who in ("ours", "ours, remat", "torch")},
+    "linen": lambda: _linen(CASE),
+}
+MEASURES = {"first": _first_step, "memory": _memory}
+
+if __name__ == "__main__":
+    sys.exit(main())
