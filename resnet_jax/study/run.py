@@ -114,6 +114,6 @@ def _name_of_data(plan: Plan) -> str:
 
 
 def _device() -> str:
-    device = jax.devices()[0]
-    kind = platform.machine() if device.platform == "cpu" else device.device_kind
-    return f"{len(jax.devices())} {device.platform} device ({kind})"
+    first, *others = jax.devices()
+    kind = platform.machine() if first.platform == "cpu" else first.device_kind
+    return f"{1 + len(others)} {first.platform} device{'s' if others else ''} ({kind})"
