@@ -27,6 +27,11 @@ for name, value in ENVIRONMENT.items():
 import jax  # noqa: E402  (reads the environment)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts those first that may take long, so that no process is left alone with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _forget_compiled_code() -> Iterator[None]:
     """Keeps a process that runs many modules from holding the compiled code of them all."""

@@ -119,5 +119,8 @@ def write_text(path: pathlib.Path, text: str) -> None:
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
     """Replaces a file as `write_text` does."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

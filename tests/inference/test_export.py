@@ -2,6 +2,8 @@ import dataclasses
 import json
 import pathlib
 import re
+import resource
+import signal
 import subprocess
 import sys
 
@@ -16,7 +18,7 @@ from resnet_jax.errors import ConfigError
 from resnet_jax.inference.export import export, exported_function, to_stablehlo
 from resnet_jax.inference.inputs import Inputs
 from resnet_jax.models import ResNet
-from resnet_jax.weights import load_torch
+from resnet_jax.weights import WeightsError, load_torch
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -104,6 +106,24 @@ def test_what_cannot_be_exported_is_refused(trained, tmp_path, name, options, me
     with pytest.raises(ConfigError, match=message):
         export(trained, tmp_path / name, **options)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["net.stablehlo", "net.onnx", "net.safetensors"])
+def test_a_full_disk_leaves_the_file_that_was_there(trained, tmp_path, name):
+    file = tmp_path / name
+    file.write_bytes(b"of yesterday")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    usual = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    # A limit on the size of files stands for the disk: writes beyond it fail.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises((OSError, WeightsError)):
+            export(trained, file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, usual)
+    assert file.read_bytes() == b"of yesterday"
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_pictures_need_a_size(trained, tmp_path):
