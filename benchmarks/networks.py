@@ -6,7 +6,8 @@
 On a CPU: ResNet-18 and ResNet-50 at 224 pixels in batches of 16, and ResNet-20 on CIFAR's 32 pixels
 in batches of 128, in float32. On a GPU: ResNet-50 at 224 pixels in batches of 256, in bfloat16. The
 peers are PyTorch with channels_last (and autocast on a GPU), as it is and under torch.compile, and
-the same network in Flax's usual way, without what this project does for CPUs.
+the same network in Flax's usual way, without what this project does for CPUs; that one works by
+itself after the others, which its waiting process would slow.
 A training step is forward, backward and SGD with momentum. The limits are measured in the same
 run: a product of square matrices, over the operations that the step has at the least.
 """
@@ -92,7 +93,6 @@ def _hold(case: Case, work: str, flags: argparse.Namespace) -> dict[str, list[fl
     """Returns images a second of each contestant, and FLOP/s of the limit."""
     program = ["-m", "benchmarks.networks", f"--device={flags.device}", "--contestant"]
     commands = {who: (*program, who, work, case.model) for who in flags.peers}
-    # Flax's usual way works apart: while it waits the others are slower by up to a third.
     apart = {who: commands.pop(who) for who in ("flax",) if who in commands}
     first = contest.contest(commands, rounds=1, steps=1)
     usual = min(turns[0] for who, turns in first.items() if who != "limit")
@@ -136,7 +136,7 @@ def _flax(case: Case, training: bool, device: str) -> Step:
 
     for module in (basic, bottleneck):
         unittest.mock.patch.object(module, "materialize", identity).start()
-    unittest.mock.patch.object(pool, "_max_pool", pool._max_pool.fun).start()
+    unittest.mock.patch.object(pool, "_max_pool", pool._usual_max_pool).start()
     return _jax(case, training, device, jax.lax.conv_general_dilated)
 
 

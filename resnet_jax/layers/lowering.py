@@ -45,7 +45,8 @@ def per_platform(function: Bilinear, x: jax.Array, y: jax.Array) -> jax.Array:
     residuals of both ways on every platform.
 
     Args:
-        function: Its two ways give the same shape and dtype.
+        function: Its two ways give the same shape and dtype. It may be linear in y alone, where
+            `jax.lax.stop_gradient` keeps x from being differentiated.
         x: The first argument.
         y: The second argument.
     """

@@ -73,7 +73,7 @@ def test_a_step_gets_the_memory_of_the_step_before():
 
 def devices_in_a_process(*sizes, **environment):
     code = (
-        "import os, jax, resnet_jax.training.runtime as runtime\n"
+        "import jax, resnet_jax.training.runtime as runtime\n"
         "runtime._cores = lambda: 6\n"
         f"runtime.use_every_core(*{sizes})\n"
         "print(jax.device_count())\n"
