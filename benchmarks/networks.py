@@ -150,7 +150,6 @@ def _jax(
 ) -> Step:
     import jax
     import jax.numpy as jnp
-    import optax
     from flax import nnx
     from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
@@ -171,32 +170,49 @@ def _jax(
     params, stats = jax.device_put(tuple(map(nnx.to_pure_dict, states)), whole)
     images = jax.device_put(jax.random.normal(jax.random.key(0), case.images), split)
     labels = jax.device_put(jnp.arange(case.batch) % case.classes, split)
+
+    def forward(params: Any, stats: Any, images: Any) -> tuple[jax.Array, Any]:
+        module = nnx.merge(graphdef, params, stats)
+        return module(images), nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
+
+    if training:
+        return training_step(forward, params, stats, images, labels)
+    infer = jax.jit(lambda *arguments: forward(*arguments)[0])
+    return lambda: jax.block_until_ready(infer(params, stats, images))
+
+
+def training_step(forward: Callable[..., Any], params: Any, stats: Any, *batch: Any) -> Step:
+    """Makes a step of training by SGD with momentum, compiled and donated, out of a network in JAX.
+
+    Args:
+        forward: Maps parameters, statistics and images to logits and new statistics.
+        params: Arrays; the step keeps them where they lie.
+        stats: The same.
+        batch: Images and labels.
+    """
+    import jax
+    import optax
+
     optimizer = optax.sgd(0.1, momentum=0.9)
 
     def loss_fn(params: Any, stats: Any, images: Any, labels: Any) -> tuple[jax.Array, Any]:
-        module = nnx.merge(graphdef, params, stats)
-        losses = optax.softmax_cross_entropy_with_integer_labels(module(images), labels)
-        return losses.mean(), nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
-
-    @jax.jit
-    def infer(params: Any, stats: Any, images: Any) -> jax.Array:
-        return nnx.merge(graphdef, params, stats)(images)
+        logits, stats = forward(params, stats, images)
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        return losses.mean(), stats
 
     def train(params: Any, stats: Any, memory: Any, *batch: Any) -> Any:
         (_, stats), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params, stats, *batch)
         updates, memory = optimizer.update(gradient, memory, params)
         return optax.apply_updates(params, updates), stats, memory
 
-    state = [(params, stats, jax.device_put(optimizer.init(params), whole))]
-    donated = jax.jit(train, donate_argnums=(0, 1, 2), out_shardings=whole)
+    state = [(params, stats, optimizer.init(params))]
+    places = jax.tree.map(lambda leaf: leaf.sharding, state[0])
+    compiled = jax.jit(train, donate_argnums=(0, 1, 2), out_shardings=places)
 
     def train_once() -> None:
-        state[0] = jax.block_until_ready(donated(*state[0], images, labels))
+        state[0] = jax.block_until_ready(compiled(*state[0], *batch))
 
-    def infer_once() -> None:
-        jax.block_until_ready(infer(params, stats, images))
-
-    return train_once if training else infer_once
+    return train_once
 
 
 def _torch(case: Case, training: bool, device: str, *, compiled: bool = False) -> Step:

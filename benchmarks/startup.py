@@ -26,7 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks import contest
-from benchmarks.networks import CONTESTANTS, CPU_CASES, Case, Step
+from benchmarks.networks import CONTESTANTS, CPU_CASES, Case, Step, training_step
 
 CASE = next(case for case in CPU_CASES if case.model == "resnet50")
 IMPORT = "import time; begin = time.perf_counter(); import {}; print(time.perf_counter() - begin)"
@@ -110,36 +110,21 @@ def _peak() -> float:
 def _linen(case: Case) -> Step:
     import jax
     import jax.numpy as jnp
-    import optax
 
     from benchmarks.linen_networks import ResNet50
 
     model = ResNet50(case.classes)
     images = jax.random.normal(jax.random.key(0), case.images)
-    labels = jnp.arange(case.batch) % case.classes
     variables = jax.jit(lambda: model.init(jax.random.key(0), images, train=False))()
-    optimizer = optax.sgd(0.1, momentum=0.9)
 
-    def loss_fn(params: Any, stats: Any) -> tuple[jax.Array, Any]:
+    def forward(params: Any, stats: Any, images: Any) -> tuple[Any, Any]:
         logits, changed = model.apply(
             {"params": params, "batch_stats": stats}, images, train=True, mutable=["batch_stats"]
         )
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        return losses.mean(), changed["batch_stats"]
+        return logits, changed["batch_stats"]
 
-    def train(params: Any, stats: Any, memory: Any) -> Any:
-        (_, stats), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params, stats)
-        updates, memory = optimizer.update(gradient, memory, params)
-        return optax.apply_updates(params, updates), stats, memory
-
-    params, stats = variables["params"], variables["batch_stats"]
-    state = [(params, stats, optimizer.init(params))]
-    donated = jax.jit(train, donate_argnums=(0, 1, 2))
-
-    def train_once() -> None:
-        state[0] = jax.block_until_ready(donated(*state[0]))
-
-    return train_once
+    labels = jnp.arange(case.batch) % case.classes
+    return training_step(forward, variables["params"], variables["batch_stats"], images, labels)
 
 
 def _program(who: str) -> Callable[[], Step]:
