@@ -108,11 +108,16 @@ def test_the_constraints_fix_a_version_within_the_bounds(requirement):
     assert requirement.specifier.contains(exact[canonicalize_name(requirement.name)])
 
 
-def test_importing_the_package_loads_neither_another_framework_nor_the_data_libraries():
-    heavy = "grain matplotlib sklearn tensorflow tensorflow_datasets torch"
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("resnet_jax", "grain matplotlib sklearn tensorflow tensorflow_datasets torch"),
+        ("resnet_jax.training.loop", "tensorflow torch"),
+    ],
+)
+def test_imports_load_no_other_framework_and_no_library_before_its_time(module, heavy):
     program = (
-        "import sys, resnet_jax; "
-        f"print([name for name in {heavy.split()!r} if name in sys.modules])"
+        f"import sys, {module}; print([name for name in {heavy.split()!r} if name in sys.modules])"
     )
     result = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import jax
-from tensorboardX import SummaryWriter
 
 from resnet_jax.training.workdir import Workdir, write_text
+
+
+@contextlib.contextmanager
+def _as_if_missing(module: str) -> Iterator[None]:
+    """Lets imports go on as if a module were not installed, unless it was imported before."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
+with _as_if_missing("torch"):  # two seconds, for tensors that nobody writes here
+    from tensorboardX import SummaryWriter
 
 Record = dict[str, Any]
 

@@ -22,7 +22,11 @@ from resnet_jax.training.workdir import Workdir
 
 @pytest.fixture
 def busy(config, vary):
-    """A run in which everything that is random plays a part, slow enough to stay comparable."""
+    """A run in which everything that is random plays a part, slow enough to stay comparable.
+
+    Programs that round otherwise drift apart as they train: ten times as fast, and on some
+    processors they are percents apart after 25 steps.
+    """
     return vary(
         config,
         augment__shift=1.0,
@@ -33,7 +37,7 @@ def busy(config, vary):
         data__repeats=2,
         data__straddle_epochs=True,
         model__dropout_rate=0.1,
-        optimizer__learning_rate=0.01,
+        optimizer__learning_rate=0.001,
     )
 
 
