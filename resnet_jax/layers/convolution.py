@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
-from resnet_jax.layers.lowering import materialize, per_platform
+from resnet_jax.layers.lowering import Bilinear, materialize, per_platform, transpose
+
+_MANY_PIXELS = 256  # of an image
+_REGISTER = 16  # float32 values of a vector register
 
 
 def convolve(
@@ -21,9 +26,11 @@ def convolve(
 ) -> jax.Array:
     """Convolves NHWC inputs with an HWIO kernel.
 
-    On a CPU a pointwise convolution, and with it both gradients, is a matrix product, and what
-    goes into a convolution or comes back to it as a gradient is computed once. On other platforms
-    this is `jax.lax.conv_general_dilated` and nothing else.
+    On a CPU a pointwise convolution, and with it both gradients, is a matrix product; larger
+    kernels get their gradient by matrix products where the output is large, and are applied to
+    several pixels at once where features are few. What goes into a convolution or comes back to it
+    as a gradient is computed once. On other platforms this is `jax.lax.conv_general_dilated` and
+    nothing else.
 
     Args:
         inputs: [batch, height, width, in_features].
@@ -36,29 +43,39 @@ def convolve(
         [batch, height, width, features].
     """
     inputs = materialize(inputs)
-    if _is_pointwise(kernel, window_strides, padding, **settings):
-        outputs = per_platform(_Pointwise(window_strides[0]), inputs, kernel)
+    if _is_plain(kernel, window_strides, padding, **settings):
+        kind = _Pointwise if len(kernel) == 1 else _Spatial
+        outputs = per_platform(kind(window_strides[0]), inputs, kernel)
     else:
         outputs = lax.conv_general_dilated(inputs, kernel, window_strides, padding, **settings)
     return materialize(outputs)
 
 
-def _is_pointwise(
+def _is_plain(
     kernel: jax.Array,
     window_strides: Sequence[int],
     padding: Any,
     *,
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
     feature_group_count: int = 1,
     precision: Any = None,
     preferred_element_type: Any = None,
     out_sharding: Any = None,
     **settings: Any,
 ) -> bool:
-    del settings  # dilations of a kernel of one tap mean nothing
+    """Whether it is square, padded so that stride 1 keeps the size, and has nothing special."""
+    del settings
+    size = kernel.shape[0]
+    side = size // 2
     return (
-        kernel.shape[:2] == (1, 1)
+        kernel.shape[:2] == (size, size)
+        and size % 2 == 1
         and len(set(window_strides)) == 1
-        and not any(map(any, padding))
+        and not isinstance(padding, str)
+        and [tuple(pads) for pads in padding] == [(side, side)] * 2
+        and set(lhs_dilation or (1,)) == {1}
+        and (set(rhs_dilation or (1,)) == {1} or size == 1)
         and feature_group_count == 1
         and precision is None
         and preferred_element_type is None
@@ -67,22 +84,141 @@ def _is_pointwise(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Pointwise:
-    """A 1x1 convolution without padding."""
+class _Pointwise(Bilinear):
+    """A 1x1 convolution."""
 
     stride: int
 
     def cpu(self, inputs: jax.Array, kernel: jax.Array) -> jax.Array:
         """Multiplies each pixel that is kept by the kernel as a matrix."""
-        kept = inputs[:, :: self.stride, :: self.stride]
-        return lax.dot_general(kept, kernel[0, 0], (((3,), (0,)), ((), ())))
+        return lax.dot_general(self._kept(inputs), kernel[0, 0], (((3,), (0,)), ((), ())))
+
+    def cpu_gradient(self, argument: int, like: Any, x: jax.Array, y: jax.Array) -> jax.Array:
+        """Chooses the order of the product that is the kernel's gradient."""
+        if argument == 0:
+            return transpose(self.cpu, argument, like, x, y)
+        return _outer_products(self._kept(x), y)[None, None]
 
     def default(self, inputs: jax.Array, kernel: jax.Array) -> jax.Array:
         """Leaves it to the convolution."""
-        return lax.conv_general_dilated(
-            inputs,
-            kernel,
-            (self.stride, self.stride),
-            ((0, 0), (0, 0)),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        return _convolve(inputs, kernel, (self.stride, self.stride))
+
+    def _kept(self, inputs: jax.Array) -> jax.Array:
+        return inputs[:, :: self.stride, :: self.stride]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Spatial(Bilinear):
+    """A convolution with a larger square kernel."""
+
+    stride: int
+
+    def cpu(self, inputs: jax.Array, kernel: jax.Array) -> jax.Array:
+        """Leaves it to the convolution; with few features for several pixels at once."""
+        pixels = self._pixels_at_once(inputs, kernel)
+        # Each of the neighbours sees its own part of a window that is wide enough for all.
+        windows = [
+            jnp.pad(kernel, ((0, 0), (place, pixels - 1 - place), (0, 0), (0, 0)))
+            for place in range(pixels)
+        ]
+        wide = jnp.concatenate(windows, axis=3)
+        outputs = _convolve(inputs, wide, (self.stride, self.stride * pixels))
+        batch, height, width, features = outputs.shape
+        return outputs.reshape(batch, height, width * pixels, features // pixels)
+
+    def cpu_gradient(self, argument: int, like: Any, x: jax.Array, y: jax.Array) -> jax.Array:
+        """Takes the kernel's gradient from products, and few features at once as `cpu` does."""
+        if argument == 1 and self._gains_by_products(x, y):
+            product = functools.partial(_kernel_gradient, size=like.shape[0], stride=self.stride)
+            return _sum_over_images(product, x, y)
+        if argument == 0:
+            turned = y[::-1, ::-1].swapaxes(2, 3)
+            if self._pixels_at_once(x, turned) > 1:
+                return self.cpu(x, turned)
+        return transpose(self.default, argument, like, x, y)
+
+    def default(self, inputs: jax.Array, kernel: jax.Array) -> jax.Array:
+        """Leaves it to the convolution."""
+        return _convolve(inputs, kernel, (self.stride, self.stride))
+
+    def _pixels_at_once(self, inputs: jax.Array, kernel: jax.Array) -> int:
+        """How many neighbours in a row are best computed as the features of one pixel.
+
+        A matrix product with 16 columns or fewer reaches less than half of the rate of a wide one.
+        """
+        few = self.stride == 1 and max(kernel.shape[2:]) <= _REGISTER
+        if not few or inputs.dtype != jnp.float32 or not isinstance(inputs.shape[2], int):
+            return 1
+        pixels = 4 if kernel.shape[2] <= _REGISTER // 4 else 2
+        return 1 if inputs.shape[2] % pixels else pixels
+
+    def _gains_by_products(self, inputs: jax.Array, gradient: jax.Array) -> bool:
+        """Whether the sum is so long that XLA's own gradient falls to a third of its rate."""
+        _, height, width, _ = gradient.shape
+        return (
+            all(isinstance(size, int) for size in gradient.shape)
+            and height * width >= _MANY_PIXELS
+            and inputs.shape[3] >= _REGISTER
+            and inputs.dtype in (jnp.float32, jnp.float64)
         )
+
+
+def _convolve(inputs: jax.Array, kernel: jax.Array, strides: tuple[int, int]) -> jax.Array:
+    side = kernel.shape[0] // 2
+    return lax.conv_general_dilated(
+        inputs,
+        kernel,
+        strides,
+        ((side, side), (side, side)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def _kernel_gradient(
+    inputs: jax.Array, gradient: jax.Array, *, size: int, stride: int
+) -> jax.Array:
+    """Multiplies what each row of the kernel sees by the output's gradient.
+
+    Returns:
+        [size, size, in_features, features].
+    """
+    side = size // 2
+    padded = jnp.pad(inputs, ((0, 0), (side, side), (side, side), (0, 0)))
+    _, height, width, features = gradient.shape
+
+    def every(first: int, count: int, axis: int, x: jax.Array) -> jax.Array:
+        return lax.slice_in_dim(x, first, first + stride * (count - 1) + 1, stride, axis)
+
+    columns = [every(column, width, 2, padded) for column in range(size)]
+    seen = materialize(jnp.concatenate(columns, axis=3))
+    rows = [_outer_products(every(row, height, 1, seen), gradient) for row in range(size)]
+    return jnp.stack(rows).reshape(size, size, -1, features)
+
+
+def _outer_products(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Sums x[..., i] y[..., j] over all pixels; XLA is at its best where rows are the longer."""
+    pixels = (((0, 1, 2), (0, 1, 2)), ((), ()))
+    if x.shape[3] > y.shape[3]:
+        return lax.dot_general(y, x, pixels).T
+    return lax.dot_general(x, y, pixels)
+
+
+def _sum_over_images(
+    function: Callable[[jax.Array, jax.Array], jax.Array], x: jax.Array, y: jax.Array
+) -> jax.Array:
+    """Computes a function that is a sum over images, on each device one image at a time.
+
+    What a large image needs stays in the cache then. Where a batch is split over devices, each
+    keeps a sum of its own, so that they meet once, behind the loop.
+    """
+    batch, devices = len(y), jax.device_count("cpu")
+    if batch % devices or batch == devices:
+        return function(x, y)
+    x, y = (array.reshape(devices, batch // devices, *array.shape[1:]) for array in (x, y))
+
+    def add(number: jax.Array, sums: jax.Array) -> jax.Array:
+        images = (lax.dynamic_slice_in_dim(array, number, 1, axis=1) for array in (x, y))
+        return sums + jax.vmap(function)(*images)
+
+    zeros = jnp.zeros_like(jax.eval_shape(jax.vmap(function), x[:, :1], y[:, :1]))
+    return jnp.sum(lax.fori_loop(0, batch // devices, add, zeros), axis=0)

@@ -6,9 +6,11 @@ program for a GPU or a TPU as it would be without them, to the letter.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import functools
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax.experimental.xla_metadata import set_xla_metadata
@@ -28,14 +30,43 @@ def materialize(x: jax.Array) -> jax.Array:
     return _materialize_p.bind(x)
 
 
-class Bilinear(Protocol):
+class Bilinear(abc.ABC):
     """One bilinear function, written in two ways; hashable, and equal to what was made alike."""
 
+    @abc.abstractmethod
     def cpu(self, x: jax.Array, y: jax.Array) -> jax.Array:
         """Computes it on a CPU."""
 
+    @abc.abstractmethod
     def default(self, x: jax.Array, y: jax.Array) -> jax.Array:
         """Computes it on every other platform."""
+
+    def cpu_gradient(self, argument: int, like: Any, x: jax.Array, y: jax.Array) -> jax.Array:
+        """Computes the gradient by one argument on a CPU; by default that of `cpu`.
+
+        Args:
+            argument: 0 or 1.
+            like: The shape and dtype of that argument.
+            x: The first argument; for `argument=0` the output's gradient in its place.
+            y: The second argument; for `argument=1` the output's gradient in its place.
+        """
+        return transpose(self.cpu, argument, like, x, y)
+
+
+def transpose(
+    function: Callable[[jax.Array, jax.Array], jax.Array],
+    argument: int,
+    like: Any,
+    x: jax.Array,
+    y: jax.Array,
+) -> jax.Array:
+    """Computes a gradient of a bilinear function as JAX derives it; see `Bilinear.cpu_gradient`."""
+    gradient: jax.Array
+    if argument == 0:
+        (gradient,) = jax.linear_transpose(lambda value: function(value, y), like)(x)
+    else:
+        (gradient,) = jax.linear_transpose(lambda value: function(x, value), like)(y)
+    return gradient
 
 
 def per_platform(function: Bilinear, x: jax.Array, y: jax.Array) -> jax.Array:
@@ -84,27 +115,22 @@ mlir.register_lowering(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Transposed:
-    """The gradient by one argument, as a function of the other one and the cotangent."""
+class _Gradient(Bilinear):
+    """The gradient by one argument, as a function of the other one and the output's gradient."""
 
     function: Bilinear
     argument: int
-    aval: Any
+    like: Any
 
     def cpu(self, x: jax.Array, y: jax.Array) -> jax.Array:
-        return self._apply(self.function.cpu, x, y)
+        return self.function.cpu_gradient(self.argument, self.like, x, y)
 
     def default(self, x: jax.Array, y: jax.Array) -> jax.Array:
-        return self._apply(self.function.default, x, y)
-
-    def _apply(self, function: Any, x: jax.Array, y: jax.Array) -> jax.Array:
-        if self.argument == 0:
-            return jax.linear_transpose(lambda value: function(value, y), self.aval)(x)[0]
-        return jax.linear_transpose(lambda value: function(x, value), self.aval)(y)[0]
+        return transpose(self.function.default, self.argument, self.like, x, y)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Batched:
+class _Batched(Bilinear):
     """The function mapped over an axis of one argument or of both."""
 
     function: Bilinear
@@ -118,11 +144,11 @@ class _Batched:
 
 
 def _transpose_x(cotangent: jax.Array, x: Any, y: jax.Array, *, function: Bilinear) -> jax.Array:
-    return per_platform(_Transposed(function, 0, x.aval), cotangent, y)
+    return per_platform(_Gradient(function, 0, x.aval), cotangent, y)
 
 
 def _transpose_y(cotangent: jax.Array, x: jax.Array, y: Any, *, function: Bilinear) -> jax.Array:
-    return per_platform(_Transposed(function, 1, y.aval), x, cotangent)
+    return per_platform(_Gradient(function, 1, y.aval), x, cotangent)
 
 
 def _batch(arguments: Any, axes: Any, *, function: Bilinear) -> tuple[jax.Array, int]:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from resnet_jax.layers.lowering import materialize, per_platform
+from resnet_jax.layers.lowering import Bilinear, materialize, per_platform
 
 
 def max_pool(x: jax.Array, *, window: int = 3, stride: int = 2) -> jax.Array:
@@ -53,7 +53,7 @@ def _max_pool_jvp(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Chosen:
+class _Chosen(Bilinear):
     """Takes of `values` what lies where the maximum of each window of x lies, the first of equals.
 
     It is linear in `values`, and so is the gradient's way back.

@@ -18,11 +18,21 @@ from resnet_jax.layers.convolution import convolve
 pytestmark = pytest.mark.usefixtures("optimized")
 
 CASES = [(1, 1, 1), (1, 2, 1), (3, 1, 1), (3, 2, 1), (3, 2, 2), (7, 2, 1)]  # kernel, stride, groups
+# Batch, size of the images, features in and out, kernel, stride: each a way of its own on a CPU.
+SHAPES = [
+    (2, 8, 3, 16, 3, 1),  # four pixels at once
+    (2, 8, 16, 8, 3, 1),  # two, there and back
+    (2, 7, 16, 8, 3, 1),  # which an odd width does not allow
+    (4, 16, 16, 20, 3, 1),  # the kernel's gradient by products, an image at a time
+    (1, 32, 20, 6, 3, 2),
+    (2, 17, 16, 6, 5, 1),
+    (2, 8, 6, 8, 1, 1),  # the shorter features first
+]
 # Sums of at most 7 * 7 * 8 products of normal numbers, added in another order.
 close = functools.partial(chex.assert_trees_all_close, rtol=1e-5, atol=1e-5)
 
 
-def functions(kernel_size, stride, groups):
+def functions(kernel_size, stride, groups, *, size=8, in_features=8, features=6, batch=2):
     """Makes ours, that of lax, and arguments for both."""
     padding = (kernel_size - 1) // 2
     settings = {
@@ -32,9 +42,9 @@ def functions(kernel_size, stride, groups):
         "feature_group_count": groups,
     }
     keys = jax.random.split(jax.random.key(0))
-    x = jax.random.normal(keys[0], (2, 8, 8, 8))
-    # At most 49 taps of 8 channels: the output's variance is 1.
-    shape = (kernel_size, kernel_size, 8 // groups, 6)
+    x = jax.random.normal(keys[0], (batch, size, size, in_features))
+    # The output's variance is 1.
+    shape = (kernel_size, kernel_size, in_features // groups, features)
     kernel = jax.random.normal(keys[1], shape) / (kernel_size**2 * shape[2]) ** 0.5
     ours, theirs = (
         lambda x, kernel, function=function: jnp.mean(jnp.sin(function(x, kernel, **settings)))
@@ -88,6 +98,27 @@ def test_compiles_to_what_lax_does(case):
     ours, theirs, args = functions(*case)
     chex.assert_trees_all_equal_shapes_and_dtypes(ours(*args), theirs(*args))
     close(*(jax.jit(jax.value_and_grad(f, (0, 1)))(*args) for f in (ours, theirs)))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_every_way_of_a_cpu_computes_what_lax_does(shape):
+    batch, size, in_features, features, kernel_size, stride = shape
+    sizes = {"size": size, "in_features": in_features, "features": features, "batch": batch}
+    ours, theirs, args = functions(kernel_size, stride, 1, **sizes)
+    for transform in (TRANSFORMS["gradient"], TRANSFORMS["second"], mapped_gradient):
+        close(transform(ours, *args), transform(theirs, *args))
+    close(ours(*args), theirs(*args))
+
+
+def test_a_symbolic_batch_has_gradients():
+    ours, theirs, (x, kernel) = functions(3, 1, 1, size=16, in_features=16)
+    (batch,) = jax.export.symbolic_shape("batch")
+    shapes = (
+        jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype),
+        jax.ShapeDtypeStruct(kernel.shape, kernel.dtype),
+    )
+    exported = jax.export.export(jax.jit(jax.grad(ours, (0, 1))))(*shapes)
+    close(exported.call(x, kernel), jax.grad(theirs, (0, 1))(x, kernel))
 
 
 @pytest.mark.parametrize("platform", ["cuda", "rocm", "tpu"])

@@ -4,6 +4,7 @@ Prints the bytes of each kind of collective in the compiled step, and how far ap
 device and of eight are in float64.
 """
 
+import functools
 import json
 import pathlib
 import re
@@ -12,7 +13,9 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
+from resnet_jax.layers.convolution import convolve
 from resnet_jax.training.mesh import put_batch
 from resnet_jax.training.recipes import load_recipe
 from resnet_jax.training.setup import make_evaluator, make_trainer
@@ -31,6 +34,39 @@ def trainer_on(devices):
     return make_trainer(config, make_evaluator(config))
 
 
+def collectives(compiled):
+    """Returns the bytes that each kind of collective moves, written in the program once."""
+    found = {}
+    for shapes, kind in COLLECTIVE.findall(compiled.as_text()):
+        sizes = [
+            BYTES[dtype] * int(np.prod([int(n) for n in shape.split(",") if n] or [1]))
+            for dtype, shape in re.findall(r"(\w+)\[([\d,]*)\]", shapes)
+        ]
+        found[kind] = found.get(kind, 0) + sum(sizes)
+    return found
+
+
+def of_a_large_convolution():
+    """The gradient of a kernel is summed over images in a loop; devices shall meet behind it."""
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("data",), ()))
+    layer = functools.partial(
+        convolve,
+        window_strides=(1, 1),
+        padding=((1, 1), (1, 1)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    gradient = jax.jit(
+        jax.grad(lambda kernel, x: jnp.sin(layer(x, kernel)).sum()),
+        in_shardings=(whole, split),
+        out_shardings=whole,
+    )
+    compiled = gradient.lower(jnp.ones((3, 3, 16, 16)), jnp.ones((32, 16, 16, 16))).compile()
+    body = re.search(r"body=%([\w.]+)", compiled.as_text())
+    inside = re.search(rf"^%{re.escape(body[1])} .*?^}}", compiled.as_text(), re.S | re.M)[0]
+    return {"moved": collectives(compiled), "in_loop": len(COLLECTIVE.findall(inside))}
+
+
 def count():
     trainer = trainer_on(8)
     size = trainer.config.batch_size
@@ -38,18 +74,16 @@ def count():
     batch = {"image": np.zeros((size, 8, 8, 1), np.uint8), "label": label, "mask": label == 0}
     state = trainer.like()
     lowered = trainer.train_step.lower(state, put_batch(batch, trainer.mesh))
-    found = {}
-    for shapes, kind in COLLECTIVE.findall(lowered.compile().as_text()):
-        sizes = [
-            BYTES[dtype] * int(np.prod([int(n) for n in shape.split(",") if n] or [1]))
-            for dtype, shape in re.findall(r"(\w+)\[([\d,]*)\]", shapes)
-        ]
-        found[kind] = found.get(kind, 0) + sum(sizes)
     params, stats = (
         sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
         for tree in (state.params, state.batch_stats)
     )
-    return {"collectives": found, "params": params, "stats": stats}
+    return {
+        "collectives": collectives(lowered.compile()),
+        "large": of_a_large_convolution(),
+        "params": params,
+        "stats": stats,
+    }
 
 
 def after_steps(devices, steps):

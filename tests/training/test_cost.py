@@ -38,7 +38,7 @@ def lower(name, *, size, batch_size, classes, platform):
 
 
 @pytest.mark.parametrize(
-    ("platform", "convolutions", "products"), [("cuda", 3 * 53 - 1, 3), ("cpu", 50, 111)]
+    ("platform", "convolutions", "products"), [("cuda", 3 * 53 - 1, 3), ("cpu", 43, 120)]
 )
 def test_convolutions_of_resnet50(platform, convolutions, products):
     """Each layer has itself and two gradients, but for the images, whose gradient nobody wants."""
@@ -51,12 +51,13 @@ def test_a_compiled_step_of_resnet20_does_no_more_than_it_did():
     lowered = lower("resnet20", size=32, batch_size=16, classes=10, platform="cpu")
     compiled = lowered.compile()
     cost = compiled.cost_analysis()
-    # Another release of XLA may differ by a little: 1% is less than one layer.
-    assert cost["flops"] < 1.01 * 3.6316e9
-    assert cost["bytes accessed"] < 1.01 * 0.4002e9
+    # Another release of XLA may differ by a little: 1% is less than one layer. Of the loops over
+    # images one round is counted.
+    assert cost["flops"] < 1.01 * 3.1590e9
+    assert cost["bytes accessed"] < 1.01 * 0.3669e9
     kinds = re.findall(r" = \S+ (convolution|copy|transpose)\(", compiled.as_text())
-    assert kinds.count("convolution") == 3 * 19 - 1
-    assert kinds.count("copy") + kinds.count("transpose") <= 345
+    assert kinds.count("convolution") == 3 * 19 - 1 - 12  # of which the loops take the place
+    assert kinds.count("copy") + kinds.count("transpose") <= 356
 
 
 def test_the_loop_launches_the_step_and_nothing_else(make, tmp_path):

@@ -149,6 +149,11 @@ def test_a_step_moves_gradients_and_statistics_between_devices_and_nothing_more(
     assert measured["params"] <= moved["all-reduce"] <= most
 
 
+def test_a_loop_over_images_moves_nothing_between_devices(measured):
+    kernel = 4 * 3 * 3 * 16 * 16
+    assert measured["large"] == {"moved": {"all-reduce": kernel}, "in_loop": 0}
+
+
 def test_in_double_precision_eight_devices_augment_and_train_as_one(measured):
     # 1e-14 is what the order of sums does. In float32 the same steps are percents apart after ten:
     # training is chaotic, and a product and a sum that become one instruction differ by a bit.
