@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from resnet_jax.layers import winograd
 from resnet_jax.layers.lowering import Bilinear, materialize, per_platform, transpose
 
 _MANY_PIXELS = 256  # of an image
+_MANY_IMAGES = 8
 _REGISTER = 16  # float32 values of a vector register
 
 
@@ -112,9 +114,16 @@ class _Spatial(Bilinear):
     """A convolution with a larger square kernel."""
 
     stride: int
+    is_differentiated: bool = False
+
+    def differentiated(self) -> Bilinear:
+        """Returns the form for training, which leaves 3x3 convolutions to XLA."""
+        return dataclasses.replace(self, is_differentiated=True)
 
     def cpu(self, inputs: jax.Array, kernel: jax.Array) -> jax.Array:
         """Leaves it to the convolution; with few features for several pixels at once."""
+        if self._gains_by_winograd(inputs, kernel):
+            return winograd.convolve_3x3(inputs, kernel)
         pixels = self._pixels_at_once(inputs, kernel)
         # Each of the neighbours sees its own part of a window that is wide enough for all.
         windows = [
@@ -151,6 +160,21 @@ class _Spatial(Bilinear):
             return 1
         pixels = 4 if kernel.shape[2] <= _REGISTER // 4 else 2
         return 1 if inputs.shape[2] % pixels else pixels
+
+    def _gains_by_winograd(self, inputs: jax.Array, kernel: jax.Array) -> bool:
+        """Whether sixteen products are quicker, what goes before and behind them included.
+
+        For few images the change of the kernel takes too long. In training, of which the way
+        forward is a third, they gain nothing and take twice as long to compile.
+        """
+        return (
+            not self.is_differentiated
+            and (self.stride, len(kernel)) == (1, 3)
+            and min(kernel.shape[2:]) >= 4 * _REGISTER
+            and inputs.dtype == jnp.float32
+            and all(isinstance(size, int) for size in inputs.shape)
+            and len(inputs) >= _MANY_IMAGES
+        )
 
     def _gains_by_products(self, inputs: jax.Array, gradient: jax.Array) -> bool:
         """Whether the sum is so long that XLA's own gradient falls to a third of its rate."""

@@ -52,6 +52,10 @@ class Bilinear(abc.ABC):
         """
         return transpose(self.cpu, argument, like, x, y)
 
+    def differentiated(self) -> Bilinear:
+        """Returns what takes its place where something is differentiated; by default itself."""
+        return self
+
 
 def transpose(
     function: Callable[[jax.Array, jax.Array], jax.Array],
@@ -142,6 +146,9 @@ class _Batched(Bilinear):
     def default(self, x: jax.Array, y: jax.Array) -> jax.Array:
         return jax.vmap(self.function.default, self.axes)(x, y)
 
+    def differentiated(self) -> Bilinear:
+        return _Batched(self.function.differentiated(), self.axes)
+
 
 def _transpose_x(cotangent: jax.Array, x: Any, y: jax.Array, *, function: Bilinear) -> jax.Array:
     return per_platform(_Gradient(function, 0, x.aval), cotangent, y)
@@ -162,6 +169,10 @@ _per_platform_p.def_abstract_eval(
     lambda x, y, *, function: jax.make_jaxpr(function.default)(x, y).out_avals[0]
 )
 ad.defbilinear(_per_platform_p, _transpose_x, _transpose_y)
+_bilinear_jvp = ad.primitive_jvps[_per_platform_p]
+ad.primitive_jvps[_per_platform_p] = lambda primals, tangents, *, function: _bilinear_jvp(
+    primals, tangents, function=function.differentiated()
+)
 batching.primitive_batchers[_per_platform_p] = _batch
 mlir.register_lowering(
     _per_platform_p,

@@ -27,6 +27,7 @@ SHAPES = [
     (1, 32, 20, 6, 3, 2),
     (2, 17, 16, 6, 5, 1),
     (2, 8, 6, 8, 1, 1),  # the shorter features first
+    (8, 5, 64, 80, 3, 1),  # fewer multiplications, where nothing is differentiated
 ]
 # Sums of at most 7 * 7 * 8 products of normal numbers, added in another order.
 close = functools.partial(chex.assert_trees_all_close, rtol=1e-5, atol=1e-5)
