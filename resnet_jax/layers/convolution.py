@@ -12,11 +12,15 @@ import jax.numpy as jnp
 from jax import lax
 
 from resnet_jax.layers import winograd
-from resnet_jax.layers.lowering import Bilinear, materialize, per_platform, transpose
+from resnet_jax.layers.lowering import Bilinear, devices, materialize, per_platform, transpose
 
+_NHWC = ("NHWC", "HWIO", "NHWC")
+# From where on one way is faster than another, measured on processors with AVX-512.
 _MANY_PIXELS = 256  # of an image
-_MANY_IMAGES = 8
-_REGISTER = 16  # float32 values of a vector register
+_MANY_SQUARES = 64  # of two by two pixels, in all images of a device
+_MANY_IMAGES = 8  # of a device
+_MANY_FEATURES = 64
+_FEW_FEATURES = 16
 
 
 def convolve(
@@ -29,9 +33,10 @@ def convolve(
     """Convolves NHWC inputs with an HWIO kernel.
 
     On a CPU a pointwise convolution, and with it both gradients, is a matrix product; larger
-    kernels get their gradient by matrix products where the output is large, and are applied to
-    several pixels at once where features are few. What goes into a convolution or comes back to it
-    as a gradient is computed once. On other platforms this is `jax.lax.conv_general_dilated` and
+    kernels get their gradient by matrix products where images are large, are applied to several
+    pixels at once where features are few, and with fewer multiplications (Winograd's) where
+    features are many and nothing is differentiated. What goes into a convolution or comes back to
+    it as a gradient is computed once. On other platforms this is `jax.lax.conv_general_dilated` and
     nothing else.
 
     Args:
@@ -60,14 +65,14 @@ def _is_plain(
     *,
     lhs_dilation: Sequence[int] | None = None,
     rhs_dilation: Sequence[int] | None = None,
+    dimension_numbers: Any = None,
     feature_group_count: int = 1,
+    batch_group_count: int = 1,
     precision: Any = None,
     preferred_element_type: Any = None,
     out_sharding: Any = None,
-    **settings: Any,
 ) -> bool:
     """Whether it is square, padded so that stride 1 keeps the size, and has nothing special."""
-    del settings
     size = kernel.shape[0]
     side = size // 2
     return (
@@ -78,11 +83,19 @@ def _is_plain(
         and [tuple(pads) for pads in padding] == [(side, side)] * 2
         and set(lhs_dilation or (1,)) == {1}
         and (set(rhs_dilation or (1,)) == {1} or size == 1)
-        and feature_group_count == 1
+        and _is_nhwc(dimension_numbers, kernel)
+        and (feature_group_count, batch_group_count) == (1, 1)
         and precision is None
         and preferred_element_type is None
         and out_sharding is None
     )
+
+
+def _is_nhwc(dimension_numbers: Any, kernel: jax.Array) -> bool:
+    def resolved(numbers: Any) -> Any:
+        return lax.conv_dimension_numbers(kernel.shape, kernel.shape, numbers)
+
+    return bool(resolved(dimension_numbers) == resolved(_NHWC))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,23 +130,24 @@ class _Spatial(Bilinear):
     is_differentiated: bool = False
 
     def differentiated(self) -> Bilinear:
-        """Returns the form for training, which leaves 3x3 convolutions to XLA."""
+        """Returns the form without Winograd's."""
         return dataclasses.replace(self, is_differentiated=True)
 
     def cpu(self, inputs: jax.Array, kernel: jax.Array) -> jax.Array:
-        """Leaves it to the convolution; with few features for several pixels at once."""
+        """Chooses between fewer multiplications, several pixels at once and XLA's convolution."""
         if self._gains_by_winograd(inputs, kernel):
             return winograd.convolve_3x3(inputs, kernel)
         pixels = self._pixels_at_once(inputs, kernel)
+        if pixels == 1:
+            return self.default(inputs, kernel)
         # Each of the neighbours sees its own part of a window that is wide enough for all.
         windows = [
             jnp.pad(kernel, ((0, 0), (place, pixels - 1 - place), (0, 0), (0, 0)))
             for place in range(pixels)
         ]
         wide = jnp.concatenate(windows, axis=3)
-        outputs = _convolve(inputs, wide, (self.stride, self.stride * pixels))
-        batch, height, width, features = outputs.shape
-        return outputs.reshape(batch, height, width * pixels, features // pixels)
+        outputs = _convolve(inputs, wide, (1, pixels))
+        return outputs.reshape(*inputs.shape[:3], kernel.shape[3])
 
     def cpu_gradient(self, argument: int, like: Any, x: jax.Array, y: jax.Array) -> jax.Array:
         """Takes the kernel's gradient from products, and few features at once as `cpu` does."""
@@ -155,34 +169,37 @@ class _Spatial(Bilinear):
 
         A matrix product with 16 columns or fewer reaches less than half of the rate of a wide one.
         """
-        few = self.stride == 1 and max(kernel.shape[2:]) <= _REGISTER
+        few = self.stride == 1 and max(kernel.shape[2:]) <= _FEW_FEATURES
         if not few or inputs.dtype != jnp.float32 or not isinstance(inputs.shape[2], int):
             return 1
-        pixels = 4 if kernel.shape[2] <= _REGISTER // 4 else 2
+        pixels = 4 if kernel.shape[2] <= _FEW_FEATURES // 4 else 2
         return 1 if inputs.shape[2] % pixels else pixels
 
     def _gains_by_winograd(self, inputs: jax.Array, kernel: jax.Array) -> bool:
         """Whether sixteen products are quicker, what goes before and behind them included.
 
-        For few images the change of the kernel takes too long. In training, of which the way
-        forward is a third, they gain nothing and take twice as long to compile.
+        For few pixels the change of the kernel takes too long. In training, of which the way
+        forward is a third, they gain nothing and take twice as long to compile; layers that are
+        frozen have them.
         """
+        batch, height, width, _ = inputs.shape
         return (
             not self.is_differentiated
             and (self.stride, len(kernel)) == (1, 3)
-            and min(kernel.shape[2:]) >= 4 * _REGISTER
+            and min(kernel.shape[2:]) >= _MANY_FEATURES
             and inputs.dtype == jnp.float32
             and all(isinstance(size, int) for size in inputs.shape)
-            and len(inputs) >= _MANY_IMAGES
+            and batch >= _MANY_IMAGES * devices()
+            and batch * (height // 2) * (width // 2) >= _MANY_SQUARES * devices()
         )
 
     def _gains_by_products(self, inputs: jax.Array, gradient: jax.Array) -> bool:
-        """Whether the sum is so long that XLA's own gradient falls to a third of its rate."""
+        """Whether the sum is so long that XLA's own way falls to a quarter of a product's rate."""
         _, height, width, _ = gradient.shape
         return (
             all(isinstance(size, int) for size in gradient.shape)
             and height * width >= _MANY_PIXELS
-            and inputs.shape[3] >= _REGISTER
+            and inputs.shape[3] >= _FEW_FEATURES
             and inputs.dtype in (jnp.float32, jnp.float64)
         )
 
@@ -194,7 +211,7 @@ def _convolve(inputs: jax.Array, kernel: jax.Array, strides: tuple[int, int]) ->
         kernel,
         strides,
         ((side, side), (side, side)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        dimension_numbers=_NHWC,
     )
 
 
@@ -235,14 +252,14 @@ def _sum_over_images(
     What a large image needs stays in the cache then. Where a batch is split over devices, each
     keeps a sum of its own, so that they meet once, behind the loop.
     """
-    batch, devices = len(y), jax.device_count("cpu")
-    if batch % devices or batch == devices:
+    batch, parts = len(y), devices()
+    if batch % parts or batch <= parts:
         return function(x, y)
-    x, y = (array.reshape(devices, batch // devices, *array.shape[1:]) for array in (x, y))
+    x, y = (array.reshape(parts, batch // parts, *array.shape[1:]) for array in (x, y))
 
     def add(number: jax.Array, sums: jax.Array) -> jax.Array:
         images = (lax.dynamic_slice_in_dim(array, number, 1, axis=1) for array in (x, y))
         return sums + jax.vmap(function)(*images)
 
     zeros = jnp.zeros_like(jax.eval_shape(jax.vmap(function), x[:, :1], y[:, :1]))
-    return jnp.sum(lax.fori_loop(0, batch // devices, add, zeros), axis=0)
+    return jnp.sum(lax.fori_loop(0, batch // parts, add, zeros), axis=0)

@@ -1,18 +1,20 @@
 """What XLA needs to be told on a CPU, and on no other platform.
 
-Both operations here are exact, differentiate and batch like any other, to any order, and leave the
-program for a GPU or a TPU as it would be without them, to the letter.
+Both operations here differentiate and batch like any other, to any order, and leave the program
+for a GPU or a TPU as it would be without them, to the letter. On a CPU they may round otherwise.
 """
 
 from __future__ import annotations
 
 import abc
+import contextvars
 import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
@@ -47,13 +49,13 @@ class Bilinear(abc.ABC):
         Args:
             argument: 0 or 1.
             like: The shape and dtype of that argument.
-            x: The first argument; for `argument=0` the output's gradient in its place.
-            y: The second argument; for `argument=1` the output's gradient in its place.
+            x: The first argument, or the output's gradient if `argument` is 0.
+            y: The second argument, or the output's gradient if `argument` is 1.
         """
         return transpose(self.cpu, argument, like, x, y)
 
     def differentiated(self) -> Bilinear:
-        """Returns what takes its place where something is differentiated; by default itself."""
+        """Returns what takes its place where it is differentiated; by default itself."""
         return self
 
 
@@ -86,6 +88,11 @@ def per_platform(function: Bilinear, x: jax.Array, y: jax.Array) -> jax.Array:
         y: The second argument.
     """
     return _per_platform_p.bind(x, y, function=function)
+
+
+def devices() -> int:
+    """How many devices share the program that is being compiled; for use in `Bilinear.cpu`."""
+    return _devices.get()
 
 
 def default_jaxpr(equation: Any) -> Any:
@@ -127,7 +134,16 @@ class _Gradient(Bilinear):
     like: Any
 
     def cpu(self, x: jax.Array, y: jax.Array) -> jax.Array:
-        return self.function.cpu_gradient(self.argument, self.like, x, y)
+        gradient = self.function.cpu_gradient(self.argument, self.like, x, y)
+        if jax.typeof(gradient) == self.like:
+            return gradient
+        # In `jax.shard_map` an argument that all devices share gets the sum of their gradients:
+        # the way back from the copies that they make of it.
+        where = jnp.isfinite(gradient)
+        copy = jax.linear_transpose(lambda value: jnp.where(where, value, value), self.like)
+        shared: jax.Array
+        (shared,) = copy(gradient)
+        return shared
 
     def default(self, x: jax.Array, y: jax.Array) -> jax.Array:
         return transpose(self.function.default, self.argument, self.like, x, y)
@@ -142,6 +158,16 @@ class _Batched(Bilinear):
 
     def cpu(self, x: jax.Array, y: jax.Array) -> jax.Array:
         return jax.vmap(self.function.cpu, self.axes)(x, y)
+
+    def cpu_gradient(self, argument: int, like: Any, x: jax.Array, y: jax.Array) -> jax.Array:
+        axis, axes = self.axes[argument], list(self.axes)
+        axes[argument] = 0
+        shape = [size for number, size in enumerate(like.shape) if number != axis]
+        each = functools.partial(
+            self.function.cpu_gradient, argument, jax.ShapeDtypeStruct(shape, like.dtype)
+        )
+        gradients = jax.vmap(each, axes)(x, y)
+        return jnp.sum(gradients, 0) if axis is None else jnp.moveaxis(gradients, 0, axis)
 
     def default(self, x: jax.Array, y: jax.Array) -> jax.Array:
         return jax.vmap(self.function.default, self.axes)(x, y)
@@ -169,17 +195,31 @@ _per_platform_p.def_abstract_eval(
     lambda x, y, *, function: jax.make_jaxpr(function.default)(x, y).out_avals[0]
 )
 ad.defbilinear(_per_platform_p, _transpose_x, _transpose_y)
-_bilinear_jvp = ad.primitive_jvps[_per_platform_p]
-ad.primitive_jvps[_per_platform_p] = lambda primals, tangents, *, function: _bilinear_jvp(
-    primals, tangents, function=function.differentiated()
-)
+_jvp_of_the_same = ad.primitive_jvps[_per_platform_p]
+
+
+def _jvp(primals: Any, tangents: Any, *, function: Bilinear) -> Any:
+    """Goes on with the form for where it is differentiated, in value and derivative."""
+    return _jvp_of_the_same(primals, tangents, function=function.differentiated())
+
+
+ad.primitive_jvps[_per_platform_p] = _jvp
 batching.primitive_batchers[_per_platform_p] = _batch
+
+
+def _lower_for_cpu(context: Any, x: Any, y: Any, *, function: Bilinear) -> Any:
+    count = getattr(context.module_context.axis_context, "num_devices", 1)
+    token = _devices.set(count or 1)
+    try:
+        return _lower_cpu(context, x, y, function=function)
+    finally:
+        _devices.reset(token)
+
+
+_devices: contextvars.ContextVar[int] = contextvars.ContextVar("devices", default=1)
+_lower_cpu = mlir.lower_fun(lambda x, y, *, function: function.cpu(x, y), multiple_results=False)
 mlir.register_lowering(
     _per_platform_p,
     mlir.lower_fun(lambda x, y, *, function: function.default(x, y), multiple_results=False),
 )
-mlir.register_lowering(
-    _per_platform_p,
-    mlir.lower_fun(lambda x, y, *, function: function.cpu(x, y), multiple_results=False),
-    platform="cpu",
-)
+mlir.register_lowering(_per_platform_p, _lower_for_cpu, platform="cpu")

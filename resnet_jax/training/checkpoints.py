@@ -30,8 +30,9 @@ BEST_BY = "validation_accuracy"
 Tree = TypeVar("Tree", TrainState, Variables)
 
 _BROKEN = "broken-"
-# Bytes. Orbax has the devices that hold the same array each save a slice of it, and cuts even
+# Bytes. Orbax lets each device that holds a copy of an array save a slice of it, down to those of
 # a norm's scale: hundreds of small operations, which hold up training for longer than the writing.
+# An array whose slices would be smaller is saved whole, from one device.
 _LEAST_SLICE = 2**20
 
 

@@ -23,7 +23,7 @@ def _as_if_missing(module: str) -> Iterator[None]:
     try:
         yield
     finally:
-        del sys.modules[module]
+        sys.modules.pop(module, None)
 
 
 with _as_if_missing("torch"):  # two seconds, for tensors that nobody writes here

@@ -18,40 +18,51 @@ from resnet_jax.layers.convolution import convolve
 pytestmark = pytest.mark.usefixtures("optimized")
 
 CASES = [(1, 1, 1), (1, 2, 1), (3, 1, 1), (3, 2, 1), (3, 2, 2), (7, 2, 1)]  # kernel, stride, groups
-# Batch, size of the images, features in and out, kernel, stride: each a way of its own on a CPU.
+# Batch, height and width, features in and out, kernel, stride: each a way of its own on a CPU.
 SHAPES = [
-    (2, 8, 3, 16, 3, 1),  # four pixels at once
-    (2, 8, 16, 8, 3, 1),  # two, there and back
-    (2, 7, 16, 8, 3, 1),  # which an odd width does not allow
-    (4, 16, 16, 20, 3, 1),  # the kernel's gradient by products, an image at a time
-    (1, 32, 20, 6, 3, 2),
-    (2, 17, 16, 6, 5, 1),
-    (2, 8, 6, 8, 1, 1),  # the shorter features first
-    (8, 5, 64, 80, 3, 1),  # fewer multiplications, where nothing is differentiated
+    (2, 6, 8, 3, 16, 3, 1),  # four pixels at once
+    (2, 5, 8, 16, 8, 3, 1),  # two, there and back
+    (2, 6, 7, 16, 8, 3, 1),  # which an odd width does not allow
+    (4, 18, 16, 16, 20, 3, 1),  # the kernel's gradient by products, an image at a time
+    (1, 32, 34, 20, 6, 3, 2),
+    (2, 17, 19, 16, 6, 5, 1),
+    (2, 8, 6, 6, 8, 1, 1),  # the shorter features first
+    (8, 6, 7, 64, 80, 3, 1),  # fewer multiplications, where nothing is differentiated
 ]
 # Sums of at most 7 * 7 * 8 products of normal numbers, added in another order.
 close = functools.partial(chex.assert_trees_all_close, rtol=1e-5, atol=1e-5)
 
 
-def functions(kernel_size, stride, groups, *, size=8, in_features=8, features=6, batch=2):
-    """Makes ours, that of lax, and arguments for both."""
+def functions(
+    kernel_size, stride, groups, *, size=(8, 8), in_features=8, features=6, batch=2, **more
+):
+    """Makes ours, that of lax, and arguments for both; `all` of each gives the whole output."""
     padding = (kernel_size - 1) // 2
     settings = {
         "window_strides": (stride, stride),
         "padding": ((padding, padding), (padding, padding)),
         "dimension_numbers": ("NHWC", "HWIO", "NHWC"),
         "feature_group_count": groups,
+        **more,
     }
     keys = jax.random.split(jax.random.key(0))
-    x = jax.random.normal(keys[0], (batch, size, size, in_features))
+    x = jax.random.normal(keys[0], (batch, *size, in_features))
     # The output's variance is 1.
     shape = (kernel_size, kernel_size, in_features // groups, features)
     kernel = jax.random.normal(keys[1], shape) / (kernel_size**2 * shape[2]) ** 0.5
     ours, theirs = (
-        lambda x, kernel, function=function: jnp.mean(jnp.sin(function(x, kernel, **settings)))
+        _scalar(functools.partial(function, **settings))
         for function in (convolve, lax.conv_general_dilated)
     )
     return ours, theirs, (x, kernel)
+
+
+def _scalar(convolution):
+    def function(x, kernel):
+        return jnp.mean(jnp.sin(convolution(x, kernel)))
+
+    function.all = convolution
+    return function
 
 
 def mapped(function, x, kernel):
@@ -61,6 +72,12 @@ def mapped(function, x, kernel):
 def mapped_gradient(function, x, kernel):
     kernels = jnp.stack([kernel, -kernel])
     return jax.vmap(jax.grad(function, (0, 1)), (None, 0))(x, kernels)
+
+
+def gradient_of_mapped(function, x, kernel):
+    kernels = jnp.stack([kernel, -kernel])
+    both = jax.vmap(function, (None, 0))
+    return jax.grad(lambda x, kernels: both(x, kernels).prod(), (0, 1))(x, kernels)
 
 
 def sharded_gradient(function, x, kernel):
@@ -83,6 +100,10 @@ TRANSFORMS = {
     "remat": lambda f, *args: jax.grad(jax.checkpoint(f), (0, 1))(*args),
     "mapped": mapped,
     "mapped gradient": mapped_gradient,
+    "of mapped": gradient_of_mapped,
+    "backward twice": lambda f, *args: jax.grad(lambda *a: jnp.vdot(jax.grad(f)(*a), a[0]), 1)(
+        *args
+    ),
     "sharded gradient": sharded_gradient,
 }
 
@@ -103,16 +124,51 @@ def test_compiles_to_what_lax_does(case):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_every_way_of_a_cpu_computes_what_lax_does(shape):
-    batch, size, in_features, features, kernel_size, stride = shape
-    sizes = {"size": size, "in_features": in_features, "features": features, "batch": batch}
-    ours, theirs, args = functions(kernel_size, stride, 1, **sizes)
-    for transform in (TRANSFORMS["gradient"], TRANSFORMS["second"], mapped_gradient):
+    batch, height, width, in_features, features, kernel_size, stride = shape
+    sizes = {"size": (height, width), "in_features": in_features, "batch": batch}
+    ours, theirs, args = functions(kernel_size, stride, 1, features=features, **sizes)
+    for transform in (TRANSFORMS["gradient"], TRANSFORMS["second"], TRANSFORMS["of mapped"]):
         close(transform(ours, *args), transform(theirs, *args))
-    close(ours(*args), theirs(*args))
+    close(ours.all(*args), theirs.all(*args))
+
+
+@pytest.mark.parametrize(
+    ("number", "text", "count"),
+    [
+        (0, "stride = [1, 4]", 1),
+        (1, "stride = [1, 2]", 2),  # back to the images as well
+        (2, "stride = [1, 1]", 2),
+        (3, "stablehlo.while", 1),
+        (7, "stablehlo.dot_general", 16),
+    ],
+)
+def test_the_way_is_taken(number, text, count):
+    batch, height, width, in_features, features, kernel_size, stride = SHAPES[number]
+    sizes = {"size": (height, width), "in_features": in_features, "batch": batch}
+    ours, _, args = functions(kernel_size, stride, 1, features=features, **sizes)
+    wanted = ours if number == 7 else jax.grad(ours, 0 if number < 3 else 1)
+    assert jax.jit(wanted).lower(*args).as_text().count(text) == count
+
+
+def test_what_is_not_plain_is_left_to_lax():
+    ours, theirs, args = functions(3, 1, 1, batch_group_count=2)
+    close(ours.all(*args), theirs.all(*args))
+    images = (1, 9, 9, 8)
+    transposed = [
+        function(
+            jnp.ones(images).transpose(0, 3, 1, 2),
+            jnp.ones((3, 3, 8, 4)),
+            (1, 1),
+            ((1, 1), (1, 1)),
+            dimension_numbers=("NCHW", "HWIO", "NCHW"),
+        )
+        for function in (convolve, lax.conv_general_dilated)
+    ]
+    close(*transposed)
 
 
 def test_a_symbolic_batch_has_gradients():
-    ours, theirs, (x, kernel) = functions(3, 1, 1, size=16, in_features=16)
+    ours, theirs, (x, kernel) = functions(3, 1, 1, size=(16, 16), in_features=16)
     (batch,) = jax.export.symbolic_shape("batch")
     shapes = (
         jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype),

@@ -62,9 +62,35 @@ def of_a_large_convolution():
         out_shardings=whole,
     )
     compiled = gradient.lower(jnp.ones((3, 3, 16, 16)), jnp.ones((32, 16, 16, 16))).compile()
-    body = re.search(r"body=%([\w.]+)", compiled.as_text())
-    inside = re.search(rf"^%{re.escape(body[1])} .*?^}}", compiled.as_text(), re.S | re.M)[0]
+    (body,) = re.findall(r"body=%([\w.]+)", compiled.as_text())
+    inside = re.search(rf"^%{re.escape(body)} .*?^}}", compiled.as_text(), re.S | re.M)[0]
     return {"moved": collectives(compiled), "in_loop": len(COLLECTIVE.findall(inside))}
+
+
+def apart_in_shard_map():
+    """Gradients by a kernel that all devices share are summed, whichever way computes them."""
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    errors = []
+    for size, features, kernel_size in ((8, 8, 1), (16, 20, 3), (8, 8, 3)):
+        side = kernel_size // 2
+        keys = jax.random.split(jax.random.key(0))
+        x = jax.random.normal(keys[0], (16, size, size, 16))
+        kernel = jax.random.normal(keys[1], (kernel_size, kernel_size, 16, features))
+
+        def gradient(convolution, x=x, kernel=kernel, side=side):
+            def loss(kernel, x):
+                pads = ((side, side), (side, side))
+                numbers = ("NHWC", "HWIO", "NHWC")
+                y = convolution(x, kernel, (1, 1), pads, dimension_numbers=numbers)
+                return jax.lax.psum(jnp.sin(y).sum(), "data")
+
+            specs = (PartitionSpec(), PartitionSpec("data"))
+            whole = jax.shard_map(loss, mesh=mesh, in_specs=specs, out_specs=PartitionSpec())
+            return jax.jit(jax.grad(whole))(kernel, x)
+
+        ours, theirs = map(gradient, (convolve, jax.lax.conv_general_dilated))
+        errors.append(float(jnp.abs(ours - theirs).max() / jnp.abs(theirs).max()))
+    return max(errors)
 
 
 def count():
@@ -81,6 +107,7 @@ def count():
     return {
         "collectives": collectives(lowered.compile()),
         "large": of_a_large_convolution(),
+        "apart_in_shard_map": apart_in_shard_map(),
         "params": params,
         "stats": stats,
     }

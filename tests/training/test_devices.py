@@ -154,6 +154,10 @@ def test_a_loop_over_images_moves_nothing_between_devices(measured):
     assert measured["large"] == {"moved": {"all-reduce": kernel}, "in_loop": 0}
 
 
+def test_a_kernel_that_devices_share_gets_the_sum_of_their_gradients(measured):
+    assert measured["apart_in_shard_map"] < 1e-5  # sums in another order
+
+
 def test_in_double_precision_eight_devices_augment_and_train_as_one(measured):
     # 1e-14 is what the order of sums does. In float32 the same steps are percents apart after ten:
     # training is chaotic, and a product and a sum that become one instruction differ by a bit.
