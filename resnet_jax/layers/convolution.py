@@ -167,7 +167,7 @@ class _Spatial(Bilinear):
     def _pixels_at_once(self, inputs: jax.Array, kernel: jax.Array) -> int:
         """How many neighbours in a row are best computed as the features of one pixel.
 
-        A matrix product with 16 columns or fewer reaches less than half of the rate of a wide one.
+        A matrix product with as few columns as features is far slower than a wide one.
         """
         few = self.stride == 1 and max(kernel.shape[2:]) <= _FEW_FEATURES
         if not few or inputs.dtype != jnp.float32 or not isinstance(inputs.shape[2], int):
@@ -179,8 +179,8 @@ class _Spatial(Bilinear):
         """Whether sixteen products are quicker, what goes before and behind them included.
 
         For few pixels the change of the kernel takes too long. In training, of which the way
-        forward is a third, they gain nothing and take twice as long to compile; layers that are
-        frozen have them.
+        forward is a third, they gain nothing and take longer to compile; layers that are frozen
+        have them.
         """
         batch, height, width, _ = inputs.shape
         return (
@@ -194,7 +194,7 @@ class _Spatial(Bilinear):
         )
 
     def _gains_by_products(self, inputs: jax.Array, gradient: jax.Array) -> bool:
-        """Whether the sum is so long that XLA's own way falls to a quarter of a product's rate."""
+        """Whether the sum is so long that XLA's own way falls far behind a product."""
         _, height, width, _ = gradient.shape
         return (
             all(isinstance(size, int) for size in gradient.shape)

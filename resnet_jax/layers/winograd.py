@@ -35,8 +35,7 @@ def convolve_3x3(inputs: jax.Array, kernel: jax.Array) -> jax.Array:
         kernel: [3, 3, in_features, features].
 
     Returns:
-        [batch, height, width, features]; rounding is some times that of the direct sum, 1e-6 of the
-        largest value in float32.
+        [batch, height, width, features]; rounding is some times that of the direct sum.
     """
     batch, height, width, _ = inputs.shape
     down, across = -(-height // 2), -(-width // 2)

@@ -26,7 +26,7 @@ def _as_if_missing(module: str) -> Iterator[None]:
         sys.modules.pop(module, None)
 
 
-with _as_if_missing("torch"):  # two seconds, for tensors that nobody writes here
+with _as_if_missing("torch"):  # which takes long, for tensors that nobody writes here
     from tensorboardX import SummaryWriter
 
 Record = dict[str, Any]
