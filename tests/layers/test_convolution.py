@@ -122,31 +122,32 @@ def test_compiles_to_what_lax_does(case):
     close(*(jax.jit(jax.value_and_grad(f, (0, 1)))(*args) for f in (ours, theirs)))
 
 
+def shaped(batch, height, width, in_features, features, kernel_size, stride):
+    sizes = {"batch": batch, "size": (height, width), "in_features": in_features}
+    return functions(kernel_size, stride, 1, features=features, **sizes)
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_every_way_of_a_cpu_computes_what_lax_does(shape):
-    batch, height, width, in_features, features, kernel_size, stride = shape
-    sizes = {"size": (height, width), "in_features": in_features, "batch": batch}
-    ours, theirs, args = functions(kernel_size, stride, 1, features=features, **sizes)
+    ours, theirs, args = shaped(*shape)
     for transform in (TRANSFORMS["gradient"], TRANSFORMS["second"], TRANSFORMS["of mapped"]):
         close(transform(ours, *args), transform(theirs, *args))
     close(ours.all(*args), theirs.all(*args))
 
 
 @pytest.mark.parametrize(
-    ("number", "text", "count"),
+    ("shape", "by", "text", "count"),
     [
-        (0, "stride = [1, 4]", 1),
-        (1, "stride = [1, 2]", 2),  # back to the images as well
-        (2, "stride = [1, 1]", 2),
-        (3, "stablehlo.while", 1),
-        (7, "stablehlo.dot_general", 16),
+        (SHAPES[0], 0, "stride = [1, 4]", 1),
+        (SHAPES[1], 0, "stride = [1, 2]", 2),  # there and back
+        (SHAPES[2], 0, "stride = [1, 1]", 2),
+        (SHAPES[3], 1, "stablehlo.while", 1),
+        (SHAPES[7], None, "stablehlo.dot_general", 16),
     ],
 )
-def test_the_way_is_taken(number, text, count):
-    batch, height, width, in_features, features, kernel_size, stride = SHAPES[number]
-    sizes = {"size": (height, width), "in_features": in_features, "batch": batch}
-    ours, _, args = functions(kernel_size, stride, 1, features=features, **sizes)
-    wanted = ours if number == 7 else jax.grad(ours, 0 if number < 3 else 1)
+def test_the_way_is_taken(shape, by, text, count):
+    ours, _, args = shaped(*shape)
+    wanted = ours if by is None else jax.grad(ours, by)
     assert jax.jit(wanted).lower(*args).as_text().count(text) == count
 
 

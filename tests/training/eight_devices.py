@@ -1,8 +1,8 @@
 """Measures the digits recipe on eight devices; a test starts it where there are so many.
 
-Prints the bytes of each kind of collective in the compiled step and in a convolution's gradient, and
-how far apart are the steps of one device and of eight in float64, and our gradients and those of
-`jax.lax` in `jax.shard_map`.
+Prints the bytes of each kind of collective in the compiled step and in a convolution's gradient,
+and how far apart are the steps of one device and of eight in float64, and our gradients and those
+of `jax.lax` in `jax.shard_map`.
 """
 
 import functools
