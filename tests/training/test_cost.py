@@ -54,16 +54,16 @@ def test_convolutions_of_resnet50(platform, convolutions, products):
 
 
 def test_a_compiled_step_of_resnet20_does_no_more_than_it_did():
-    lowered = lower("resnet20", size=32, batch_size=16, classes=10, platform="cpu")
+    # Of one image, for which there are no loops: XLA counts one round of a loop.
+    lowered = lower("resnet20", size=32, batch_size=1, classes=10, platform="cpu")
     compiled = lowered.compile()
     cost = compiled.cost_analysis()
-    # Another release of XLA may differ by a little: 1% is less than one layer. Of the loops over
-    # images one round is counted.
-    assert cost["flops"] < 1.01 * 3.1590e9
-    assert cost["bytes accessed"] < 1.01 * 0.3669e9
+    # Another release of XLA may differ by a little: 1% is less than one layer.
+    assert cost["flops"] < 1.01 * 251.9e6
+    assert cost["bytes accessed"] < 1.01 * 66.96e6
     kinds = re.findall(r" = \S+ (convolution|copy|transpose)\(", compiled.as_text())
-    assert kinds.count("convolution") == 3 * 19 - 1 - 12  # of which the loops take the place
-    assert kinds.count("copy") + kinds.count("transpose") <= 356
+    assert kinds.count("convolution") == 3 * 19 - 1 - 12  # which are products
+    assert kinds.count("copy") + kinds.count("transpose") <= 248
 
 
 def test_the_loop_launches_the_step_and_nothing_else(make, tmp_path):
