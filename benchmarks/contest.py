@@ -23,6 +23,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 READY = "ready"
+Contestants = Mapping[str, subprocess.Popen[str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,11 +54,22 @@ class Row:
 def serve(step: Callable[[], Any]) -> None:
     """Is a contestant: calls `step` as often as it is told, with one call before for warmth."""
     step()
+    serve_each(lambda _: step)
+
+
+def serve_each(prepare: Callable[[str], Callable[[], Any]]) -> None:
+    """Is a contestant that is told what to do as well: `prepare` makes the step of a name."""
     print(READY, flush=True)
+    known = ""
+    step = None
     for line in sys.stdin:
+        count, _, name = line.strip().partition(" ")
+        if step is None or name != known:
+            known, step = name, prepare(name)
+            step()
         step()
         begin = time.perf_counter()
-        for _ in range(int(line)):
+        for _ in range(int(count)):
             step()
         print(time.perf_counter() - begin, flush=True)
 
@@ -75,16 +87,33 @@ def contest(
     Returns:
         Seconds a step, a figure for each turn, of those that got ready.
     """
+    with ready(commands) as contestants:
+        return turns(contestants, rounds=rounds, steps=steps)
+
+
+@contextlib.contextmanager
+def ready(commands: Mapping[str, Sequence[str]]) -> Iterator[Contestants]:
+    """Starts programs, and gives those that got ready; all end with the context."""
     with contextlib.ExitStack() as stack:
         running = {name: stack.enter_context(_start(words)) for name, words in commands.items()}
-        ready = {name: process for name, process in running.items() if _answer(process) == READY}
-        seconds: dict[str, list[float]] = {name: [] for name in ready}
-        for _ in range(rounds):
-            for name, process in ready.items():
-                assert process.stdin is not None
-                process.stdin.write(f"{steps}\n")
-                process.stdin.flush()
-                seconds[name].append(float(_answer(process)) / steps)
+        yield {name: process for name, process in running.items() if _answer(process) == READY}
+
+
+def turns(
+    contestants: Contestants, *, rounds: int, steps: int, what: str = ""
+) -> dict[str, list[float]]:
+    """Has programs that are ready work in turn, where they `serve_each` on what is named.
+
+    Returns:
+        Seconds a step, a figure for each turn.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, process in contestants.items():
+            assert process.stdin is not None
+            process.stdin.write(f"{steps} {what}\n")
+            process.stdin.flush()
+            seconds[name].append(float(_answer(process)) / steps)
     return seconds
 
 
@@ -131,7 +160,8 @@ def show(row: Row) -> None:
     """Prints a row."""
     figures = {"ours": row.ours, **row.peers, "limit": row.limit}
     text = "  ".join(f"{who} {value:.4g}" for who, value in figures.items() if value is not None)
-    ratio = "" if row.ratio is None else f"  ratio {row.ratio:.2f} (goal {row.goal})"
+    ratio = "" if row.ratio is None else f"  ratio {row.ratio:.2f}"
+    ratio += "" if row.goal is None else f" (goal {row.goal:.2f})"
     print(f"{row.name}: {text}{ratio}", flush=True)
 
 

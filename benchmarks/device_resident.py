@@ -1,6 +1,6 @@
 """Does a set on the device train as the stream of the same set does, and how fast?
 
-    python benchmarks/device_resident.py ../shared/data/cifar10_jpeg.zip --json device_resident.json
+    python -m benchmarks.device_resident ../shared/data/cifar10_jpeg.zip --json OUT.json
 
 Prepares the archive, then trains the same run twice from the beginning: batches from the host, and
 the set on the device. Prints both losses at each record, their largest difference, and images/s.
@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-
+from benchmarks import contest
 from resnet_jax.data.config import AugmentConfig, DataConfig
 from resnet_jax.data.prepare import prepare
 from resnet_jax.training.config import ModelConfig, OptimizerConfig, ScheduleConfig, TrainConfig
@@ -57,7 +57,7 @@ def run(config: TrainConfig, workdir: Path, *, resident: bool) -> list[dict[str,
     return [dict(record) for record in read_records(Workdir(workdir))]
 
 
-def compare(streamed: list[dict[str, Any]], resident: list[dict[str, Any]]) -> dict[str, Any]:
+def compare(streamed: list[dict[str, Any]], resident: list[dict[str, Any]]) -> list[contest.Row]:
     """Prints both losses, and sums up."""
     print(f"{'step':>6} {'streamed':>12} {'resident':>12} {'difference':>12}")
     worst = 0.0
@@ -66,40 +66,41 @@ def compare(streamed: list[dict[str, Any]], resident: list[dict[str, Any]]) -> d
         worst = max(worst, difference)
         losses = f"{one['train_loss']:12.6f} {other['train_loss']:12.6f} {difference:12.2e}"
         print(f"{one['step']:6} {losses}")
-    rates = {
-        name: sorted(record["images_per_second"] for record in records)[len(records) // 2]
-        for name, records in (("streamed", streamed), ("resident", resident))
-    }
     print(f"largest difference of the training loss: {worst:.2e}")
-    print(", ".join(f"{name} {rate:,.0f} images/s" for name, rate in rates.items()))
-    tests = [records[-1]["test_accuracy"] for records in (streamed, resident)]
-    print(f"test accuracy: streamed {tests[0]:.2%}, resident {tests[1]:.2%}")
-    return {"largest_difference": worst, "images_per_second": rates, "test_accuracy": tests}
+    runs = {"ours": resident, "streamed": streamed}
+    rates = {
+        who: [record["images_per_second"] for record in records] for who, records in runs.items()
+    }
+    tests = {who: [100 * records[-1]["test_accuracy"]] for who, records in runs.items()}
+    return [
+        contest.row("a set on the device, images/s", rates, limit=None, goal=1.0),
+        contest.row("a set on the device, test accuracy, %", tests, limit=None, goal=None),
+    ]
 
 
-def main() -> None:
-    """Prepares, trains twice and compares."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prepares, trains twice, compares, and writes the rows where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("archive", type=Path, help="zip file of a set of small images of one size")
     parser.add_argument("--model", default="resnet20")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--steps", type=int, help="in place of epochs")
     parser.add_argument("--test-split", default="test", help="test[:10%%] takes less time")
-    parser.add_argument("--json", type=Path, help="also write the result to this file")
-    options = parser.parse_args()
+    parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         prepare(f"zip:{options.archive}", name=NAME, data_dir=place)
         config = make_config(place, options)
         streamed = run(config, place / "streamed", resident=False)
         resident = run(config, place / "resident", resident=True)
-    result = compare(streamed, resident)
+    rows = compare(streamed, resident)
+    for row in rows:
+        contest.show(row)
     if options.json:
-        device = jax.devices()[0]
-        about = {"device": device.device_kind, "platform": device.platform, **vars(options)}
-        content = {"run": {name: str(value) for name, value in about.items()}, **result}
-        options.json.write_text(json.dumps(content, indent=2) + "\n")
+        contest.write(options.json, rows, {})
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,22 +1,25 @@
 """How long does it take to build a network with random parameters?
 
-    python benchmarks/initialization.py                  # ResNet-50, the two ways in turn
-    python benchmarks/initialization.py resnet18 --rounds 2 --json initialization.json
+    python -m benchmarks.initialization --json benchmarks/results/initialization.json
+    python -m benchmarks.initialization resnet18 --rounds 2
 
 Compares `create_model(name)` with `ResNet(config, rngs=nnx.Rngs(0))`, which runs operation by
 operation. Each measurement is a fresh process, because what is compiled once is not compiled
 again; the clock starts when everything is imported and the device has answered.
 """
 
+from __future__ import annotations
+
 import argparse
-import json
 import pathlib
-import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
+
+from benchmarks import contest
 
 WAYS = {
-    "create_model": "create_model({name!r})",
+    "ours": "create_model({name!r})",
     "operation by operation": "ResNet(model_config({name!r}), rngs=nnx.Rngs(0))",
 }
 PROGRAM = """
@@ -39,26 +42,24 @@ def measure(way: str, name: str) -> float:
     return float(output.stdout)
 
 
-def main() -> None:
-    """Measures both ways in turn, and prints their medians and the ratio."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures both ways in turn, prints the row and writes it where asked to."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("name", nargs="?", default="resnet50")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=pathlib.Path)
-    arguments = parser.parse_args()
+    flags = parser.parse_args(arguments)
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
-    for _ in range(arguments.rounds):
+    for _ in range(flags.rounds):
         for way, measured in seconds.items():
-            measured.append(measure(way, arguments.name))
-    medians = {way: statistics.median(measured) for way, measured in seconds.items()}
-    for way, median in medians.items():
-        print(f"{arguments.name}, {way:24}{median:6.2f} s")
-    fast, slow = medians.values()
-    print(f"ratio {fast / slow:.2f}")
-    if arguments.json:
-        result = {"name": arguments.name, "seconds": seconds, "ratio": fast / slow}
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+            measured.append(measure(way, flags.name))
+    name = f"{flags.name} with random parameters, seconds"
+    row = contest.row(name, seconds, limit=None, goal=1.0, less_is_better=True)
+    contest.show(row)
+    if flags.json:
+        contest.write(flags.json, [row], {})
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

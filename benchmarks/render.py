@@ -32,6 +32,27 @@ SECTIONS = {
         "python -m benchmarks.startup --json benchmarks/results/startup.json",
         "`linen` is ResNet-50 in Flax Linen, written as in Flax's ImageNet example.",
     ),
+    "initialization": (
+        "Building a network",
+        "python -m benchmarks.initialization --json benchmarks/results/initialization.json",
+        "The peer is what Flax does for `ResNet(config, rngs=...)`.",
+    ),
+    "training_overhead": (
+        "The machinery around the step",
+        "python -m benchmarks.training_overhead --json benchmarks/results/training_overhead.json",
+        "`bare loop` takes the same steps on the same batches, without records and checkpoints.",
+    ),
+    "digits": (
+        "The default recipe",
+        "python -m benchmarks.digits --json benchmarks/results/digits.json",
+        "`SVC` is scikit-learn's support vector machine, trained on the same split.",
+    ),
+    "convolutions": (
+        "Where a training step goes on a CPU",
+        "python -m benchmarks.convolutions --json benchmarks/results/convolutions.json",
+        "Milliseconds that all layers of a shape take in a step, each shape alone. `lax` is the "
+        "convolution as Flax calls it; `limit` is the time at the rate of a matrix product.",
+    ),
     "networks_gpu": (
         "Networks on a GPU",
         "python -m benchmarks.networks --device=gpu --json benchmarks/results/networks_gpu.json",

@@ -1,7 +1,7 @@
 """What the machinery around the compiled step costs.
 
-Command: make bench-training
-         python benchmarks/training_overhead.py --json training_overhead.json
+    make bench-training
+    python -m benchmarks.training_overhead --json benchmarks/results/training_overhead.json
 
 Python overhead: the host's time for one round of the loop with the state of ResNet-50 (SGD with
 momentum, averages) and a compiled step that does next to nothing, so that the host is what is
@@ -15,9 +15,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import io
-import json
 import pathlib
-import statistics
 import sys
 import tempfile
 import time
@@ -30,43 +28,63 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
+from benchmarks import contest
 from resnet_jax.training import loop
 from resnet_jax.training.config import EmaConfig, ModelConfig, TrainConfig
 from resnet_jax.training.metrics import Totals
 from resnet_jax.training.optimizers import make_optimizer
 from resnet_jax.training.progress import ProgressReport
 from resnet_jax.training.recipes import load_recipe
+from resnet_jax.training.runtime import keep_freed_memory, use_every_core
 from resnet_jax.training.setup import make_evaluator, make_trainer
 from resnet_jax.training.skips import SkipWatch
 from resnet_jax.training.state import TrainState, initial_state
 
 WARM_UP = 20
+PYTHON_MS = 2.0  # for a step, at most
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measures, prints a table and writes JSON where asked to."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--json", type=pathlib.Path, help="where to write the figures")
+    """Measures, prints the rows and writes them where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--json", type=pathlib.Path, help="where to write the rows")
     parser.add_argument("--steps", type=int, default=300, help="steps of a measured run")
     parser.add_argument("--rounds", type=int, default=3, help="how often both alternate")
     flags = parser.parse_args(arguments)
     recipe = load_recipe()
-    figures = {
-        "python_ms_per_step": python_overhead(),
-        "compile_seconds_digits": compile_seconds(recipe),
-        **step_rates(recipe, steps=flags.steps, rounds=flags.rounds),
-        "device": jax.devices()[0].device_kind,
-        "jax": jax.__version__,
-    }
-    for name, value in figures.items():
-        print(f"{name:28} {value:.4g}" if isinstance(value, float) else f"{name:28} {value}")
+    keep_freed_memory()  # as the command `train` does
+    use_every_core(recipe.batch_size)
+    rows = [
+        contest.row(
+            "the loop with ResNet-50's state, Python's milliseconds a step",
+            {"ours": python_overhead(), "allowed": [PYTHON_MS]},
+            limit=None,
+            goal=1.0,
+            less_is_better=True,
+        ),
+        contest.row(
+            "the step of digits, seconds to trace and compile",
+            {"ours": [compile_seconds(recipe)]},
+            limit=None,
+            goal=None,
+            less_is_better=True,
+        ),
+        contest.row(
+            "digits, records and checkpoints included, steps/s",
+            step_rates(recipe, steps=flags.steps, rounds=flags.rounds),
+            limit=None,
+            goal=0.97,
+        ),
+    ]
+    for row in rows:
+        contest.show(row)
     if flags.json:
-        flags.json.write_text(json.dumps(figures, indent=2) + "\n")
+        contest.write(flags.json, rows, {})
     return 0
 
 
-def python_overhead(rounds: int = 200) -> float:
-    """Returns the median of the host's milliseconds for one round of the loop."""
+def python_overhead(rounds: int = 200) -> list[float]:
+    """Returns the host's milliseconds for each round of the loop."""
     config = TrainConfig(
         model=ModelConfig(name="resnet50", num_classes=1000), ema=EmaConfig(), log_every_steps=50
     )
@@ -90,8 +108,8 @@ def python_overhead(rounds: int = 200) -> float:
             skips.add(number, sums.pop("skipped_in_row"), 1)
             window.add(sums, 1)
             progress.advance()
-            times.append(time.perf_counter() - begin)
-    return 1e3 * statistics.median(times[WARM_UP:])
+            times.append(1e3 * (time.perf_counter() - begin))
+    return times[WARM_UP:]
 
 
 def compile_seconds(config: TrainConfig) -> float:
@@ -109,21 +127,15 @@ def compile_seconds(config: TrainConfig) -> float:
         jax.config.update("jax_enable_compilation_cache", True)
 
 
-def step_rates(recipe: TrainConfig, *, steps: int, rounds: int) -> dict[str, float]:
-    """Returns steps a second of both loops, and what the full one loses."""
+def step_rates(recipe: TrainConfig, *, steps: int, rounds: int) -> dict[str, list[float]]:
+    """Returns steps a second of both loops, a figure a round."""
     data = dataclasses.replace(recipe.data, validation_split=None, device_resident=False)
     config = dataclasses.replace(recipe, steps=steps, data=data)
-    runs: dict[str, list[float]] = {"bare": [], "full": []}
+    rates: dict[str, list[float]] = {"ours": [], "bare loop": []}
     for _ in range(rounds):
-        runs["bare"].append(_bare(config))
-        runs["full"].append(_full(config))
-    bare, full = (statistics.median(runs[name]) for name in ("bare", "full"))
-    ratios = [f / b for f, b in zip(runs["full"], runs["bare"], strict=True)]
-    return {
-        "bare_steps_per_second": bare,
-        "full_steps_per_second": full,
-        "lost_percent": 100 * (1 - statistics.median(ratios)),
-    }
+        rates["bare loop"].append(_bare(config))
+        rates["ours"].append(_full(config))
+    return rates
 
 
 def _bare(config: TrainConfig) -> float:
