@@ -29,8 +29,12 @@ COLLECTIVE = re.compile(
 )
 
 
-def trainer_on(devices):
-    words = [f"--config.mesh.devices={devices}", "--config.schedule.warmup_epochs=0.0"]
+def trainer_on(devices, batch_size):
+    words = [
+        f"--config.mesh.devices={devices}",
+        f"--config.batch_size={batch_size}",
+        "--config.schedule.warmup_epochs=0.0",
+    ]
     config = parse_overrides(load_recipe(str(ROOT / "configs" / "digits.py")), words)
     return make_trainer(config, make_evaluator(config))
 
@@ -95,7 +99,7 @@ def apart_in_shard_map():
 
 
 def count():
-    trainer = trainer_on(8)
+    trainer = trainer_on(8, 64)
     size = trainer.config.batch_size
     label = np.zeros(size, np.int32)
     batch = {"image": np.zeros((size, 8, 8, 1), np.uint8), "label": label, "mask": label == 0}
@@ -116,7 +120,7 @@ def count():
 
 def after_steps(devices, steps):
     """Returns the arrays that are not integers, in float64, after steps with all of the recipe."""
-    trainer = trainer_on(devices)
+    trainer = trainer_on(devices, 16)  # XLA's convolution in float64 is a slow one
 
     def widen(leaf, place):
         dtype = jnp.float64 if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf.dtype
