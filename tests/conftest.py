@@ -2,7 +2,8 @@
 
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -22,23 +23,27 @@ for name, value in ENVIRONMENT.items():
     os.environ.setdefault(name, value)
 
 import jax  # noqa: E402  (reads the environment)
+from jax._src import compiler  # noqa: E402
+
+# Most tests compile for longer than they compute. The processes that tests start train for longer,
+# and are what users start: they inherit nothing of this.
+jax.config.update("jax_disable_most_optimizations", True)
 
 
-def compile_in_less_time() -> None:
-    """Tells XLA that most programs here are compiled for longer than they compute.
+def compile_in_less_time(usual: Callable[..., Any] = compiler.get_compile_options) -> None:
+    """Leaves out the emitter that sets up a compiler for each fusion, 15 ms for the smallest.
 
-    The processes that tests start train for longer, and are what users start: they inherit nothing
-    of this. XLA reads its flags once, when it is first used.
+    With optimizations it stays: the other one then takes minutes for large fusions. What JAX has
+    for this belongs to a function that is compiled; here it is for all.
     """
-    jax.config.update("jax_disable_most_optimizations", True)
-    usual = os.environ.get("XLA_FLAGS")
-    # The other emitter sets up a compiler of its own for each fusion: 15 ms for the smallest.
-    os.environ["XLA_FLAGS"] = f"{usual or ''} --xla_cpu_use_fusion_emitters=false"
-    jax.devices()
-    if usual is None:
-        del os.environ["XLA_FLAGS"]
-    else:
-        os.environ["XLA_FLAGS"] = usual
+
+    def get_compile_options(*arguments: Any, **named: Any) -> Any:
+        options = usual(*arguments, **named)
+        if jax.config.read("jax_disable_most_optimizations"):
+            options.env_option_overrides += [("xla_cpu_use_fusion_emitters", False)]
+        return options
+
+    compiler.get_compile_options = get_compile_options
 
 
 compile_in_less_time()
