@@ -79,7 +79,7 @@ def main() -> None:
         if path.exists():
             result = json.loads(path.read_text())
             body = "\n\n".join(filter(None, (remark, _table(result))))
-            command = result["rows"][0]["command"]
+            command = "\n".join(dict.fromkeys(row["command"] for row in result["rows"]))
         parts.append(f"## {title}\n\n```sh\n{command}\n```\n\n{body}\n")
     PAGE.write_text("\n".join(parts))
 

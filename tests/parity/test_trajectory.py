@@ -66,9 +66,9 @@ def trainer(shared_data):
         device_resident=False,
     )
 
-    def trainer(name, batch_size, **settings):
+    def trainer(name, **settings):
         config = TrainConfig(
-            batch_size=batch_size,
+            batch_size=128,
             model=ModelConfig(name=name, unbiased_variance=True),
             data=data,
             schedule=ScheduleConfig(name="constant"),
@@ -133,7 +133,7 @@ def test_sgd_on_resnet20_follows_pytorch(torch, cifar_resnet20, trainer):
     sgd = torch.optim.SGD(theirs.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     rule = OptimizerConfig(name="sgd", learning_rate=0.1, momentum=0.9, weight_decay=1e-4)
     loss = torch.nn.functional.cross_entropy
-    ours = trainer("resnet20", 128, optimizer=rule)
+    ours = trainer("resnet20", optimizer=rule)
     apart = train_both(torch, ours, theirs, sgd, loss, marks=(10, 20))
     assert apart[10] < 1e-9, apart
     assert apart[20] < 1e-5, apart
@@ -148,6 +148,6 @@ def test_lamb_and_bce_on_bottlenecks_follow_timm(torch, timm, trainer):
     rule = OptimizerConfig(
         name="lamb", learning_rate=5e-3, weight_decay=0.02, decay_on="matrices", clip_norm=1.0
     )
-    ours = trainer("resnet14t", 32, loss="bce", label_smoothing=0.1, optimizer=rule)
+    ours = trainer("resnet14t", loss="bce", label_smoothing=0.1, optimizer=rule)
     apart = train_both(torch, ours, theirs, lamb, loss, marks=(10,))
     assert apart[10] < 1e-9, apart
