@@ -5,14 +5,17 @@
 
 Python overhead: the host's time for one round of the loop with the state of ResNet-50 (SGD with
 momentum, averages) and a compiled step that does next to nothing, so that the host is what is
-measured. Compile time: of the real step, with an empty cache of compiled code. Step rate: the
-digits recipe through `train`, records and checkpoints included, against a bare loop over the same
-batches and the same compiled step; both alternate, so that other load on the machine meets both.
+measured; beside it that of the call of the compiled step alone. Compile time: of the real step,
+with an empty cache of compiled code. Step rate: the digits recipe through `train`, records and
+checkpoints included, against a bare loop over the same batches and the same compiled step. The two
+take turns from one record to the next, seconds long, since machines change their speed within a
+minute; a figure is that of a whole run but for its first record and its last.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import io
 import pathlib
@@ -20,8 +23,8 @@ import sys
 import tempfile
 import time
 import unittest.mock
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +34,7 @@ from rich.console import Console
 from benchmarks import contest
 from resnet_jax.training import loop
 from resnet_jax.training.config import EmaConfig, ModelConfig, TrainConfig
+from resnet_jax.training.logs import MetricsLog
 from resnet_jax.training.metrics import Totals
 from resnet_jax.training.optimizers import make_optimizer
 from resnet_jax.training.progress import ProgressReport
@@ -48,8 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, prints the rows and writes them where asked to."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--json", type=pathlib.Path, help="where to write the rows")
-    parser.add_argument("--steps", type=int, default=300, help="steps of a measured run")
-    parser.add_argument("--rounds", type=int, default=3, help="how often both alternate")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of the recipe")
     flags = parser.parse_args(arguments)
     recipe = load_recipe()
     keep_freed_memory()  # as the command `train` does
@@ -57,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = [
         contest.row(
             "the loop with ResNet-50's state, Python's milliseconds a step",
-            {"ours": python_overhead(), "allowed": [PYTHON_MS]},
+            {**python_overhead(), "allowed": [PYTHON_MS]},
             limit=None,
             goal=1.0,
             less_is_better=True,
@@ -71,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ),
         contest.row(
             "digits, records and checkpoints included, steps/s",
-            step_rates(recipe, steps=flags.steps, rounds=flags.rounds),
+            step_rates(recipe, rounds=flags.rounds),
             limit=None,
             goal=0.97,
         ),
@@ -83,14 +86,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def python_overhead(rounds: int = 200) -> list[float]:
-    """Returns the host's milliseconds for each round of the loop."""
+def python_overhead(rounds: int = 200) -> dict[str, list[float]]:
+    """Returns the host's milliseconds for each round of the loop, and for each bare call."""
     config = TrainConfig(
         model=ModelConfig(name="resnet50", num_classes=1000), ema=EmaConfig(), log_every_steps=50
     )
     optimizer = make_optimizer(config.optimizer, lambda _: 0.1)
     shapes = jax.eval_shape(lambda: initial_state(config, optimizer))
-    state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    state, other = (
+        jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes) for _ in range(2)
+    )
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
         sums = {name: batch["label"].sum() for name in ("loss", "top1", "count", "steps")}
@@ -100,7 +105,7 @@ def python_overhead(rounds: int = 200) -> list[float]:
     batch = jax.device_put({"label": np.zeros(8, np.int32)})
     window, skips = Totals(), SkipWatch(most=20, learning_rate=0.1)
     console = Console(file=io.StringIO())
-    times = []
+    whole, call = [], []
     with ProgressReport(console, start=0, total=rounds) as progress:
         for number in range(1, rounds + 1):
             begin = time.perf_counter()
@@ -108,8 +113,11 @@ def python_overhead(rounds: int = 200) -> list[float]:
             skips.add(number, sums.pop("skipped_in_row"), 1)
             window.add(sums, 1)
             progress.advance()
-            times.append(1e3 * (time.perf_counter() - begin))
-    return times[WARM_UP:]
+            middle = time.perf_counter()
+            other, _ = compiled(other, batch)
+            whole.append(1e3 * (middle - begin))
+            call.append(1e3 * (time.perf_counter() - middle))
+    return {"ours": whole[WARM_UP:], "ours, the compiled call in it": call[WARM_UP:]}
 
 
 def compile_seconds(config: TrainConfig) -> float:
@@ -127,46 +135,81 @@ def compile_seconds(config: TrainConfig) -> float:
         jax.config.update("jax_enable_compilation_cache", True)
 
 
-def step_rates(recipe: TrainConfig, *, steps: int, rounds: int) -> dict[str, list[float]]:
-    """Returns steps a second of both loops, a figure a round."""
+def step_rates(recipe: TrainConfig, *, rounds: int) -> dict[str, list[float]]:
+    """Returns steps a second of both loops, a figure for each run of the recipe."""
     data = dataclasses.replace(recipe.data, validation_split=None, device_resident=False)
-    config = dataclasses.replace(recipe, steps=steps, data=data)
+    config = dataclasses.replace(recipe, data=data)
     rates: dict[str, list[float]] = {"ours": [], "bare loop": []}
     for _ in range(rounds):
-        rates["bare loop"].append(_bare(config))
-        rates["ours"].append(_full(config))
+        with _BareLoop(config) as bare, tempfile.TemporaryDirectory() as folder:
+            turns = _Turns(bare)
+            with unittest.mock.patch("resnet_jax.training.loop.MetricsLog", turns.log):
+                loop.train(config, folder, console=Console(file=io.StringIO()))
+        for name, rate in turns.rates().items():
+            rates[name].append(rate)
     return rates
 
 
-def _bare(config: TrainConfig) -> float:
-    trainer = make_trainer(config, make_evaluator(config))
-    state, begin = trainer.first_state(), 0.0
-    assert config.steps is not None
-    with trainer.batches() as batches:
-        for step in range(config.steps):
-            if step == WARM_UP:
-                jax.block_until_ready(state)
-                begin = time.perf_counter()
-            state, _ = trainer.train_step(state, trainer.put(next(batches), step))
-    jax.block_until_ready(state)
-    return (config.steps - WARM_UP) / (time.perf_counter() - begin)
+class _BareLoop:
+    """The steps of a run and nothing beside them."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self._trainer = make_trainer(config, make_evaluator(config))
+
+    def __enter__(self) -> Self:
+        self._stack = contextlib.ExitStack()
+        self._batches = self._stack.enter_context(self._trainer.batches())
+        self._state, self._step = self._trainer.first_state(), 0
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def run(self, steps: int) -> float:
+        """Takes steps and returns the seconds of all of them."""
+        begin = time.perf_counter()
+        for _ in range(steps):
+            batch = self._trainer.put(next(self._batches), self._step)
+            self._state, _ = self._trainer.train_step(self._state, batch)
+            self._step += 1
+        jax.block_until_ready(self._state)
+        return time.perf_counter() - begin
 
 
-def _full(config: TrainConfig) -> float:
-    """Times `train` from one call of the progress bar to another, before the last evaluation."""
-    stamps: list[float] = []
+class _Turns:
+    """Lets a bare loop go as far as `train` went whenever that has written a record.
 
-    class Timed(ProgressReport):
-        def advance(self) -> None:
-            super().advance()
-            stamps.append(time.perf_counter())
+    At a record the device has done all steps so far, so that nothing of one runs in the other's
+    turn; but for the end of a save, which begins after a record and takes less than a turn.
+    """
 
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        unittest.mock.patch("resnet_jax.training.loop.ProgressReport", Timed),
-    ):
-        loop.train(config, folder, console=Console(file=io.StringIO()))
-    return (len(stamps) - WARM_UP) / (stamps[-1] - stamps[WARM_UP - 1])
+    def __init__(self, bare: _BareLoop) -> None:
+        self._bare = bare
+        self._ends: list[int] = []
+        self._seconds: list[tuple[float, float]] = []
+        self._begin = time.perf_counter()
+        turns = self
+
+        class Log(MetricsLog):
+            def write(self, step: int, values: Mapping[str, float | None]) -> None:
+                super().write(step, values)
+                turns.take(step)
+
+        self.log = Log
+
+    def take(self, step: int) -> None:
+        """Notes how long `train` took since the turn before, and has the bare loop do the same."""
+        seconds = time.perf_counter() - self._begin
+        steps = step - (self._ends[-1] if self._ends else 0)
+        self._ends.append(step)
+        self._seconds.append((seconds, self._bare.run(steps)))
+        self._begin = time.perf_counter()
+
+    def rates(self) -> dict[str, float]:
+        """Leaves out the first turn, which compiles, and the last, which evaluates."""
+        steps = self._ends[-2] - self._ends[0]
+        ours, bare = map(sum, zip(*self._seconds[1:-1], strict=True))
+        return {"ours": steps / ours, "bare loop": steps / bare}
 
 
 if __name__ == "__main__":

@@ -40,5 +40,5 @@ def get_config() -> TrainConfig:
         label_smoothing=0.1,
         ema=EmaConfig(decay=0.99),
         eval_every_epochs=5,
-        checkpoint=CheckpointConfig(every_epochs=10),
+        checkpoint=CheckpointConfig(every_epochs=25),
     )

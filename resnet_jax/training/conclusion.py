@@ -8,7 +8,6 @@ from typing import Literal
 import jax
 from rich.console import Console
 
-from resnet_jax.training.curves import draw_curves
 from resnet_jax.training.logs import Record, read_records
 from resnet_jax.training.progress import say
 from resnet_jax.training.workdir import Workdir
@@ -47,6 +46,9 @@ def conclude(result: Result, files: Workdir, console: Console) -> None:
     if result.status == "before":
         say(console, f"the run in {root} is finished: nothing to do")
     if jax.process_index() == 0 and not (result.status == "before" and files.curves.is_file()):
+        # Matplotlib takes most of a second to import, which a run that is about to start has not.
+        from resnet_jax.training.curves import draw_curves
+
         draw_curves(read_records(files), files.curves)
     record = result.record
     if "test_accuracy" in record:

@@ -197,7 +197,9 @@ def make_trainer(config: TrainConfig, evaluator: Evaluator) -> Trainer:
         donate_argnums=() if searches_for_nans() else 0,
         out_shardings=(shardings, replicated(mesh)),
     )
-    return Trainer(config, mesh, source, optimizer, schedule, step, shardings, per_epoch, total)
+    # Outside of a step each of its operations would be compiled by itself: half a second.
+    rate = jax.jit(schedule)
+    return Trainer(config, mesh, source, optimizer, rate, step, shardings, per_epoch, total)
 
 
 def _check_groups(config: TrainConfig) -> None:
