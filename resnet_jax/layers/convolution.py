@@ -218,22 +218,49 @@ def _convolve(inputs: jax.Array, kernel: jax.Array, strides: tuple[int, int]) ->
 def _kernel_gradient(
     inputs: jax.Array, gradient: jax.Array, *, size: int, stride: int
 ) -> jax.Array:
-    """Multiplies what each row of the kernel sees by the output's gradient.
+    """Multiplies what the columns of the kernel see by what its rows get back.
+
+    A pixel of the inputs meets a pixel of the gradient once for each place of the kernel. Here the
+    inputs are moved aside for each column and the gradient up and down for each row, so that one
+    product has them all: both sides grow by the kernel's width, in place of one by its square, and
+    products with as many rows and columns are fast.
 
     Returns:
         [size, size, in_features, features].
     """
     side = size // 2
-    padded = jnp.pad(inputs, ((0, 0), (side, side), (side, side), (0, 0)))
-    _, height, width, features = gradient.shape
+    features = gradient.shape[3]
+    products: dict[int, jax.Array] = {}
+    for phase in range(stride):
+        rows = [row for row in range(-side, side + 1) if row % stride == phase]
+        seen = _by_columns(inputs[:, phase::stride], gradient.shape, size, stride)
+        moved = _by_rows(gradient, [row // stride for row in rows])
+        product = _outer_products(seen, moved).reshape(size, -1, len(rows), features)
+        products |= {row: product[:, :, at] for at, row in enumerate(rows)}
+    return jnp.stack([products[row] for row in sorted(products)])
 
-    def every(first: int, count: int, axis: int, x: jax.Array) -> jax.Array:
-        return lax.slice_in_dim(x, first, first + stride * (count - 1) + 1, stride, axis)
 
-    columns = [every(column, width, 2, padded) for column in range(size)]
-    seen = materialize(jnp.concatenate(columns, axis=3))
-    rows = [_outer_products(every(row, height, 1, seen), gradient) for row in range(size)]
-    return jnp.stack(rows).reshape(size, size, -1, features)
+def _by_columns(inputs: jax.Array, out: tuple[int, ...], size: int, stride: int) -> jax.Array:
+    """Gathers what the columns of a kernel see of its row: [batch, height, width, size * in]."""
+    batch, height, width, _ = out
+    side, rows = size // 2, inputs.shape[1]
+    padded = materialize(jnp.pad(inputs, ((0, 0), (0, height - rows), (side, side), (0, 0))))
+    last = stride * (width - 1) + 1
+    columns = [
+        lax.slice_in_dim(padded, first, first + last, stride, axis=2) for first in range(size)
+    ]
+    return materialize(jnp.stack(columns, axis=3)).reshape(batch, height, width, -1)
+
+
+def _by_rows(gradient: jax.Array, shifts: Sequence[int]) -> jax.Array:
+    """Moves the gradient down by each of some rows: [batch, height, width, shifts * features]."""
+    batch, height, width, _ = gradient.shape
+    most = max(map(abs, shifts))
+    padded = materialize(jnp.pad(gradient, ((0, 0), (most, most), (0, 0), (0, 0))))
+    moved = [
+        lax.slice_in_dim(padded, most - shift, most - shift + height, axis=1) for shift in shifts
+    ]
+    return materialize(jnp.stack(moved, axis=3)).reshape(batch, height, width, -1)
 
 
 def _outer_products(x: jax.Array, y: jax.Array) -> jax.Array:

@@ -42,8 +42,9 @@ def lower(name, *, size, batch_size, classes, platform):
     [
         ("cuda", 3 * 53 - 1, 3),
         # Of the 36 pointwise layers and the head all are products, and so are 7 of the gradients of
-        # 3x3 kernels: three a shape, since equal loops share their body.
-        ("cpu", 3 * 17 - 1 - 7, 3 * (36 + 1) + 3 * 3),
+        # 3x3 kernels, of three shapes: equal loops share their body, and with stride 2 odd rows and
+        # even rows have a product each.
+        ("cpu", 3 * 17 - 1 - 7, 3 * (36 + 1) + 1 + 1 + 2),
     ],
 )
 def test_convolutions_of_resnet50(platform, convolutions, products):
@@ -60,10 +61,10 @@ def test_a_compiled_step_of_resnet20_does_no_more_than_it_did():
     cost = compiled.cost_analysis()
     # Another release of XLA may differ by a little: 1% is less than one layer.
     assert cost["flops"] < 1.01 * 251.9e6
-    assert cost["bytes accessed"] < 1.01 * 66.96e6
+    assert cost["bytes accessed"] < 1.01 * 59.60e6
     kinds = re.findall(r" = \S+ (convolution|copy|transpose)\(", compiled.as_text())
     assert kinds.count("convolution") == 3 * 19 - 1 - 12  # which are products
-    assert kinds.count("copy") + kinds.count("transpose") <= 248
+    assert kinds.count("copy") + kinds.count("transpose") <= 251
 
 
 def test_the_loop_launches_the_step_and_nothing_else(make, tmp_path):
