@@ -112,7 +112,8 @@ class _Pointwise(Bilinear):
         """Chooses the order of the product that is the kernel's gradient."""
         if argument == 0:
             return transpose(self.cpu, argument, like, x, y)
-        return _outer_products(self._kept(x), y)[None, None]
+        kept = materialize(self._kept(x)) if self.stride > 1 else x
+        return _outer_products(kept, y)[None, None]
 
     def default(self, inputs: jax.Array, kernel: jax.Array) -> jax.Array:
         """Leaves it to the convolution."""
