@@ -94,10 +94,11 @@ def _hold(case: Case, work: str, flags: argparse.Namespace) -> dict[str, list[fl
     program = ["-m", "benchmarks.networks", f"--device={flags.device}", "--contestant"]
     commands = {who: (*program, who, work, case.model) for who in flags.peers}
     apart = {who: commands.pop(who) for who in ("flax",) if who in commands}
-    first = contest.contest(commands, rounds=1, steps=1)
-    usual = min(turns[0] for who, turns in first.items() if who != "limit")
-    steps = max(1, round(flags.seconds / usual))
-    seconds = contest.contest(commands, rounds=flags.rounds, steps=steps)
+    with contest.ready(commands) as contestants:
+        first = contest.turns(contestants, rounds=1, steps=1)
+        usual = min(turns[0] for who, turns in first.items() if who != "limit")
+        steps = max(1, round(flags.seconds / usual))
+        seconds = contest.turns(contestants, rounds=flags.rounds, steps=steps)
     seconds |= contest.contest(apart, rounds=flags.rounds, steps=steps)
     work_done = {"limit": 2.0 * MATRIX[flags.device] ** 3}
     return {

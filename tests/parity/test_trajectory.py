@@ -16,6 +16,7 @@ from flax import nnx
 from resnet_jax.data.augment import normalize
 from resnet_jax.data.config import DataConfig
 from resnet_jax.training.config import ModelConfig, OptimizerConfig, ScheduleConfig, TrainConfig
+from resnet_jax.training.runtime import keep_freed_memory
 from resnet_jax.training.setup import make_evaluator, make_trainer
 from resnet_jax.training.state import Variables
 from resnet_jax.weights import load_torch
@@ -23,6 +24,12 @@ from resnet_jax.weights.leaves import skeleton
 from resnet_jax.zoo import model_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _kept_memory():
+    """Without it both sides wait for the kernel's pages for half of the time."""
+    keep_freed_memory()
 
 
 @pytest.fixture(autouse=True)
