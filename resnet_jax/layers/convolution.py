@@ -224,44 +224,49 @@ def _kernel_gradient(
     A pixel of the inputs meets a pixel of the gradient once for each place of the kernel. Here the
     inputs are moved aside for each column and the gradient up and down for each row, so that one
     product has them all: both sides grow by the kernel's width, in place of one by its square, and
-    products with as many rows and columns are fast.
+    products with as many rows and columns are fast. With a stride, rows of the inputs that are
+    a stride apart meet the same rows of the kernel; there is a product for each such set.
 
     Returns:
         [size, size, in_features, features].
     """
     side = size // 2
-    features = gradient.shape[3]
     products: dict[int, jax.Array] = {}
-    for phase in range(stride):
-        rows = [row for row in range(-side, side + 1) if row % stride == phase]
-        seen = _by_columns(inputs[:, phase::stride], gradient.shape, size, stride)
+    for first in range(stride):
+        rows = [row for row in range(-side, side + 1) if row % stride == first]
+        if not rows:  # the kernel is smaller than the stride
+            continue
+        seen = _by_columns(inputs[:, first::stride], gradient.shape, size, stride)
         moved = _by_rows(gradient, [row // stride for row in rows])
-        product = _outer_products(seen, moved).reshape(size, -1, len(rows), features)
+        shape = (size, inputs.shape[3], len(rows), gradient.shape[3])
+        product = _outer_products(seen, moved).reshape(shape)
         products |= {row: product[:, :, at] for at, row in enumerate(rows)}
     return jnp.stack([products[row] for row in sorted(products)])
 
 
 def _by_columns(inputs: jax.Array, out: tuple[int, ...], size: int, stride: int) -> jax.Array:
-    """Gathers what the columns of a kernel see of its row: [batch, height, width, size * in]."""
+    """Gathers what each column of the kernel meets: [batch, height, width, size * in_features]."""
     batch, height, width, _ = out
-    side, rows = size // 2, inputs.shape[1]
+    side, (_, rows, _, features) = size // 2, inputs.shape
     padded = materialize(jnp.pad(inputs, ((0, 0), (0, height - rows), (side, side), (0, 0))))
     last = stride * (width - 1) + 1
     columns = [
         lax.slice_in_dim(padded, first, first + last, stride, axis=2) for first in range(size)
     ]
-    return materialize(jnp.stack(columns, axis=3)).reshape(batch, height, width, -1)
+    gathered = materialize(jnp.stack(columns, axis=3))
+    return gathered.reshape(batch, height, width, size * features)
 
 
 def _by_rows(gradient: jax.Array, shifts: Sequence[int]) -> jax.Array:
     """Moves the gradient down by each of some rows: [batch, height, width, shifts * features]."""
-    batch, height, width, _ = gradient.shape
+    batch, height, width, features = gradient.shape
     most = max(map(abs, shifts))
     padded = materialize(jnp.pad(gradient, ((0, 0), (most, most), (0, 0), (0, 0))))
     moved = [
         lax.slice_in_dim(padded, most - shift, most - shift + height, axis=1) for shift in shifts
     ]
-    return materialize(jnp.stack(moved, axis=3)).reshape(batch, height, width, -1)
+    gathered = materialize(jnp.stack(moved, axis=3))
+    return gathered.reshape(batch, height, width, len(shifts) * features)
 
 
 def _outer_products(x: jax.Array, y: jax.Array) -> jax.Array:

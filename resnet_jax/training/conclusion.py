@@ -46,7 +46,7 @@ def conclude(result: Result, files: Workdir, console: Console) -> None:
     if result.status == "before":
         say(console, f"the run in {root} is finished: nothing to do")
     if jax.process_index() == 0 and not (result.status == "before" and files.curves.is_file()):
-        # Matplotlib takes most of a second to import, which a run that is about to start has not.
+        # Imported here: matplotlib takes most of a second, and only the end of a run needs it.
         from resnet_jax.training.curves import draw_curves
 
         draw_curves(read_records(files), files.curves)

@@ -197,7 +197,7 @@ def make_trainer(config: TrainConfig, evaluator: Evaluator) -> Trainer:
         donate_argnums=() if searches_for_nans() else 0,
         out_shardings=(shardings, replicated(mesh)),
     )
-    # Outside of a step each of its operations would be compiled by itself: half a second.
+    # For the records: outside of a step each operation of the schedule is compiled by itself.
     rate = jax.jit(schedule)
     return Trainer(config, mesh, source, optimizer, rate, step, shardings, per_epoch, total)
 

@@ -26,6 +26,9 @@ SHAPES = [
     (2, 17, 19, 16, 6, 5, 1),
     (2, 8, 6, 6, 8, 1, 1),  # the shorter features first
     (8, 6, 7, 64, 80, 3, 1),  # fewer multiplications, where nothing is differentiated
+    (1, 33, 35, 16, 6, 5, 2),  # the gradient by products, with an odd last row
+    (1, 49, 50, 16, 6, 3, 3),
+    (1, 64, 66, 16, 6, 3, 4),  # and with rows that no part of the kernel meets
 ]
 # Sums of at most 7 * 7 * 8 products of normal numbers, added in another order.
 close = functools.partial(chex.assert_trees_all_close, rtol=1e-5, atol=1e-5)

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 @pytest.fixture(autouse=True, scope="module")
 def _kept_memory():
-    """Without it both sides wait for the kernel's pages for half of the time."""
+    """Halves the time: large arrays come and go, and the kernel clears each page anew."""
     keep_freed_memory()
 
 
