@@ -9,7 +9,7 @@ measured; beside it that of the call of the compiled step alone. Compile time: o
 with an empty cache of compiled code. Step rate: the digits recipe through `train`, records and
 checkpoints included, against a bare loop over the same batches and the same compiled step. The two
 take turns from one record to the next, seconds long, since machines change their speed within a
-minute; a figure is that of a whole run but for its first record and its last.
+minute; a figure is that of as many steps as lie between two checkpoints, one of them saved therein.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from rich.console import Console
 
 from benchmarks import contest
 from resnet_jax.training import loop
+from resnet_jax.training.cadence import Cadence
 from resnet_jax.training.config import EmaConfig, ModelConfig, TrainConfig
 from resnet_jax.training.logs import MetricsLog
 from resnet_jax.training.metrics import Totals
@@ -117,7 +118,7 @@ def python_overhead(rounds: int = 200) -> dict[str, list[float]]:
             other, _ = compiled(other, batch)
             whole.append(1e3 * (middle - begin))
             call.append(1e3 * (time.perf_counter() - middle))
-    return {"ours": whole[WARM_UP:], "ours, the compiled call in it": call[WARM_UP:]}
+    return {"ours": whole[WARM_UP:], "ours, the compiled call alone": call[WARM_UP:]}
 
 
 def compile_seconds(config: TrainConfig) -> float:
@@ -155,6 +156,12 @@ class _BareLoop:
 
     def __init__(self, config: TrainConfig) -> None:
         self._trainer = make_trainer(config, make_evaluator(config))
+
+    @property
+    def cadence(self) -> Cadence:
+        """When the run records and saves."""
+        trainer = self._trainer
+        return Cadence(trainer.config, trainer.steps_per_epoch, trainer.total_steps)
 
     def __enter__(self) -> Self:
         self._stack = contextlib.ExitStack()
@@ -206,9 +213,20 @@ class _Turns:
         self._begin = time.perf_counter()
 
     def rates(self) -> dict[str, float]:
-        """Leaves out the first turn, which compiles, and the last, which evaluates."""
-        steps = self._ends[-2] - self._ends[0]
-        ours, bare = map(sum, zip(*self._seconds[1:-1], strict=True))
+        """Sums up as many steps as lie between two saves, up to the last turn, which evaluates.
+
+        Raises:
+            ValueError: The run is too short to have two checkpoints, or none comes at a record.
+        """
+        ends = self._ends[:-1]
+        saved = [end for end in self._ends if self._bare.cadence.is_due_for_checkpoint(end)]
+        if len(saved) < 2:
+            raise ValueError(
+                f"checkpoints came at the records of the steps {saved}; two are needed"
+            )
+        first = ends.index(ends[-1] - (saved[-1] - saved[-2]))
+        ours, bare = map(sum, zip(*self._seconds[first + 1 : -1], strict=True))
+        steps = ends[-1] - ends[first]
         return {"ours": steps / ours, "bare loop": steps / bare}
 
 

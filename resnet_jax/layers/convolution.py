@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from resnet_jax.layers import winograd
+from resnet_jax.layers.kernel_gradient import kernel_gradient, outer_products
 from resnet_jax.layers.lowering import Bilinear, devices, materialize, per_platform, transpose
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
@@ -113,7 +113,7 @@ class _Pointwise(Bilinear):
         if argument == 0:
             return transpose(self.cpu, argument, like, x, y)
         kept = materialize(self._kept(x)) if self.stride > 1 else x
-        return _outer_products(kept, y)[None, None]
+        return outer_products(kept, y)[None, None]
 
     def default(self, inputs: jax.Array, kernel: jax.Array) -> jax.Array:
         """Leaves it to the convolution."""
@@ -153,8 +153,7 @@ class _Spatial(Bilinear):
     def cpu_gradient(self, argument: int, like: Any, x: jax.Array, y: jax.Array) -> jax.Array:
         """Takes the kernel's gradient from products, and few features at once as `cpu` does."""
         if argument == 1 and self._gains_by_products(x, y):
-            product = functools.partial(_kernel_gradient, size=like.shape[0], stride=self.stride)
-            return _sum_over_images(product, x, y)
+            return kernel_gradient(x, y, size=like.shape[0], stride=self.stride)
         if argument == 0:
             turned = y[::-1, ::-1].swapaxes(2, 3)
             if self._pixels_at_once(x, turned) > 1:
@@ -214,85 +213,3 @@ def _convolve(inputs: jax.Array, kernel: jax.Array, strides: tuple[int, int]) ->
         ((side, side), (side, side)),
         dimension_numbers=_NHWC,
     )
-
-
-def _kernel_gradient(
-    inputs: jax.Array, gradient: jax.Array, *, size: int, stride: int
-) -> jax.Array:
-    """Multiplies what the columns of the kernel see by what its rows get back.
-
-    A pixel of the inputs meets a pixel of the gradient once for each place of the kernel. Here the
-    inputs are moved aside for each column and the gradient up and down for each row, so that one
-    product has them all: both sides grow by the kernel's width, in place of one by its square, and
-    products with as many rows and columns are fast. With a stride, rows of the inputs that are
-    a stride apart meet the same rows of the kernel; there is a product for each such set.
-
-    Returns:
-        [size, size, in_features, features].
-    """
-    side = size // 2
-    products: dict[int, jax.Array] = {}
-    for first in range(stride):
-        rows = [row for row in range(-side, side + 1) if row % stride == first]
-        if not rows:  # the kernel is smaller than the stride
-            continue
-        seen = _by_columns(inputs[:, first::stride], gradient.shape, size, stride)
-        moved = _by_rows(gradient, [row // stride for row in rows])
-        shape = (size, inputs.shape[3], len(rows), gradient.shape[3])
-        product = _outer_products(seen, moved).reshape(shape)
-        products |= {row: product[:, :, at] for at, row in enumerate(rows)}
-    return jnp.stack([products[row] for row in sorted(products)])
-
-
-def _by_columns(inputs: jax.Array, out: tuple[int, ...], size: int, stride: int) -> jax.Array:
-    """Gathers what each column of the kernel meets: [batch, height, width, size * in_features]."""
-    batch, height, width, _ = out
-    side, (_, rows, _, features) = size // 2, inputs.shape
-    padded = materialize(jnp.pad(inputs, ((0, 0), (0, height - rows), (side, side), (0, 0))))
-    last = stride * (width - 1) + 1
-    columns = [
-        lax.slice_in_dim(padded, first, first + last, stride, axis=2) for first in range(size)
-    ]
-    gathered = materialize(jnp.stack(columns, axis=3))
-    return gathered.reshape(batch, height, width, size * features)
-
-
-def _by_rows(gradient: jax.Array, shifts: Sequence[int]) -> jax.Array:
-    """Moves the gradient down by each of some rows: [batch, height, width, shifts * features]."""
-    batch, height, width, features = gradient.shape
-    most = max(map(abs, shifts))
-    padded = materialize(jnp.pad(gradient, ((0, 0), (most, most), (0, 0), (0, 0))))
-    moved = [
-        lax.slice_in_dim(padded, most - shift, most - shift + height, axis=1) for shift in shifts
-    ]
-    gathered = materialize(jnp.stack(moved, axis=3))
-    return gathered.reshape(batch, height, width, len(shifts) * features)
-
-
-def _outer_products(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Sums x[..., i] y[..., j] over all pixels; XLA is at its best where rows are the longer."""
-    pixels = (((0, 1, 2), (0, 1, 2)), ((), ()))
-    if x.shape[3] > y.shape[3]:
-        return lax.dot_general(y, x, pixels).T
-    return lax.dot_general(x, y, pixels)
-
-
-def _sum_over_images(
-    function: Callable[[jax.Array, jax.Array], jax.Array], x: jax.Array, y: jax.Array
-) -> jax.Array:
-    """Computes a function that is a sum over images, on each device one image at a time.
-
-    What a large image needs stays in the cache then. Where a batch is split over devices, each
-    keeps a sum of its own, so that they meet once, behind the loop.
-    """
-    batch, parts = len(y), devices()
-    if batch % parts or batch <= parts:
-        return function(x, y)
-    x, y = (array.reshape(parts, batch // parts, *array.shape[1:]) for array in (x, y))
-
-    def add(number: jax.Array, sums: jax.Array) -> jax.Array:
-        images = (lax.dynamic_slice_in_dim(array, number, 1, axis=1) for array in (x, y))
-        return sums + jax.vmap(function)(*images)
-
-    zeros = jnp.zeros_like(jax.eval_shape(jax.vmap(function), x[:, :1], y[:, :1]))
-    return jnp.sum(lax.fori_loop(0, batch // parts, add, zeros), axis=0)
