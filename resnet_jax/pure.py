@@ -8,6 +8,7 @@ import jax
 from flax import nnx
 
 from resnet_jax.layers import Supply, supplied
+from resnet_jax.layers.lowering import materialize
 
 Tree = dict[str, Any]
 M = TypeVar("M", bound=nnx.Module)
@@ -18,9 +19,10 @@ def initialize(build: Callable[..., M], key: jax.Array) -> M:
 
     The first draws all the normal numbers that the initialisers of `resnet_jax.layers` ask for,
     and the second cuts them up: compiling a generator for each shape of kernel would take several
-    times as long as everything else. So the parameters of one key differ from those of
-    `build(rngs=nnx.Rngs(key))`; their distributions are the same. They depend on the key and the
-    module alone, neither on the platform nor on the number of devices.
+    times as long as everything else. Inside of `jax.jit` both are parts of that program. The
+    parameters of one key differ from those of `build(rngs=nnx.Rngs(key))`; their distributions are
+    the same. They depend on the key and the module alone, neither on the platform nor on the number
+    of devices.
 
     Args:
         build: `build(rngs=nnx.Rngs(...))` returns the module. Other initialisers than those of
@@ -37,7 +39,9 @@ def initialize(build: Callable[..., M], key: jax.Array) -> M:
         with supplied(Supply(numbers)):
             return nnx.state(build(rngs=nnx.Rngs(key)))
 
-    return nnx.merge(nnx.graphdef(abstract), cut(_draw(own_key, wanted.used), others_key))
+    # Inside of jax.jit: without the barriers each kernel would get a generator of its own again.
+    numbers = jax.lax.optimization_barrier(materialize(_draw(own_key, wanted.used)))
+    return nnx.merge(nnx.graphdef(abstract), cut(numbers, others_key))
 
 
 @functools.partial(jax.jit, static_argnums=1)

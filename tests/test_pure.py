@@ -87,4 +87,12 @@ def test_initialize_draws_from_the_declared_distributions():
     module = initialize(build, jax.random.key(0))
     assert jnp.std(module.conv1.kernel[...]) == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.02)
     assert (module.conv1.kernel[...] != module.conv2.kernel[...]).any()
-    chex.assert_trees_all_equal(nnx.state(module), nnx.state(initialize(build, jax.random.key(0))))
+
+
+def test_initialize_is_a_function_of_the_key_compiled_or_not():
+    def state(key):
+        return nnx.state(initialize(functools.partial(ResidualBlock, 8, 16), key))
+
+    key = jax.random.key(0)
+    chex.assert_trees_all_equal(state(key), state(key), jax.jit(state)(key))
+    assert (state(key).conv1.kernel[...] != state(jax.random.key(1)).conv1.kernel[...]).any()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 from typing import Any
 
@@ -81,7 +82,8 @@ class Trainer:
         optimizer: Turns gradients into updates.
         schedule: The learning rate of each update.
         train_step: Compiled on its first call; donates the state.
-        shardings: Where each array of the state lies.
+        shapes: Shape and dtype of each array of the state.
+        shardings: Where each of them lies.
         steps_per_epoch: Batches of an epoch.
         total_steps: Batches of the run.
     """
@@ -92,6 +94,7 @@ class Trainer:
     optimizer: optax.GradientTransformation
     schedule: optax.Schedule
     train_step: TrainStep
+    shapes: TrainState
     shardings: TrainState
     steps_per_epoch: int
     total_steps: int
@@ -120,14 +123,15 @@ class Trainer:
             WeightsError: They cannot be read, or do not fit the network.
         """
         finetune = self.config.finetune
-        state = jax.jit(self._initial, out_shardings=self.shardings)()
+        initial = functools.partial(initial_state, self.config, self.optimizer)
+        state = jax.jit(initial, out_shardings=self.shardings)()
         if finetune is None or finetune.weights is None:
             return state
         return start_from(state, load_variables(self.config, finetune.weights))
 
     def like(self) -> TrainState:
         """Describes the state without its values, for restoring."""
-        return like(jax.eval_shape(self._initial), self.shardings)
+        return like(self.shapes, self.shardings)
 
     def put(self, batch: HostBatch, step: int) -> dict[str, Any]:
         """Moves a batch to the devices, and shrinks its images where the recipe wants it.
@@ -142,9 +146,6 @@ class Trainer:
             return on_devices
         size = size_at(self.config.resize, step, total_steps=self.total_steps, full=full)
         return on_devices if size == full else shrink(on_devices, size)
-
-    def _initial(self) -> TrainState:
-        return initial_state(self.config, self.optimizer)
 
 
 def make_evaluator(config: TrainConfig, *, workdir: str | pathlib.Path = ".") -> Evaluator:
@@ -199,7 +200,7 @@ def make_trainer(config: TrainConfig, evaluator: Evaluator) -> Trainer:
     )
     # For the records: outside of a step each operation of the schedule is compiled by itself.
     rate = jax.jit(schedule)
-    return Trainer(config, mesh, source, optimizer, rate, step, shardings, per_epoch, total)
+    return Trainer(config, mesh, source, optimizer, rate, step, shapes, shardings, per_epoch, total)
 
 
 def _check_groups(config: TrainConfig) -> None:

@@ -12,10 +12,14 @@ from flax import nnx
 
 from resnet_jax.errors import ConfigError
 from resnet_jax.models.resnet import ResNet
+from resnet_jax.pure import initialize
 from resnet_jax.training.config import FinetuneConfig, ModelConfig, TrainConfig
 from resnet_jax.zoo import model_config
 
 PyTree = Any
+
+# Steps fold their number into the run's key; the first parameters have a number beyond them.
+_NO_STEP = 2**32 - 1
 
 
 class Variables(NamedTuple):
@@ -121,7 +125,8 @@ def initial_state(config: TrainConfig, optimizer: optax.GradientTransformation) 
     Returns:
         The state before the first step.
     """
-    model = build_model(config.model, rngs=nnx.Rngs(config.seed))
+    key = jax.random.fold_in(jax.random.key(config.seed), _NO_STEP)
+    model = initialize(lambda rngs: build_model(config.model, rngs=rngs), key)
     params, batch_stats = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
     variables = Variables(nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats))
     return TrainState(

@@ -8,6 +8,7 @@ import re
 
 import jax
 import jax.numpy as jnp
+import optax
 import pytest
 
 from resnet_jax.training.config import ModelConfig, OptimizerConfig, TrainConfig
@@ -66,6 +67,14 @@ def test_a_compiled_step_of_resnet20_does_no_more_than_it_did():
     assert kinds.count("convolution") == 3 * 19 - 1 - 12  # which are products
     # Most are of a kernel's size; the bytes say what they cost.
     assert kinds.count("copy") + kinds.count("transpose") <= 251
+
+
+def test_the_first_parameters_come_from_one_generator():
+    """Each kernel used to get its own, which compiled for longer than all the rest together."""
+    config = TrainConfig(model=ModelConfig(name="resnet20"))
+    lowered = jax.jit(lambda: initial_state(config, optax.identity())).lower()
+    # A logarithm makes uniform numbers normal, and there is no other one in the program.
+    assert lowered.compile().as_text().count(" log-plus-one(") == 1
 
 
 def test_the_loop_launches_the_step_and_nothing_else(make, tmp_path):
