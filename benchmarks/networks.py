@@ -22,6 +22,8 @@ import unittest.mock
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from benchmarks import contest
 
 Step = Callable[[], Any]
@@ -41,6 +43,10 @@ class Case:
     def images(self) -> tuple[int, int, int, int]:
         """The shape of a batch, NHWC."""
         return (self.batch, self.size, self.size, 3)
+
+    def random_images(self) -> np.ndarray:
+        """Returns a batch as if it were normalised, float32."""
+        return np.random.default_rng(0).standard_normal(self.images, np.float32)
 
 
 CPU_CASES = (
@@ -169,7 +175,7 @@ def _jax(
         model.eval()
     graphdef, *states = nnx.split(model, nnx.Param, nnx.BatchStat)
     params, stats = jax.device_put(tuple(map(nnx.to_pure_dict, states)), whole)
-    images = jax.device_put(jax.random.normal(jax.random.key(0), case.images), split)
+    images = jax.device_put(case.random_images(), split)
     labels = jax.device_put(jnp.arange(case.batch) % case.classes, split)
 
     def forward(params: Any, stats: Any, images: Any) -> tuple[jax.Array, Any]:
@@ -206,7 +212,8 @@ def training_step(forward: Callable[..., Any], params: Any, stats: Any, *batch: 
         updates, memory = optimizer.update(gradient, memory, params)
         return optax.apply_updates(params, updates), stats, memory
 
-    state = [(params, stats, optimizer.init(params))]
+    place = jax.tree.leaves(params)[0].sharding  # every array's
+    state = [(params, stats, jax.jit(optimizer.init, out_shardings=place)(params))]
     places = jax.tree.map(lambda leaf: leaf.sharding, state[0])
     compiled = jax.jit(train, donate_argnums=(0, 1, 2), out_shardings=places)
 
