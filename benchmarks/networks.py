@@ -20,11 +20,12 @@ import pathlib
 import sys
 import unittest.mock
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import contest
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Step = Callable[[], Any]
 PEERS = ("ours", "flax", "torch", "torch.compile", "limit")
@@ -46,6 +47,8 @@ class Case:
 
     def random_images(self) -> np.ndarray:
         """Returns a batch as if it were normalised, float32."""
+        import numpy as np
+
         return np.random.default_rng(0).standard_normal(self.images, np.float32)
 
 

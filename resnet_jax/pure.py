@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from resnet_jax.layers import Supply, supplied
@@ -21,8 +22,8 @@ def initialize(build: Callable[..., M], key: jax.Array) -> M:
     and the second cuts them up: compiling a generator for each shape of kernel would take several
     times as long as everything else. Inside of `jax.jit` both are parts of that program. The
     parameters of one key differ from those of `build(rngs=nnx.Rngs(key))`; their distributions are
-    the same. They depend on the key and the module alone, neither on the platform nor on the number
-    of devices.
+    the same. They depend on the key and the module alone, up to rounding: neither on the platform
+    nor on the number of devices.
 
     Args:
         build: `build(rngs=nnx.Rngs(...))` returns the module. Other initialisers than those of
@@ -39,14 +40,15 @@ def initialize(build: Callable[..., M], key: jax.Array) -> M:
         with supplied(Supply(numbers)):
             return nnx.state(build(rngs=nnx.Rngs(key)))
 
-    # Inside of jax.jit: without the barriers each kernel would get a generator of its own again.
-    numbers = jax.lax.optimization_barrier(materialize(_draw(own_key, wanted.used)))
-    return nnx.merge(nnx.graphdef(abstract), cut(numbers, others_key))
+    return nnx.merge(nnx.graphdef(abstract), cut(_draw(own_key, wanted.used), others_key))
 
 
 @functools.partial(jax.jit, static_argnums=1)
 def _draw(key: jax.Array, count: int) -> jax.Array:
-    return jax.random.normal(key, (count,))
+    numbers = jax.random.normal(key, (count,), jnp.float32)
+    # Inside of `jax.jit` XLA would give each kernel a generator of its own again, but for these:
+    # the first is what a CPU heeds, the second what the others do.
+    return materialize(jax.lax.optimization_barrier(numbers))
 
 
 def functional(

@@ -26,7 +26,7 @@ for name, value in ENVIRONMENT.items():
 import jax  # noqa: E402  (reads the environment)
 
 # Most tests compile for longer than they compute. The processes that tests start train for longer,
-# and are what users start: they inherit nothing of this.
+# and are what users start: they inherit nothing of this (test_devices.py has its own flags).
 jax.config.update("jax_disable_most_optimizations", True)
 
 

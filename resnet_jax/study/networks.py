@@ -192,7 +192,7 @@ def _recording(trainer: Trainer, evaluator: Evaluator) -> Trainer:
 
 
 def _first_state(trainer: Trainer) -> TrainState:
-    """Draws the first state from the seed, in a compilation that is short for deep networks too."""
+    """Draws the first state from the seed: the one of docs/study.md, which is not a run's."""
     config = trainer.config
     model = initialize(
         lambda rngs: build_model(config.model, rngs=rngs), jax.random.key(config.seed)

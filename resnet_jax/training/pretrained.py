@@ -7,7 +7,7 @@ from flax import nnx
 
 from resnet_jax import weights
 from resnet_jax.training.config import TrainConfig
-from resnet_jax.training.state import TrainState, Variables
+from resnet_jax.training.state import TrainState, Variables, parameter_key
 
 
 def load_variables(config: TrainConfig, source: str) -> Variables:
@@ -26,7 +26,7 @@ def load_variables(config: TrainConfig, source: str) -> Variables:
         pretrained=source,
         num_classes=config.model.num_classes,
         in_features=config.model.in_features,
-        rngs=nnx.Rngs(config.seed),
+        rngs=nnx.Rngs(params=parameter_key(config.seed)),
     )
     params, batch_stats = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
     return Variables(nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats))

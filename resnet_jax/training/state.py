@@ -18,9 +18,6 @@ from resnet_jax.zoo import model_config
 
 PyTree = Any
 
-# Steps fold their number into the run's key; the first parameters have a number beyond them.
-_NO_STEP = 2**32 - 1
-
 
 class Variables(NamedTuple):
     """The arrays that make a network compute: plain nested dicts."""
@@ -113,6 +110,14 @@ def make_graphs(config: ModelConfig, *, finetune: FinetuneConfig | None = None) 
     return Graphs(train=train, evaluate=nnx.graphdef(model))
 
 
+def parameter_key(seed: int) -> jax.Array:
+    """Returns the key of a run's first parameters, which no step has.
+
+    Steps fold their number into the key of the seed; this one's number lies beyond them.
+    """
+    return jax.random.fold_in(jax.random.key(seed), 2**32 - 1)
+
+
 def initial_state(config: TrainConfig, optimizer: optax.GradientTransformation) -> TrainState:
     """Draws the first parameters from the run's seed.
 
@@ -125,7 +130,7 @@ def initial_state(config: TrainConfig, optimizer: optax.GradientTransformation) 
     Returns:
         The state before the first step.
     """
-    key = jax.random.fold_in(jax.random.key(config.seed), _NO_STEP)
+    key = parameter_key(config.seed)
     model = initialize(lambda rngs: build_model(config.model, rngs=rngs), key)
     params, batch_stats = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
     variables = Variables(nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats))
