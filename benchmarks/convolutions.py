@@ -23,39 +23,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmarks import contest
-from benchmarks.networks import CPU_CASES, MATRIX, Case, Step
+from benchmarks.cases import CPU_CASES, Case, Layer, layers
+from benchmarks.networks import MATRIX, Step
 
 DIRECTIONS = ("forward", "input gradient", "kernel gradient")
 PEERS = ("ours", "lax", "torch", "limit")
 A_TURN = 0.15  # seconds, about
-
-
-@dataclasses.dataclass(frozen=True)
-class Layer:
-    """A shape of convolution: a square kernel on square images."""
-
-    batch: int
-    size: int
-    in_features: int
-    features: int
-    kernel: int
-    stride: int
-
-    @property
-    def out_size(self) -> int:
-        """Height and width of what comes out."""
-        return -(-self.size // self.stride)
-
-    @property
-    def operations(self) -> float:
-        """FLOPs of each direction: two for each multiply-add, padding included."""
-        taps = self.kernel**2 * self.in_features * self.features
-        return 2.0 * self.batch * self.out_size**2 * taps
-
-    def __str__(self) -> str:
-        stride = f", stride {self.stride}" if self.stride > 1 else ""
-        what = f"{self.kernel}x{self.kernel}, {self.in_features} to {self.features}"
-        return f"{what}, {self.size} px{stride}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,31 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if flags.json:
                 contest.write(flags.json, rows, {})
     return 0
-
-
-def layers(case: Case) -> list[tuple[Layer, int]]:
-    """Returns the shapes of convolution in a network, from the input on, and how many have each."""
-    import jax
-    from flax import nnx
-
-    from resnet_jax.weights.leaves import skeleton
-    from resnet_jax.zoo import model_config
-
-    found: list[Layer] = []
-
-    def note(inputs: Any, kernel: Any, strides: Any, padding: Any, **settings: Any) -> Any:
-        batch, size, _, in_features = inputs.shape
-        found.append(Layer(batch, size, in_features, kernel.shape[3], len(kernel), strides[0]))
-        return jax.lax.conv_general_dilated(inputs, kernel, strides, padding, **settings)
-
-    model = skeleton(model_config(case.model, num_classes=case.classes))
-    for _, module in nnx.iter_graph(model):
-        if isinstance(module, nnx.Conv):
-            module.conv_general_dilated = note
-    graphdef, state = nnx.split(model)
-    images = jax.ShapeDtypeStruct(case.images, "float32")
-    jax.eval_shape(lambda state, images: nnx.merge(graphdef, state)(images), state, images)
-    return list(collections.Counter(found).items())
 
 
 def _measure(case: Case, flags: argparse.Namespace) -> Iterator[contest.Row]:

@@ -9,56 +9,30 @@ peers are PyTorch with channels_last (and autocast on a GPU), as it is and under
 the same network in Flax's usual way, without what this project does for CPUs; that one works by
 itself after the others, which its waiting process would slow.
 A training step is forward, backward and SGD with momentum. The limits are measured in the same
-run: a product of square matrices, over the operations that the step has at the least.
+run: the rate of a product of square matrices, over the operations that the work has at the least,
+and the rate at which memory is read and written, over the bytes that it moves at the least
+(`benchmarks.cases`); the lower one stands in the row.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import pathlib
 import sys
 import unittest.mock
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks import contest
-
-if TYPE_CHECKING:
-    import numpy as np
+from benchmarks.cases import CPU_CASES, GPU_CASES, Case, numbers_moved, operations
 
 Step = Callable[[], Any]
-PEERS = ("ours", "flax", "torch", "torch.compile", "limit")
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """A network at work."""
-
-    model: str
-    size: int
-    batch: int
-    classes: int
-
-    @property
-    def images(self) -> tuple[int, int, int, int]:
-        """The shape of a batch, NHWC."""
-        return (self.batch, self.size, self.size, 3)
-
-    def random_images(self) -> np.ndarray:
-        """Returns a batch as if it were normalised, float32."""
-        import numpy as np
-
-        return np.random.default_rng(0).standard_normal(self.images, np.float32)
-
-
-CPU_CASES = (
-    Case("resnet18", 224, 16, 1000),
-    Case("resnet50", 224, 16, 1000),
-    Case("resnet20", 32, 128, 10),
-)
-GPU_CASES = (Case("resnet50", 224, 256, 1000),)
-MATRIX = {"cpu": 2048, "gpu": 8192}
+UNITS = {"products": "FLOP/s of a matrix product", "memory": "bytes/s of memory"}
+LIMITS = tuple(UNITS)
+PEERS = ("ours", "flax", "torch", "torch.compile", *LIMITS)
+MATRIX = {"cpu": 2048, "gpu": 8192}  # rows and columns
+VECTOR = {"cpu": 2**26, "gpu": 2**29}  # numbers in float32, more than caches hold
+NUMBER = {"cpu": 4, "gpu": 2}  # bytes of an activation
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,17 +52,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (case,) = (case for case in cases if case.model == model)
         contest.serve(CONTESTANTS[who](case, work == "training", flags.device))
         return 0
-    rows, limits = [], {}
+    rows: list[contest.Row] = []
+    limits: dict[str, float] = {}
     for case in cases:
         if flags.only and case.model not in flags.only:
             continue
         for work in ("training", "inference"):
             rates = _hold(case, work, flags)
-            peak = rates.pop("limit", None)
-            operations = _operations(case) * (3 if work == "training" else 1)
-            limit = max(peak) / operations if peak else None
-            if peak:
-                limits[f"{case.model} {work}: FLOP/s of a matrix product"] = max(peak)
+            measured = {what: max(rates.pop(what)) for what in LIMITS if what in rates}
+            limits |= {f"{case.model} {work}: {UNITS[what]}": measured[what] for what in measured}
+            needs = _needs(case, work == "training", flags.device)
+            limit = min((measured[what] / needs[what] for what in measured), default=None)
             goal = 1.25 if flags.device == "gpu" and work == "training" else 1.0
             name = f"{case.model}, {work}, {case.size} px, batch {case.batch}, images/s"
             rows.append(contest.row(name, rates, limit=limit, goal=goal))
@@ -99,29 +73,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _hold(case: Case, work: str, flags: argparse.Namespace) -> dict[str, list[float]]:
-    """Returns images a second of each contestant, and FLOP/s of the limit."""
+    """Returns images a second of each contestant, and the rates of the limits."""
     program = ["-m", "benchmarks.networks", f"--device={flags.device}", "--contestant"]
     commands = {who: (*program, who, work, case.model) for who in flags.peers}
     apart = {who: commands.pop(who) for who in ("flax",) if who in commands}
     with contest.ready(commands) as contestants:
         first = contest.turns(contestants, rounds=1, steps=1)
-        usual = min(turns[0] for who, turns in first.items() if who != "limit")
+        usual = min(turns[0] for who, turns in first.items() if who not in LIMITS)
         steps = max(1, round(flags.seconds / usual))
         seconds = contest.turns(contestants, rounds=flags.rounds, steps=steps)
     seconds |= contest.contest(apart, rounds=flags.rounds, steps=steps)
-    work_done = {"limit": 2.0 * MATRIX[flags.device] ** 3}
+    work_done = {
+        "products": 2.0 * MATRIX[flags.device] ** 3,
+        "memory": 2.0 * 4 * VECTOR[flags.device],  # read and written
+    }
     return {
         who: [work_done.get(who, case.batch) / turn for turn in turns]
         for who, turns in seconds.items()
     }
 
 
-def _operations(case: Case) -> float:
-    """FLOPs of an image on the way forward: two for each multiply-add."""
-    from resnet_jax.zoo import model_config
-    from resnet_jax.zoo.describe import cost
-
-    return 2.0 * cost(model_config(case.model), case.size).multiply_adds
+def _needs(case: Case, training: bool, device: str) -> dict[str, float]:
+    """Returns the FLOPs and the bytes of an image."""
+    moved = NUMBER[device] * numbers_moved(case, training=training)
+    return {"products": operations(case, training=training), "memory": moved}
 
 
 def _ours(case: Case, training: bool, device: str, *, remat: bool = False) -> Step:
@@ -266,7 +241,7 @@ def _torch_compiled(case: Case, training: bool, device: str) -> Step:
     return _torch(case, training, device, compiled=True)
 
 
-def _limit(case: Case, training: bool, device: str) -> Step:
+def _products(case: Case, training: bool, device: str) -> Step:
     del case, training  # a product of matrices, whatever the network
     import jax
     import jax.numpy as jnp
@@ -278,13 +253,34 @@ def _limit(case: Case, training: bool, device: str) -> Step:
     return lambda: jax.block_until_ready(product(matrix, matrix))
 
 
+def _memory(case: Case, training: bool, device: str) -> Step:
+    from resnet_jax.training.runtime import use_every_core
+
+    use_every_core(case.batch)
+    del training
+    import jax
+    import jax.numpy as jnp
+    from jax.sharding import NamedSharding, PartitionSpec
+
+    mesh = jax.make_mesh((jax.device_count(),), ("data",))
+    split = NamedSharding(mesh, PartitionSpec("data"))
+    vector = [jax.device_put(jnp.ones(VECTOR[device]), split)]
+    add = jax.jit(lambda x: x + 1, donate_argnums=0)
+
+    def step() -> None:
+        vector[0] = jax.block_until_ready(add(vector[0]))
+
+    return step
+
+
 CONTESTANTS: dict[str, Callable[[Case, bool, str], Step]] = {
     "ours": _ours,
     "ours, remat": _ours_remat,
     "flax": _flax,
     "torch": _torch,
     "torch.compile": _torch_compiled,
-    "limit": _limit,
+    "products": _products,
+    "memory": _memory,
 }
 
 if __name__ == "__main__":

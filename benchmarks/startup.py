@@ -26,7 +26,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks import contest
-from benchmarks.networks import CONTESTANTS, CPU_CASES, Case, Step, training_step
+from benchmarks.cases import CPU_CASES, Case
+from benchmarks.networks import CONTESTANTS, Step, training_step
 
 CASE = next(case for case in CPU_CASES if case.model == "resnet50")
 IMPORT = "import time; begin = time.perf_counter(); import {}; print(time.perf_counter() - begin)"
