@@ -95,7 +95,18 @@ def _table(result: dict[str, Any]) -> str:
         spread = "" if row["spread"] is None else f"{100 * row['spread']:.0f}%"
         lines.append("| " + " | ".join([*cells, spread]) + " |")
     about = ", ".join(f"{name} {value}" for name, value in result["machine"].items())
-    return "\n".join(lines) + f"\n\nMeasured on: {about}."
+    return "\n".join(lines) + f"\n\nMeasured on: {about}." + _limits(result["limits"])
+
+
+def _limits(limits: dict[str, float]) -> str:
+    """Says how fast the machine itself was, in thousand millions: the range over the rows."""
+    rates: dict[str, list[float]] = {}
+    for name, rate in limits.items():
+        _, of_a_row, unit = name.partition(": ")
+        if of_a_row:
+            rates.setdefault(unit, []).append(rate / 1e9)
+    words = [f"{min(each):,.0f} to {max(each):,.0f} G{unit}" for unit, each in rates.items()]
+    return f" The limits: {', '.join(words)}." if words else ""
 
 
 def _figure(value: float | None) -> str:
