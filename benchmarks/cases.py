@@ -93,9 +93,9 @@ def layers(case: Case) -> list[tuple[Layer, int]]:
 
 
 def operations(case: Case, *, training: bool) -> float:
-    """Returns the FLOPs of an image, at the least: two for each multiply-add.
+    """Returns the FLOPs of an image, two for each multiply-add of the convolutions as defined.
 
-    A training step computes each convolution and both of its gradients.
+    Winograd's form does with fewer. A training step has each convolution and both its gradients.
     """
     from resnet_jax.zoo import model_config
     from resnet_jax.zoo.describe import cost

@@ -9,7 +9,7 @@ peers are PyTorch with channels_last (and autocast on a GPU), as it is and under
 the same network in Flax's usual way, without what this project does for CPUs; that one works by
 itself after the others, which its waiting process would slow.
 A training step is forward, backward and SGD with momentum. The limits are measured in the same
-run: the rate of a product of square matrices, over the operations that the work has at the least,
+run: the rate of a product of square matrices, over the operations of the convolutions as defined,
 and the rate at which memory is read and written, over the bytes that it moves at the least
 (`benchmarks.cases`); the lower one stands in the row.
 """
@@ -260,9 +260,9 @@ def _memory(case: Case, training: bool, device: str) -> Step:
     del training
     import jax
     import jax.numpy as jnp
-    from jax.sharding import NamedSharding, PartitionSpec
+    from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-    mesh = jax.make_mesh((jax.device_count(),), ("data",))
+    mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
     split = NamedSharding(mesh, PartitionSpec("data"))
     vector = [jax.device_put(jnp.ones(VECTOR[device]), split)]
     add = jax.jit(lambda x: x + 1, donate_argnums=0)

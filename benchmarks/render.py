@@ -20,8 +20,9 @@ SECTIONS = {
         "Networks on a CPU",
         "python -m benchmarks.networks --json benchmarks/results/networks_cpu.json",
         "`flax` is the same network in Flax's usual way; it works by itself after the others. "
-        "`limit` is the lower of two: the rate of a matrix product over the operations that the "
-        "work needs, and the rate of memory over the bytes that it moves.",
+        "`limit` is the lower of two: the rate of a matrix product over the operations of the "
+        "convolutions, and the rate of memory over the bytes that they move at the least. "
+        "Evaluation can lie above it: Winograd's form of a convolution has fewer operations.",
     ),
     "input_pipeline": (
         "Photographs, read and cut",

@@ -15,11 +15,13 @@ def test_the_layers_are_those_of_the_network(case):
     assert multiply_adds + classifier == whole
 
 
-def test_a_step_moves_and_computes_so_much():
-    """ResNet-50's outputs are the 11.1 million numbers that papers count as its activations."""
-    case = Case("resnet50", 224, 1, 1000)
-    outputs = sum(count * layer.out_size**2 * layer.features for layer, count in layers(case))
-    assert outputs == 11_113_984
-    forward, step = (numbers_moved(case, training=training) for training in (False, True))
-    assert 3 * forward < step < 4 * forward
-    assert operations(case, training=True) == 3 * operations(case, training=False)
+def test_a_step_moves_and_computes_what_a_person_counts():
+    case = Case("resnet20", 32, 1, 10)
+    first, outputs = 3 * 32**2, 7 * 16 * 32**2 + 6 * 32 * 16**2 + 6 * 64 * 8**2
+    inputs = first + 7 * 16 * 32**2 + 6 * 32 * 16**2 + 5 * 64 * 8**2
+    assert numbers_moved(case, training=False) == inputs + outputs
+    assert numbers_moved(case, training=True) == 3 * inputs - first + 4 * outputs
+    equal = 9 * 16 * 16 * 32**2  # multiply-adds of most layers; strided ones have half of them
+    forward = equal * (3 / 16 + 6 + 1 / 2 + 5 + 1 / 2 + 5) + 64 * 10
+    assert operations(case, training=False) == 2 * forward
+    assert operations(case, training=True) == 6 * forward

@@ -49,7 +49,7 @@ ROOT = HERE.parents[1]
 def start(devices, script, *words):
     flags = [
         f"--xla_force_host_platform_device_count={devices}",
-        "--xla_backend_optimization_level=0",  # these two compile in a third of the time
+        "--xla_backend_optimization_level=0",  # both compile in less time
         "--xla_cpu_use_fusion_emitters=false",
     ]
     environment = os.environ | {
