@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import pathlib
 import time
@@ -10,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 
 from resnet_jax.data.iterator import BatchIterator
 from resnet_jax.models import ResNet
-from resnet_jax.pure import initialize
 from resnet_jax.study.gradient_record import record_gradients
 from resnet_jax.training.config import TrainConfig
 from resnet_jax.training.evaluation import Evaluation, evaluate
 from resnet_jax.training.mesh import put_batch, replicated
 from resnet_jax.training.metrics import Totals
 from resnet_jax.training.setup import Evaluator, Trainer, make_evaluator, make_trainer
-from resnet_jax.training.state import TrainState, Variables, build_model
+from resnet_jax.training.state import TrainState, Variables, initial_state
 from resnet_jax.training.steps import make_train_step
 from resnet_jax.training.validation import to_json
 from resnet_jax.weights import load, save
@@ -193,22 +192,10 @@ def _recording(trainer: Trainer, evaluator: Evaluator) -> Trainer:
 
 def _first_state(trainer: Trainer) -> TrainState:
     """Draws the first state from the seed: the one of docs/study.md, which is not a run's."""
-    config = trainer.config
-    model = initialize(
-        lambda rngs: build_model(config.model, rngs=rngs), jax.random.key(config.seed)
-    )
-    params, batch_stats = variables_of(model)
-    state = TrainState(
-        step=jnp.zeros((), jnp.int32),
-        skipped=jnp.zeros((), jnp.int32),
-        skipped_in_row=jnp.zeros((), jnp.int32),
-        params=params,
-        batch_stats=batch_stats,
-        opt_state=trainer.optimizer.init(params),
-        average=None,
-    )
+    key = jax.random.key(trainer.config.seed)
+    draw = functools.partial(initial_state, trainer.config, trainer.optimizer, key=key)
     # Where the step leaves the next ones: otherwise it would be compiled twice.
-    return jax.device_put(state, replicated(trainer.mesh))
+    return jax.jit(draw, out_shardings=replicated(trainer.mesh))()
 
 
 def _gradient_total(state: TrainState) -> NDArray[np.float64]:

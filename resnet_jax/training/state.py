@@ -118,19 +118,23 @@ def parameter_key(seed: int) -> jax.Array:
     return jax.random.fold_in(jax.random.key(seed), 2**32 - 1)
 
 
-def initial_state(config: TrainConfig, optimizer: optax.GradientTransformation) -> TrainState:
-    """Draws the first parameters from the run's seed.
+def initial_state(
+    config: TrainConfig, optimizer: optax.GradientTransformation, *, key: jax.Array | None = None
+) -> TrainState:
+    """Draws the first parameters.
 
     Pure, so that it can run under `jax.jit` with the sharding that the state shall have.
 
     Args:
         config: The run.
         optimizer: From `make_optimizer`.
+        key: The key of the parameters; None takes that of the run's seed.
 
     Returns:
         The state before the first step.
     """
-    key = parameter_key(config.seed)
+    if key is None:
+        key = parameter_key(config.seed)
     model = initialize(lambda rngs: build_model(config.model, rngs=rngs), key)
     params, batch_stats = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
     variables = Variables(nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats))
