@@ -117,11 +117,13 @@ def _flax(case: Case, training: bool, device: str) -> Step:
 
     from resnet_jax.blocks import basic, bottleneck
     from resnet_jax.blocks.shortcut import identity
-    from resnet_jax.layers import pool
+    from resnet_jax.layers import norm, pool
 
     for module in (basic, bottleneck):
         unittest.mock.patch.object(module, "materialize", identity).start()
-    unittest.mock.patch.object(pool, "_max_pool", pool._usual_max_pool).start()
+    for module, name in ((pool, "max_pool"), (norm, "normalize_batch")):
+        usual = getattr(module, f"_usual_{name}")
+        unittest.mock.patch.object(module, f"_{name}", usual).start()
     return _jax(case, training, device, jax.lax.conv_general_dilated)
 
 

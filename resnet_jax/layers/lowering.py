@@ -32,8 +32,24 @@ def materialize(x: jax.Array) -> jax.Array:
     return _materialize_p.bind(x)
 
 
-class Bilinear(abc.ABC):
-    """One bilinear function, written in two ways; hashable, and equal to what was made alike."""
+class TwoWays(abc.ABC):
+    """One function, written in two ways; hashable, and equal to what was made alike."""
+
+    @abc.abstractmethod
+    def cpu(self, *arguments: Any, **settings: Any) -> jax.Array:
+        """Computes it on a CPU; a subclass says of what."""
+
+    @abc.abstractmethod
+    def default(self, *arguments: Any, **settings: Any) -> jax.Array:
+        """Computes it on every other platform."""
+
+    def differentiated(self) -> TwoWays:
+        """Returns what takes its place where it is differentiated."""
+        raise NotImplementedError(f"{self} has no derivative; give it one by jax.custom_jvp")
+
+
+class Bilinear(TwoWays):
+    """A bilinear function: its derivatives follow from its two ways."""
 
     @abc.abstractmethod
     def cpu(self, x: jax.Array, y: jax.Array) -> jax.Array:
@@ -75,19 +91,19 @@ def transpose(
     return gradient
 
 
-def per_platform(function: Bilinear, x: jax.Array, y: jax.Array) -> jax.Array:
-    """Computes a bilinear function in the way that suits the platform it is compiled for.
+def per_platform(function: TwoWays, *arguments: jax.Array) -> jax.Array:
+    """Computes a function in the way that suits the platform it is compiled for.
 
     `jax.lax.platform_dependent` does the same for any function, and its gradients would carry
     residuals of both ways on every platform.
 
     Args:
-        function: Its two ways give the same shape and dtype. It may be linear in y alone, where
-            `jax.lax.stop_gradient` keeps x from being differentiated.
-        x: The first argument.
-        y: The second argument.
+        function: Its two ways give the same shape and dtype. Where it is differentiated it has to
+            be bilinear; or linear in its second argument alone, where `jax.lax.stop_gradient` keeps
+            the first from being differentiated.
+        *arguments: Of the function.
     """
-    return _per_platform_p.bind(x, y, function=function)
+    return _per_platform_p.bind(*arguments, function=function)
 
 
 def devices() -> int:
@@ -151,13 +167,13 @@ class _Gradient(Bilinear):
 
 @dataclasses.dataclass(frozen=True)
 class _Batched(Bilinear):
-    """The function mapped over an axis of one argument or of both."""
+    """A function, bilinear or not, mapped over an axis of some arguments."""
 
-    function: Bilinear
+    function: Any
     axes: tuple[int | None, ...]
 
-    def cpu(self, x: jax.Array, y: jax.Array) -> jax.Array:
-        return jax.vmap(self.function.cpu, self.axes)(x, y)
+    def cpu(self, *arguments: jax.Array) -> jax.Array:
+        return jax.vmap(self.function.cpu, self.axes)(*arguments)
 
     def cpu_gradient(self, argument: int, like: Any, x: jax.Array, y: jax.Array) -> jax.Array:
         axis, axes = self.axes[argument], list(self.axes)
@@ -169,8 +185,8 @@ class _Batched(Bilinear):
         gradients = jax.vmap(each, axes)(x, y)
         return jnp.sum(gradients, 0) if axis is None else jnp.moveaxis(gradients, 0, axis)
 
-    def default(self, x: jax.Array, y: jax.Array) -> jax.Array:
-        return jax.vmap(self.function.default, self.axes)(x, y)
+    def default(self, *arguments: jax.Array) -> jax.Array:
+        return jax.vmap(self.function.default, self.axes)(*arguments)
 
     def differentiated(self) -> Bilinear:
         return _Batched(self.function.differentiated(), self.axes)
@@ -184,7 +200,7 @@ def _transpose_y(cotangent: jax.Array, x: jax.Array, y: Any, *, function: Biline
     return per_platform(_Gradient(function, 1, y.aval), x, cotangent)
 
 
-def _batch(arguments: Any, axes: Any, *, function: Bilinear) -> tuple[jax.Array, int]:
+def _batch(arguments: Any, axes: Any, *, function: TwoWays) -> tuple[jax.Array, int]:
     return per_platform(_Batched(function, tuple(axes)), *arguments), 0
 
 
@@ -192,13 +208,13 @@ _per_platform_p = Primitive("per_platform")
 _run = functools.partial(jax.jit, static_argnames="function")(_per_platform_p.bind)
 _per_platform_p.def_impl(_run)
 _per_platform_p.def_abstract_eval(
-    lambda x, y, *, function: jax.make_jaxpr(function.default)(x, y).out_avals[0]
+    lambda *avals, function: jax.make_jaxpr(function.default)(*avals).out_avals[0]
 )
 ad.defbilinear(_per_platform_p, _transpose_x, _transpose_y)
 _jvp_of_the_same = ad.primitive_jvps[_per_platform_p]
 
 
-def _jvp(primals: Any, tangents: Any, *, function: Bilinear) -> Any:
+def _jvp(primals: Any, tangents: Any, *, function: TwoWays) -> Any:
     """Goes on with the form for where it is differentiated, in value and derivative."""
     return _jvp_of_the_same(primals, tangents, function=function.differentiated())
 
@@ -207,19 +223,23 @@ ad.primitive_jvps[_per_platform_p] = _jvp
 batching.primitive_batchers[_per_platform_p] = _batch
 
 
-def _lower_for_cpu(context: Any, x: Any, y: Any, *, function: Bilinear) -> Any:
+def _lower_for_cpu(context: Any, *values: Any, function: TwoWays) -> Any:
     count = getattr(context.module_context.axis_context, "num_devices", 1)
     token = _devices.set(count or 1)
     try:
-        return _lower_cpu(context, x, y, function=function)
+        return _lower_cpu(context, *values, function=function)
     finally:
         _devices.reset(token)
 
 
 _devices: contextvars.ContextVar[int] = contextvars.ContextVar("devices", default=1)
-_lower_cpu = mlir.lower_fun(lambda x, y, *, function: function.cpu(x, y), multiple_results=False)
+_lower_cpu = mlir.lower_fun(
+    lambda *arguments, function: function.cpu(*arguments), multiple_results=False
+)
 mlir.register_lowering(
     _per_platform_p,
-    mlir.lower_fun(lambda x, y, *, function: function.default(x, y), multiple_results=False),
+    mlir.lower_fun(
+        lambda *arguments, function: function.default(*arguments), multiple_results=False
+    ),
 )
 mlir.register_lowering(_per_platform_p, _lower_for_cpu, platform="cpu")

@@ -1,9 +1,19 @@
 """Batch normalisation that keeps its statistics in float32 and says over which examples."""
 
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
+
+from resnet_jax.layers.lowering import Bilinear, materialize, per_platform
+
+_Three = tuple[jax.Array, jax.Array, jax.Array]
+_ROWS_AT_ONCE = 8  # more of them gain nothing
 
 
 class BatchNorm(nnx.Module):
@@ -84,13 +94,13 @@ class BatchNorm(nnx.Module):
         """
         out_dtype = self.dtype if self.dtype is not None else x.dtype
         values = x.astype(jnp.promote_types(jnp.float32, x.dtype))
+        scale, bias = self.scale[...], self.bias[...]
         if self.use_running_average:
-            return self._normalize(values, self.mean[...], self.var[...]).astype(out_dtype)
+            mean, var = self.mean[...], self.var[...]
+            return _normalize(values, mean, var, scale, bias, self.epsilon).astype(out_dtype)
         groups = self._split(values)
-        mean, var = self._statistics(groups)
-        self._update(mean, var, count=groups.size // (groups.shape[0] * groups.shape[-1]))
-        shape = (groups.shape[0], *(1,) * (groups.ndim - 2), groups.shape[-1])
-        y = self._normalize(groups, mean.reshape(shape), var.reshape(shape))
+        y, mean, var = _normalize_batch(groups, scale, bias, self.epsilon, self.two_pass)
+        self._update(mean, var, count=groups.size // mean.size)
         return y.reshape(x.shape).astype(out_dtype)
 
     def set_view(self, use_running_average: bool | None = None) -> None:
@@ -109,21 +119,109 @@ class BatchNorm(nnx.Module):
             )
         return x.reshape(batch // size, size, *x.shape[1:])
 
-    def _statistics(self, groups: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Mean and biased variance of each group, both [groups, features]."""
-        axes = tuple(range(1, groups.ndim - 1))
-        mean = jnp.mean(groups, axes)
-        if self.two_pass:
-            return mean, jnp.var(groups, axes)
-        # One reading of the activations instead of two; rounding can leave it just below zero.
-        return mean, jnp.maximum(jnp.mean(jnp.square(groups), axes) - jnp.square(mean), 0.0)
-
     def _update(self, mean: jax.Array, var: jax.Array, count: int) -> None:
         if self.unbiased_variance:
             var = var * (count / max(count - 1, 1))
         for running, batch in ((self.mean, mean), (self.var, var)):
-            new = self.momentum * running[...] + (1 - self.momentum) * jnp.mean(batch, axis=0)
+            new = jnp.mean(batch, axis=tuple(range(batch.ndim - 1)))
+            new = self.momentum * running[...] + (1 - self.momentum) * new
             running.set_value(jax.lax.stop_gradient(new.astype(running.dtype)))
 
-    def _normalize(self, x: jax.Array, mean: jax.Array, var: jax.Array) -> jax.Array:
-        return (x - mean) * (jax.lax.rsqrt(var + self.epsilon) * self.scale[...]) + self.bias[...]
+
+def _usual_normalize_batch(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, two_pass: bool
+) -> _Three:
+    """Normalises x [groups, batch, ..., features] with the statistics of each group.
+
+    Returns:
+        The result, and mean and biased variance of each group, [groups, 1, ..., features].
+    """
+    mean = _average(x)
+    if two_pass:
+        var = _average(jnp.square(x - mean))
+    else:
+        # One reading of the activations instead of two; rounding can leave it just below zero.
+        var = jnp.maximum(_average(jnp.square(x)) - jnp.square(mean), 0.0)
+    return _normalize(x, mean, var, scale, bias, epsilon), mean, var
+
+
+_normalize_batch = jax.custom_jvp(_usual_normalize_batch, nondiff_argnums=(3, 4))
+
+
+@_normalize_batch.defjvp
+def _normalize_batch_jvp(
+    epsilon: float, two_pass: bool, primals: _Three, tangents: _Three
+) -> tuple[_Three, _Three]:
+    """Writes the derivative so that the way back is short, and needs nothing kept but x.
+
+    It is two sums over the pixels, of the gradient and of the gradient times `centred`, and then
+    one weighted sum of the gradient, `centred` and a constant.
+    """
+    x, scale, _ = primals
+    x_dot, scale_dot, bias_dot = tangents
+    y, mean, var = _normalize_batch(*primals, epsilon, two_pass)
+    root = jax.lax.rsqrt(var + epsilon)
+    # The same difference stands in y. Here it is another operation, or XLA would compute it once
+    # and keep it in memory from there to here.
+    centred = x - materialize(mean)
+    mean_dot = _average(x_dot)
+    var_dot = 2 * _average(centred * x_dot)
+    slope_dot = root * scale_dot - 0.5 * root**3 * scale * var_dot
+    offset_dot = bias_dot - root * scale * mean_dot
+    weighted = _Weighted(x.shape)
+    y_dot = (
+        root * scale * x_dot
+        + per_platform(weighted, centred, slope_dot)
+        + per_platform(weighted, jnp.ones((), x.dtype), offset_dot)
+    )
+    return (y, mean, var), (y_dot, mean_dot, var_dot)
+
+
+def _normalize(
+    x: jax.Array,
+    mean: jax.Array,
+    var: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    epsilon: float,
+) -> jax.Array:
+    return (x - mean) * (jax.lax.rsqrt(var + epsilon) * scale) + bias
+
+
+def _average(x: jax.Array) -> jax.Array:
+    return jnp.mean(x, _pixels(x), keepdims=True)
+
+
+def _pixels(x: jax.Array) -> tuple[int, ...]:
+    """The axes of x [groups, batch, ..., features] that statistics are taken over."""
+    return tuple(range(1, x.ndim - 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Weighted(Bilinear):
+    """Gives each pixel x, its own or the same for all, times y [groups, 1, ..., features]."""
+
+    shape: tuple[int, ...]  # of the pixels, [groups, batch, ..., features]
+
+    def cpu(self, x: jax.Array, y: jax.Array) -> jax.Array:
+        """Leaves it to the product."""
+        return jnp.broadcast_to(x * y, self.shape)
+
+    def cpu_gradient(self, argument: int, like: Any, x: jax.Array, y: jax.Array) -> jax.Array:
+        """Sums over the pixels in two steps, of which the first adds up some rows.
+
+        XLA's quick sum on a CPU reads an array, so that what is summed is written to memory first.
+        The rows are added on the way there.
+        """
+        if argument == 0:
+            return super().cpu_gradient(argument, like, x, y)
+        summed = x * y
+        if summed.ndim > 3 and isinstance(rows := summed.shape[2], int):
+            parts = max(count for count in range(1, _ROWS_AT_ONCE + 1) if rows % count == 0)
+            first, *others = jnp.split(summed, parts, axis=2)
+            summed = materialize(sum(others, start=first))
+        return jnp.sum(summed, _pixels(summed), keepdims=True)
+
+    def default(self, x: jax.Array, y: jax.Array) -> jax.Array:
+        """Leaves it to the product."""
+        return jnp.broadcast_to(x * y, self.shape)

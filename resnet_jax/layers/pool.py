@@ -8,8 +8,9 @@ import functools
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import lax
 
-from resnet_jax.layers.lowering import Bilinear, materialize, per_platform
+from resnet_jax.layers.lowering import Bilinear, TwoWays, materialize, per_platform
 
 
 def max_pool(x: jax.Array, *, window: int = 3, stride: int = 2) -> jax.Array:
@@ -39,7 +40,9 @@ def _usual_max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
     )
 
 
-_max_pool = jax.custom_jvp(_usual_max_pool, nondiff_argnums=(1, 2))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
+    return per_platform(_Largest(window, stride), x)
 
 
 @_max_pool.defjvp
@@ -48,8 +51,26 @@ def _max_pool_jvp(
 ) -> tuple[jax.Array, jax.Array]:
     (x,), (tangent,) = primals, tangents
     # Where the maxima lie is constant almost everywhere.
-    chosen = per_platform(_Chosen(window, stride), jax.lax.stop_gradient(x), tangent)
+    chosen = per_platform(_Chosen(window, stride), lax.stop_gradient(x), tangent)
     return _max_pool(x, window, stride), chosen
+
+
+@dataclasses.dataclass(frozen=True)
+class _Largest(TwoWays):
+    """Takes the maximum of each window."""
+
+    window: int
+    stride: int
+
+    def cpu(self, x: jax.Array) -> jax.Array:
+        """Compares the nine places of all windows; XLA's pooling takes one value at a time."""
+        if (self.window, self.stride) != (3, 2):
+            return self.default(x)
+        return functools.reduce(jnp.maximum, _views(x, beyond=-jnp.inf))
+
+    def default(self, x: jax.Array) -> jax.Array:
+        """Leaves it to XLA's pooling."""
+        return _usual_max_pool(x, self.window, self.stride)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,21 +116,22 @@ def _views(x: jax.Array, *, beyond: float) -> list[jax.Array]:
     Returns:
         Nine arrays [batch, ceil(height / 2), ceil(width / 2), features].
     """
-    batch, height, width, features = x.shape
-    even = jnp.pad(x, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), constant_values=beyond)
-    pairs = even.reshape(batch, -(-height // 2), 2, -(-width // 2), 2, features)
+    return [view for row in _thirds(x, 1, beyond) for view in _thirds(row, 2, beyond)]
 
-    def before(odd: jax.Array, axis: int) -> jax.Array:
-        pads = [(1, 0) if i == axis else (0, 0) for i in range(4)]
-        padded = jnp.pad(odd, pads, constant_values=beyond)
-        return jax.lax.slice_in_dim(padded, 0, odd.shape[axis], axis=axis)
 
-    def row(parity: int) -> list[jax.Array]:
-        first, second = pairs[:, :, parity, :, 0], pairs[:, :, parity, :, 1]
-        return [before(second, 2), first, second]
+def _thirds(x: jax.Array, axis: int, beyond: float) -> list[jax.Array]:
+    """Lists what lies at each of the three places of all windows with stride 2 along an axis."""
+    size = x.shape[axis]
 
-    last = row(1)
-    return [*(before(view, 1) for view in last), *row(0), *last]
+    def padded(array: jax.Array, before: int, after: int) -> jax.Array:
+        pads = [(before, after) if i == axis else (0, 0) for i in range(x.ndim)]
+        return jnp.pad(array, pads, constant_values=beyond)
+
+    shape = (*x.shape[:axis], -(-size // 2), 2, *x.shape[axis + 1 :])
+    pairs = padded(x, 0, size % 2).reshape(shape)
+    centre, after = (lax.index_in_dim(pairs, i, axis + 1, keepdims=False) for i in range(2))
+    before = lax.slice_in_dim(padded(after, 1, 0), 0, shape[axis], axis=axis)
+    return [before, centre, after]
 
 
 def global_average_pool(x: jax.Array) -> jax.Array:
@@ -158,7 +180,7 @@ def blur_pool(x: jax.Array, *, stride: int) -> jax.Array:
         pads = [(1, 1) if i == axis else (0, 0) for i in range(x.ndim)]
         padded = jnp.pad(x, pads, mode="reflect")
         before, centre, after = (
-            jax.lax.slice_in_dim(padded, i, i + x.shape[axis], stride, axis) for i in range(3)
+            lax.slice_in_dim(padded, i, i + x.shape[axis], stride, axis) for i in range(3)
         )
         x = 0.25 * before + 0.5 * centre + 0.25 * after
     return x

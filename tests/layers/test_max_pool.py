@@ -1,4 +1,4 @@
-"""The gradient of max pooling on CPUs, against XLA's own on the same platform."""
+"""Max pooling and its gradient on CPUs, against XLA's own on the same platform."""
 
 import chex
 import jax
@@ -30,8 +30,10 @@ def functions(*shape, window=3, stride=2, dtype=jnp.float32):
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("shape", [(8, 8), (9, 8), (7, 5), (1, 2)], ids=str)
-def test_gradient(shape, dtype):
+def test_value_and_gradient(shape, dtype):
     ours, theirs, x = functions(*shape, dtype=dtype)
+    special = x.at[0, 0, 1].set(jnp.nan).at[1].set(-jnp.inf)  # which the maximum has to show
+    chex.assert_trees_all_equal(max_pool(special), usual_pool(special, window=3, stride=2))
     # A pixel may be the maximum of four windows, whose gradients are added in another order.
     error = 4 * jnp.finfo(dtype).eps
     chex.assert_trees_all_close(

@@ -61,8 +61,8 @@ def test_a_compiled_step_of_resnet20_does_no_more_than_it_did():
     compiled = lowered.compile()
     cost = compiled.cost_analysis()
     # Another release of XLA may differ by a little: 1% is less than one layer.
-    assert cost["flops"] < 1.01 * 251.9e6
-    assert cost["bytes accessed"] < 1.01 * 59.60e6
+    assert cost["flops"] < 1.01 * 251.7e6
+    assert cost["bytes accessed"] < 1.01 * 54.81e6
     kinds = re.findall(r" = \S+ (convolution|copy|transpose)\(", compiled.as_text())
     assert kinds.count("convolution") == 3 * 19 - 1 - 12  # which are products
     # Most are of a kernel's size; the bytes say what they cost.
