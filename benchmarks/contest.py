@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -177,9 +178,19 @@ def machine() -> dict[str, str]:
     return {
         "processor": models[0].partition(":")[2].strip() if models else platform.machine(),
         "cores": str(len(os.sched_getaffinity(0))),
+        **_accelerators(),
         "python": platform.python_version(),
         **{name: found for name in names if (found := _version(name))},
     }
+
+
+def _accelerators() -> dict[str, str]:
+    """Names NVIDIA's GPUs; without jax, which would take hold of them."""
+    if shutil.which("nvidia-smi") is None:
+        return {}
+    query = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+    names = subprocess.run(query, capture_output=True, text=True).stdout.splitlines()
+    return {"accelerators": " and ".join(names)} if names else {}
 
 
 def command() -> str:

@@ -10,37 +10,17 @@ evaluation, checkpoints. The peer is scikit-learn's support vector machine on th
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import pathlib
-import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
 
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.svm import SVC
 
-from benchmarks import contest
+from benchmarks import contest, runs
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 ALLOWED = 90.0  # seconds for a run
-
-
-def train(seed: int) -> tuple[float, float]:
-    """Trains with a seed in a fresh folder and returns the accuracy and the seconds."""
-    with tempfile.TemporaryDirectory() as folder:
-        workdir = pathlib.Path(folder, "run")
-        command = [sys.executable, "train.py", f"--workdir={workdir}", f"--config.seed={seed}"]
-        # No compiled code from earlier runs.
-        environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(pathlib.Path(folder, "jax"))}
-        begin = time.perf_counter()
-        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, env=environment)
-        seconds = time.perf_counter() - begin
-        last = (workdir / "metrics.jsonl").read_text().splitlines()[-1]
-    return json.loads(last)["test_accuracy"], seconds
 
 
 def support_vectors() -> float:
@@ -60,10 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = parser.parse_args(arguments)
     accuracies, times = [], []
     for seed in range(flags.seeds):
-        accuracy, seconds = train(seed)
-        print(f"seed {seed}  accuracy {accuracy:.2%}  {seconds:.0f} s", flush=True)
+        with runs.trained(f"--config.seed={seed}") as run:
+            accuracy = run.records[-1]["test_accuracy"]
+        print(f"seed {seed}  accuracy {accuracy:.2%}  {run.seconds:.0f} s", flush=True)
         accuracies.append(100 * accuracy)
-        times.append(seconds)
+        times.append(run.seconds)
     peer = 100 * support_vectors()
     mean = sum(accuracies) / len(accuracies)
     of = f"digits, {flags.seeds} seeds"

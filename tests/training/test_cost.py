@@ -63,6 +63,7 @@ def test_a_compiled_step_of_resnet20_does_no_more_than_it_did():
     # Another release of XLA may differ by a little: 1% is less than one layer.
     assert cost["flops"] < 1.01 * 251.7e6
     assert cost["bytes accessed"] < 1.01 * 54.81e6
+    assert compiled.memory_analysis().temp_size_in_bytes < 1.01 * 4.846e6
     kinds = re.findall(r" = \S+ (convolution|copy|transpose)\(", compiled.as_text())
     assert kinds.count("convolution") == 3 * 19 - 1 - 12  # which are products
     # Most are of a kernel's size; the bytes say what they cost.
