@@ -32,7 +32,8 @@ SECTIONS = {
     "startup": (
         "Start-up and memory",
         "python -m benchmarks.startup --json benchmarks/results/startup.json",
-        "`linen` is ResNet-50 in Flax Linen, written as in Flax's ImageNet example.",
+        "`linen` is ResNet-50 in Flax Linen, written as in Flax's ImageNet example. `limit` is the "
+        "time of a second step, which the first one contains.",
     ),
     "initialization": (
         "Building a network",

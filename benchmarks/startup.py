@@ -6,7 +6,8 @@ Everything is measured in fresh processes, ours and the peers' in turn. `import`
 statement. `first step` is ResNet-50 at 224 pixels in a batch of 16 on a CPU, from the start of
 a program to the end of its first training step: imports, random parameters, compilation; once with
 nothing kept from earlier, and once with JAX's cache of compiled code, which `resnet-jax train` uses
-of its own accord. Flax Linen is the same network written as in Flax's ImageNet example.
+of its own accord; its limit is our second step, which every first one contains. Flax Linen is the
+same network written as in Flax's ImageNet example.
 `memory` is what the resident memory of the process grows by, at its peak, from the imports on to
 the end of the third step.
 """
@@ -18,6 +19,7 @@ import importlib
 import os
 import pathlib
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = parser.parse_args(arguments)
     if flags.contestant:
         what, who = flags.contestant
-        print(MEASURES[what](PROGRAMS[who]))
+        print(*MEASURES[what](PROGRAMS[who]))
         return 0
     rows = []
 
@@ -56,8 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         times: int = 1,
         settings: Mapping[str, str] = NOTHING_KEPT,
     ) -> None:
-        figures = _in_turn(programs, times * flags.rounds, settings)
-        rows.append(contest.row(name, figures, limit=None, goal=goal, less_is_better=True))
+        measured = _in_turn(programs, times * flags.rounds, settings)
+        figures = {who: [figure for figure, *_ in turns] for who, turns in measured.items()}
+        limits = [limit for _, *limit in measured["ours"]]
+        limit = statistics.median(each[0] for each in limits) if all(limits) else None
+        rows.append(contest.row(name, figures, limit=limit, goal=goal, less_is_better=True))
         contest.show(rows[-1])
         if flags.json:
             contest.write(flags.json, rows, {})
@@ -82,33 +87,37 @@ def _words(what: str, *names: str) -> dict[str, tuple[str, ...]]:
 
 def _in_turn(
     programs: Mapping[str, Sequence[str]], rounds: int, settings: Mapping[str, str]
-) -> dict[str, list[float]]:
-    """Runs fresh processes in turn and returns the number that each prints last."""
+) -> dict[str, list[list[float]]]:
+    """Runs fresh processes in turn and returns the numbers that each prints last."""
     environment = {**os.environ, **settings}
-    figures: dict[str, list[float]] = {who: [] for who in programs}
+    figures: dict[str, list[list[float]]] = {who: [] for who in programs}
     for _ in range(rounds):
         for who, words in programs.items():
             done = subprocess.run(
                 [sys.executable, *words], env=environment, check=True, stdout=subprocess.PIPE
             )
-            figures[who].append(float(done.stdout.split()[-1]))
+            figures[who].append([float(word) for word in done.stdout.splitlines()[-1].split()])
     return figures
 
 
-def _first_step(build: Callable[[], Step]) -> float:
+def _first_step(build: Callable[[], Step]) -> tuple[float, float]:
+    """Returns the seconds to the end of the first step, and those of the second."""
     begin = time.perf_counter()
-    build()()
-    return time.perf_counter() - begin
+    step = build()
+    step()
+    first = time.perf_counter() - begin
+    step()
+    return first, time.perf_counter() - begin - first
 
 
-def _memory(build: Callable[[], Step]) -> float:
+def _memory(build: Callable[[], Step]) -> tuple[float]:
     for module in ("flax.linen", "optax", "torch"):
         importlib.import_module(module)
     before = _peak()
     step = build()
     for _ in range(3):
         step()
-    return _peak() - before
+    return (_peak() - before,)
 
 
 def _peak() -> float:
