@@ -189,8 +189,8 @@ def _accelerators() -> dict[str, str]:
     if shutil.which("nvidia-smi") is None:
         return {}
     query = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
-    names = subprocess.run(query, capture_output=True, text=True).stdout.splitlines()
-    return {"accelerators": " and ".join(names)} if names else {}
+    done = subprocess.run(query, capture_output=True, text=True)
+    return {} if done.returncode else {"accelerators": ", ".join(done.stdout.splitlines())}
 
 
 def command() -> str:

@@ -121,9 +121,9 @@ def _flax(case: Case, training: bool, device: str) -> Step:
 
     for module in (basic, bottleneck):
         unittest.mock.patch.object(module, "materialize", identity).start()
-    for module, name in ((pool, "max_pool"), (norm, "normalize_batch")):
-        usual = getattr(module, f"_usual_{name}")
-        unittest.mock.patch.object(module, f"_{name}", usual).start()
+    unittest.mock.patch.object(pool, "_max_pool", pool._usual_max_pool).start()
+    usual = norm._usual_normalize_batch
+    unittest.mock.patch.object(norm, "_normalize_batch", usual).start()
     return _jax(case, training, device, jax.lax.conv_general_dilated)
 
 

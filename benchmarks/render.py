@@ -32,8 +32,7 @@ SECTIONS = {
     "startup": (
         "Start-up and memory",
         "python -m benchmarks.startup --json benchmarks/results/startup.json",
-        "`linen` is ResNet-50 in Flax Linen, written as in Flax's ImageNet example. `limit` is the "
-        "time of a second step, which the first one contains.",
+        "`linen` is ResNet-50 in Flax Linen, written as in Flax's ImageNet example.",
     ),
     "initialization": (
         "Building a network",
@@ -119,7 +118,7 @@ def _limits(limits: dict[str, float]) -> str:
 
 
 def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+    return "" if value is None else f"{value:,.2f}" if value < 100 else f"{value:,.0f}"
 
 
 def _ratio(value: float | None) -> str:

@@ -33,7 +33,7 @@ class Run:
 
     workdir: pathlib.Path
     seconds: float
-    records: list[Mapping[str, Any]]
+    records: list[dict[str, Any]]
 
     def images_per_second(self) -> float:
         """The median of the records; of the first one, in which the step was compiled, if alone."""
@@ -49,7 +49,7 @@ def trained(*arguments: str) -> Iterator[Run]:
         *arguments: Of `train.py`, without `--workdir`.
 
     Raises:
-        SystemExit: It failed, and has said why; with its status.
+        SystemExit: It failed; with its status. What it said on its standard error stands there.
     """
     with tempfile.TemporaryDirectory() as folder:
         workdir = pathlib.Path(folder, "run")
@@ -57,14 +57,14 @@ def trained(*arguments: str) -> Iterator[Run]:
         begin = time.perf_counter()
         _call(["train.py", f"--workdir={workdir}", *arguments], cache)
         seconds = time.perf_counter() - begin
-        yield Run(workdir, seconds, [dict(each) for each in read_records(Workdir(workdir))])
+        yield Run(workdir, seconds, read_records(Workdir(workdir)))
 
 
 def command(*arguments: str) -> str:
     """Calls `resnet-jax`, and returns what it prints.
 
     Raises:
-        SystemExit: It failed, and has said why; with its status.
+        SystemExit: It failed; with its status. What it said on its standard error stands there.
     """
     return _call(["-c", "import resnet_jax.cli; resnet_jax.cli.main()", *arguments], {})
 

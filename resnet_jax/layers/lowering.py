@@ -1,7 +1,8 @@
 """What XLA needs to be told on a CPU, and on no other platform.
 
-Both operations here differentiate and batch like any other, to any order, and leave the program
-for a GPU or a TPU as it would be without them, to the letter. On a CPU they may round otherwise.
+Both operations here batch like any other, differentiate like any other, to any order, where they
+are linear or bilinear, and leave the program for a GPU or a TPU as it would be without them, to the
+letter. On a CPU they may round otherwise.
 """
 
 from __future__ import annotations
@@ -33,14 +34,18 @@ def materialize(x: jax.Array) -> jax.Array:
 
 
 class TwoWays(abc.ABC):
-    """One function, written in two ways; hashable, and equal to what was made alike."""
+    """One function, written in two ways; hashable, and equal to what was made alike.
+
+    A subclass has arguments of its own, arrays without keywords; the signatures here are those that
+    allow it any.
+    """
 
     @abc.abstractmethod
-    def cpu(self, *arguments: Any, **settings: Any) -> jax.Array:
-        """Computes it on a CPU; a subclass says of what."""
+    def cpu(self, *arguments: Any, **_: Any) -> jax.Array:
+        """Computes it on a CPU."""
 
     @abc.abstractmethod
-    def default(self, *arguments: Any, **settings: Any) -> jax.Array:
+    def default(self, *arguments: Any, **_: Any) -> jax.Array:
         """Computes it on every other platform."""
 
     def differentiated(self) -> TwoWays:
@@ -107,7 +112,7 @@ def per_platform(function: TwoWays, *arguments: jax.Array) -> jax.Array:
 
 
 def devices() -> int:
-    """How many devices share the program that is being compiled; for use in `Bilinear.cpu`."""
+    """How many devices share the program that is being compiled; for use in `TwoWays.cpu`."""
     return _devices.get()
 
 
@@ -167,7 +172,10 @@ class _Gradient(Bilinear):
 
 @dataclasses.dataclass(frozen=True)
 class _Batched(Bilinear):
-    """A function, bilinear or not, mapped over an axis of some arguments."""
+    """A function mapped over an axis of some arguments.
+
+    One that is not bilinear stays so, and says it where it is differentiated.
+    """
 
     function: Any
     axes: tuple[int | None, ...]

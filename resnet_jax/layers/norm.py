@@ -12,8 +12,8 @@ from jax.typing import DTypeLike
 
 from resnet_jax.layers.lowering import Bilinear, materialize, per_platform
 
-_Three = tuple[jax.Array, jax.Array, jax.Array]
-_ROWS_AT_ONCE = 8  # more of them gain nothing
+_Arrays = tuple[jax.Array, jax.Array, jax.Array]
+_MOST_ROWS = 8  # that are added before they are summed; more of them gain nothing
 
 
 class BatchNorm(nnx.Module):
@@ -123,14 +123,14 @@ class BatchNorm(nnx.Module):
         if self.unbiased_variance:
             var = var * (count / max(count - 1, 1))
         for running, batch in ((self.mean, mean), (self.var, var)):
-            new = jnp.mean(batch, axis=tuple(range(batch.ndim - 1)))
-            new = self.momentum * running[...] + (1 - self.momentum) * new
+            of_groups = jnp.mean(batch, axis=tuple(range(batch.ndim - 1)))
+            new = self.momentum * running[...] + (1 - self.momentum) * of_groups
             running.set_value(jax.lax.stop_gradient(new.astype(running.dtype)))
 
 
 def _usual_normalize_batch(
     x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, two_pass: bool
-) -> _Three:
+) -> _Arrays:
     """Normalises x [groups, batch, ..., features] with the statistics of each group.
 
     Returns:
@@ -150,22 +150,23 @@ _normalize_batch = jax.custom_jvp(_usual_normalize_batch, nondiff_argnums=(3, 4)
 
 @_normalize_batch.defjvp
 def _normalize_batch_jvp(
-    epsilon: float, two_pass: bool, primals: _Three, tangents: _Three
-) -> tuple[_Three, _Three]:
-    """Writes the derivative so that the way back is short, and needs nothing kept but x.
+    epsilon: float, two_pass: bool, primals: _Arrays, tangents: _Arrays
+) -> tuple[_Arrays, _Arrays]:
+    """Writes the derivative so that the way back is short.
 
-    It is two sums over the pixels, of the gradient and of the gradient times `centred`, and then
+    That is two sums over the pixels, of the gradient and of the gradient times `centred`, and then
     one weighted sum of the gradient, `centred` and a constant.
     """
     x, scale, _ = primals
     x_dot, scale_dot, bias_dot = tangents
     y, mean, var = _normalize_batch(*primals, epsilon, two_pass)
     root = jax.lax.rsqrt(var + epsilon)
-    # The same difference stands in y. Here it is another operation, or XLA would compute it once
-    # and keep it in memory from there to here.
+    # The same difference stands in y. On a CPU it is another operation here, or XLA would compute
+    # it once and keep it beside x from there to here.
     centred = x - materialize(mean)
     mean_dot = _average(x_dot)
-    var_dot = 2 * _average(centred * x_dot)
+    # What rounding has left at zero or below does not move with x.
+    var_dot = jnp.where(var > 0, 2 * _average(centred * x_dot), 0)
     slope_dot = root * scale_dot - 0.5 * root**3 * scale * var_dot
     offset_dot = bias_dot - root * scale * mean_dot
     weighted = _Weighted(x.shape)
@@ -189,11 +190,11 @@ def _normalize(
 
 
 def _average(x: jax.Array) -> jax.Array:
-    return jnp.mean(x, _pixels(x), keepdims=True)
+    return jnp.mean(x, _pixel_axes(x), keepdims=True)
 
 
-def _pixels(x: jax.Array) -> tuple[int, ...]:
-    """The axes of x [groups, batch, ..., features] that statistics are taken over."""
+def _pixel_axes(x: jax.Array) -> tuple[int, ...]:
+    """Lists the axes of x [groups, batch, ..., features] that statistics are taken over."""
     return tuple(range(1, x.ndim - 1))
 
 
@@ -204,24 +205,24 @@ class _Weighted(Bilinear):
     shape: tuple[int, ...]  # of the pixels, [groups, batch, ..., features]
 
     def cpu(self, x: jax.Array, y: jax.Array) -> jax.Array:
-        """Leaves it to the product."""
-        return jnp.broadcast_to(x * y, self.shape)
+        """Does as on other platforms; what differs is the way back."""
+        return self.default(x, y)
 
     def cpu_gradient(self, argument: int, like: Any, x: jax.Array, y: jax.Array) -> jax.Array:
-        """Sums over the pixels in two steps, of which the first adds up some rows.
+        """Sums over the pixels in two steps, of which the first adds up to eight rows.
 
-        XLA's quick sum on a CPU reads an array, so that what is summed is written to memory first.
-        The rows are added on the way there.
+        XLA sums quickly on a CPU what lies in memory, and slowly what it computes on the way. So
+        the products have to be written down first: an eighth of them, where rows are added before.
         """
         if argument == 0:
             return super().cpu_gradient(argument, like, x, y)
         summed = x * y
         if summed.ndim > 3 and isinstance(rows := summed.shape[2], int):
-            parts = max(count for count in range(1, _ROWS_AT_ONCE + 1) if rows % count == 0)
+            parts = max(count for count in range(1, _MOST_ROWS + 1) if rows % count == 0)
             first, *others = jnp.split(summed, parts, axis=2)
             summed = materialize(sum(others, start=first))
-        return jnp.sum(summed, _pixels(summed), keepdims=True)
+        return jnp.sum(summed, _pixel_axes(summed), keepdims=True)
 
     def default(self, x: jax.Array, y: jax.Array) -> jax.Array:
-        """Leaves it to the product."""
+        """Multiplies."""
         return jnp.broadcast_to(x * y, self.shape)

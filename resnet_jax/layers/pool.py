@@ -116,10 +116,10 @@ def _views(x: jax.Array, *, beyond: float) -> list[jax.Array]:
     Returns:
         Nine arrays [batch, ceil(height / 2), ceil(width / 2), features].
     """
-    return [view for row in _thirds(x, 1, beyond) for view in _thirds(row, 2, beyond)]
+    return [view for row in _places(x, 1, beyond) for view in _places(row, 2, beyond)]
 
 
-def _thirds(x: jax.Array, axis: int, beyond: float) -> list[jax.Array]:
+def _places(x: jax.Array, axis: int, beyond: float) -> list[jax.Array]:
     """Lists what lies at each of the three places of all windows with stride 2 along an axis."""
     size = x.shape[axis]
 

@@ -4,6 +4,7 @@ import pytest
 
 from benchmarks import cifar10_fast
 from benchmarks.cifar10_fast import Budget
+from benchmarks.runs import Run
 
 
 def test_an_accuracy_takes_as_long_as_the_smallest_budget_whose_mean_reaches_it():
@@ -36,10 +37,23 @@ def test_the_recipe_is_trained_and_evaluated(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "status"), [(["digits", "--seeds", "0"], 2), (["zip:nowhere.zip", "--seeds", "1"], 2)]
+    ("words", "message"),
+    [
+        (["digits", "--seeds=0"], "--seeds=0: give 1 or more"),
+        (["digits", "--json=nowhere/rows.json"], "--json=nowhere/rows.json: there is no such fol"),
+        (["zip:nowhere.zip"], "nowhere.zip': the archive cannot be read"),
+    ],
 )
-def test_bad_input_gets_one_line(words, status, capfd):
+def test_bad_input_is_named(words, message, capfd):
     with pytest.raises(SystemExit) as end:
         cifar10_fast.main(words)
-    assert end.value.code == status
-    assert "Traceback" not in capfd.readouterr().err
+    assert end.value.code == 2
+    said = capfd.readouterr().err
+    assert message in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(("rates", "median"), [([1.0, 8.0, 4.0, 6.0], 6.0), ([3.0], 3.0)])
+def test_the_rate_leaves_out_the_record_in_which_the_step_was_compiled(rates, median, tmp_path):
+    run = Run(tmp_path, 1.0, [{"images_per_second": rate} for rate in rates])
+    assert run.images_per_second() == median
