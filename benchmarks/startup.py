@@ -5,7 +5,7 @@
 Everything is measured in fresh processes, ours and the peers' in turn. `import` is the time of the
 statement. `first step` is ResNet-50 at 224 pixels in a batch of 16 on a CPU, from the start of
 a program to the end of its first training step: imports, random parameters, compilation; once with
-nothing kept from earlier, and once with JAX's cache of compiled code, which `resnet-jax train` uses
+an empty cache of compiled code, and once with what that run left there, as `resnet-jax train` does
 of its own accord. `second step` is what both contain beside it. Flax Linen is the same network
 written as in Flax's ImageNet example.
 `memory` is what the resident memory of the process grows by, at its peak, from the imports on to
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         goals: Mapping[str, float | None],
         programs: Mapping[str, Sequence[str]],
         times: int = 1,
-        settings: Mapping[str, str] = NOTHING_KEPT,
+        settings: Callable[[int], Mapping[str, str]] = lambda _: NOTHING_KEPT,
     ) -> None:
         """Adds the rows of the first numbers that the programs print, by their names."""
         measured = _in_turn(programs, times * flags.rounds, settings)
@@ -69,13 +69,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     imports = {who: ("-c", IMPORT.format(name)) for who, name in modules.items()}
     add({"import, seconds": 1 / 1.5}, imports, times=IMPORTS)
     first = "resnet50, first step, {}, seconds"
-    once = _words("first", "ours", "linen")
-    add({first.format("nothing cached"): 2.0}, once)
     with tempfile.TemporaryDirectory() as folder:
-        cached = {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_ENABLE_COMPILATION_CACHE": "1"}
-        _in_turn(once, 1, cached)
+
+        def cache(number: int) -> dict[str, str]:
+            kept = pathlib.Path(folder, str(number))
+            return {"JAX_COMPILATION_CACHE_DIR": str(kept), "JAX_ENABLE_COMPILATION_CACHE": "1"}
+
+        once = _words("first", "ours", "linen")
+        add({first.format("nothing cached"): 2.0}, once, settings=cache)
         both = {first.format("all cached"): 1.0, "resnet50, second step, seconds": None}
-        add(both, _words("first two", "ours", "linen"), settings=cached)
+        add(both, _words("first two", "ours", "linen"), settings=lambda _: cache(0))
     memory = _words("memory", "ours", "ours, remat", "linen", "torch")
     add({"resnet50, training, memory at its peak, MiB": 1.0}, memory)
     return 0
@@ -86,12 +89,18 @@ def _words(what: str, *names: str) -> dict[str, tuple[str, ...]]:
 
 
 def _in_turn(
-    programs: Mapping[str, Sequence[str]], rounds: int, settings: Mapping[str, str]
+    programs: Mapping[str, Sequence[str]],
+    rounds: int,
+    settings: Callable[[int], Mapping[str, str]],
 ) -> dict[str, list[list[float]]]:
-    """Runs fresh processes in turn and returns the numbers that each prints last."""
-    environment = {**os.environ, **settings}
+    """Runs fresh processes in turn, each round with its settings of the environment.
+
+    Returns:
+        The numbers that each prints last, a list a round.
+    """
     figures: dict[str, list[list[float]]] = {who: [] for who in programs}
-    for _ in range(rounds):
+    for number in range(rounds):
+        environment = {**os.environ, **settings(number)}
         for who, words in programs.items():
             done = subprocess.run(
                 [sys.executable, *words], env=environment, check=True, stdout=subprocess.PIPE
