@@ -109,7 +109,7 @@ def test_train_resume_and_evaluate_as_processes(tmp_path):
         )
 
     schedule = ["--config.schedule.name=constant", "--config.schedule.warmup_epochs=0.0"]
-    words = ["--config.epochs=1", *schedule]
+    words = ["--config.model.name=resnet8", "--config.epochs=1", *schedule]
     first = train(*words)
     assert first.returncode == 0, first.stderr
     lines = first.stdout.splitlines()

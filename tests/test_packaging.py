@@ -72,7 +72,7 @@ def test_an_installation_trains_from_every_folder(wheel, tmp_path):
     elsewhere.mkdir()
     program = "from resnet_jax.cli import main; main()"
     schedule = {"schedule.name": "constant", "schedule.warmup_epochs": 0.0}
-    fields = {"steps": 2, **schedule, "data.validation_split": "none"}
+    fields = {"model.name": "resnet8", "steps": 2, **schedule, "data.validation_split": "none"}
     words = ["train", *(f"--config.{name}={value}" for name, value in fields.items())]
     done = subprocess.run(
         [sys.executable, "-c", program, *words],

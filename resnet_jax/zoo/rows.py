@@ -196,10 +196,11 @@ def _second() -> dict[str, ResNetConfig]:
 def _small_images() -> dict[str, ResNetConfig]:
     """The networks for CIFAR, and the plain ones that degrade."""
     table = {"plain18": _resnet(18, block="plain"), "plain34": _resnet(34, block="plain")}
-    # He et al. 2015, section 4.2: 6n + 2 layers.
-    for layers in (20, 32, 44, 56, 110, 1202):
+    # He et al. 2015, section 4.2: 6n + 2 layers. The paper begins at n = 3; n = 1 is the smallest
+    # network with every part of the others, for tests and first tries.
+    for layers in (8, 20, 32, 44, 56, 110, 1202):
         table[f"resnet{layers}"] = _cifar((layers - 2) // 6, shortcut="a")
-    for layers in (20, 32, 44, 56, 110):
+    for layers in (8, 20, 32, 44, 56, 110):
         table[f"plain{layers}"] = _cifar((layers - 2) // 6, block="plain", shortcut="a")
     # He et al. 2016, section 5: 6n + 2 layers of basic blocks, 9n + 2 of bottlenecks.
     table["preact_resnet110"] = _cifar(18, block="preactivation_basic", shortcut="a")

@@ -33,6 +33,8 @@ def count(config):
         ("resnet152", 60_192_808),
         # ResNet-18 without its three projections and their BatchNorms.
         ("plain18", 11_689_512 - (64 * 128 + 128 * 256 + 256 * 512) - 2 * (128 + 256 + 512)),
+        # Stem, six convolutions, their norms and the head; shortcuts have no parameters.
+        ("resnet8", 432 + 4608 + 4608 + 9216 + 18432 + 36864 + 2 * (3 * 16 + 2 * 32 + 2 * 64) + 650),
         ("resnet20", 269_722),
         ("plain20", 269_722),
     ],

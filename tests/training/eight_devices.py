@@ -31,6 +31,7 @@ COLLECTIVE = re.compile(
 
 def trainer_on(devices, batch_size):
     words = [
+        "--config.model.name=resnet8",
         f"--config.mesh.devices={devices}",
         f"--config.batch_size={batch_size}",
         "--config.schedule.warmup_epochs=0.0",

@@ -28,6 +28,7 @@ PATIENCE = 240
 # Without random changes and with small steps, what is left is the rounding of sums in another
 # order. A constant rate makes runs of any length share their compiled step.
 CALM = [
+    "--config.model.name=resnet8",
     "--config.optimizer.learning_rate=0.002",
     "--config.schedule.name=constant",
     "--config.schedule.warmup_epochs=0.0",
@@ -48,6 +49,7 @@ ROOT = HERE.parents[1]
 
 def start(devices, script, *words):
     flags = [
+        os.environ.get("XLA_FLAGS", ""),  # such as an older instruction set
         f"--xla_force_host_platform_device_count={devices}",
         "--xla_backend_optimization_level=0",  # both compile in less time
         "--xla_cpu_use_fusion_emitters=false",
@@ -99,37 +101,51 @@ def finish(process, status=0):
     return out, err
 
 
-def parameters(workdir):
-    """Restores onto the one device of this process whatever the run had."""
+def movement(workdir):
+    """Returns how far each array of a run has moved from its first value.
+
+    Restores onto the one device of this process, whatever the run had.
+    """
     files = Workdir(workdir)
     config = dataclasses.replace(files.read_config(), mesh=MeshConfig())
     trainer = setup.make_trainer(config, setup.make_evaluator(config))
     with Checkpoints(files.checkpoints, config.checkpoint) as checkpoints:
         state = checkpoints.restore(trainer.like()).state
-    return jax.device_get((state.params, state.batch_stats, state.average))
+    before, after = (
+        (state.params, state.batch_stats, state.average)
+        for state in (trainer.first_state(), state)
+    )
+    return jax.tree.map(lambda old, new: np.asarray(new - old), before, after)
 
 
-def assert_close(one, other):
+def assert_same_movement(one, other):
+    """Compares two runs, array by array, relative to how far each array has moved.
+
+    In float32 sums in another order leave 1e-5 of that (SSE4.2). Where one input of a ReLU lies
+    within rounding of zero, its gradient comes or goes, which leaves up to 0.5% (AVX2 and AVX-512
+    of an AMD EPYC): a tenth of the bound. Gradients or statistics of some of the devices leave a
+    third or more. That only rounding differs is a test in double precision, below.
+    """
     for left, right in zip(*map(jax.tree.leaves, (one, other)), strict=True):
-        np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-5 * np.abs(left).max())
+        assert np.linalg.norm(left - right) < 0.05 * np.linalg.norm(right)
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("alone")
     finish(start_train(1, workdir, *SHORT))
-    return parameters(workdir)
+    return movement(workdir)
 
 
 @pytest.mark.parametrize("words", [[], ["--config.mesh.fsdp=true"]], ids=["whole", "fsdp"])
 def test_eight_devices_reach_the_parameters_of_one(tmp_path, alone, words):
     finish(start_train(8, tmp_path, *SHORT, *words))
-    assert_close(parameters(tmp_path), alone)
+    assert_same_movement(movement(tmp_path), alone)
 
 
 def test_two_processes_reach_the_parameters_of_one_and_one_speaks(tmp_path, alone, pair):
     first, second = [finish(process) for process in pair(tmp_path, *SHORT)]
-    assert_close(parameters(tmp_path), alone)
+    assert_same_movement(movement(tmp_path), alone)
     assert "counted 360 of 360 images" in first[0]
     assert "images" not in second[0]
     assert [record["step"] for record in read_records(Workdir(tmp_path))] == [2]

@@ -23,6 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE = 200  # less than the time for which the threads of a failed save wait for each other
 # A constant rate makes runs of any length share their compiled step.
 QUICK = [
+    "--config.model.name=resnet8",
     "--config.data.validation_split=none",
     "--config.schedule.name=constant",
     "--config.schedule.warmup_epochs=0.0",
