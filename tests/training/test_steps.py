@@ -2,9 +2,12 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from flax import nnx
 
-from resnet_jax.training.state import Variables
+from resnet_jax.training import steps
+from resnet_jax.training.state import Graphs, TrainState, Variables
 from resnet_jax.training.steps import make_eval_step, make_train_step
 
 
@@ -12,6 +15,30 @@ from resnet_jax.training.steps import make_eval_step, make_train_step
 def parts(make):
     evaluator, trainer = make()
     return evaluator, trainer, make_train_step(evaluator.graphs, trainer.optimizer, trainer.config)
+
+
+class Roots(nnx.Module):
+    """Gives every image the same logits, whose slope is infinite where a square is zero."""
+
+    def __init__(self):
+        self.squares = nnx.Param(jnp.ones(10))
+
+    def __call__(self, x, *, rngs):
+        self.note(rngs.dropout.key[...])
+        return jnp.broadcast_to(jnp.sqrt(self.squares[...]), (len(x), 10))
+
+    def note(self, key):
+        pass
+
+
+@pytest.fixture
+def roots(config, vary):
+    """The first state of a network that compiles in no time, and what makes its step."""
+    graph, params = nnx.split(Roots())
+    params, optimizer = nnx.to_pure_dict(params), optax.sgd(0.1)
+    counter = jnp.int32(0)
+    state = TrainState(counter, counter, counter, params, {}, optimizer.init(params), None)
+    return state, lambda: make_train_step(Graphs(graph, graph), optimizer, vary(config, ema=None))
 
 
 def moved(before, after):
@@ -77,6 +104,41 @@ def test_a_step_that_is_not_finite_changes_only_the_counters(parts, batch, copie
     after.params["head"]["kernel"] = kernel
     healed, _ = jax.jit(step)(after, batch)
     assert (int(healed.step), int(healed.skipped), int(healed.skipped_in_row)) == (2, 1, 0)
+
+
+def test_a_gradient_that_is_not_finite_is_skipped_whatever_the_loss(roots, batch):
+    state, make_step = roots
+    at_zero = state._replace(params={"squares": jnp.zeros(10)})  # the loss is the logarithm of ten
+    after, sums = jax.jit(make_step())(at_zero, batch)
+    assert (int(sums["skipped"]), int(after.skipped)) == (1, 1)
+    chex.assert_trees_all_equal(after.params, at_zero.params)
+
+
+def test_no_two_draws_have_the_same_key(roots, batch, monkeypatch):
+    state, make_step = roots
+    keys = []
+
+    def note(key, *arrays):
+        keys.append(jax.random.key_data(key))
+        return arrays
+
+    monkeypatch.setattr(steps, "build_augment", lambda _: lambda key, images: note(key, images)[0])
+    monkeypatch.setattr(steps, "build_mix", lambda _, **settings: note)
+    monkeypatch.setattr(Roots, "note", lambda _, key: note(key))
+    step = make_step()
+
+    @jax.jit
+    def run(state):
+        keys.clear()
+        after, _ = step(state, batch)
+        return after, jnp.stack(keys)
+
+    skipped, first = run(state._replace(params={"squares": jnp.zeros(10)}))
+    retried, second = run(skipped._replace(params=state.params))
+    after, third = run(retried)
+    assert (int(after.step), int(after.skipped)) == (2, 1)
+    # To augment, to mix, and for the network.
+    assert len(np.unique(np.concatenate([first, second, third]), axis=0)) == 3 * 3
 
 
 def test_averages_of_parameters_and_statistics_warm_up(parts, batch, copied):
