@@ -46,6 +46,13 @@ def test_the_newest_and_the_best_stay(saved):
     assert saved.steps() == [2, 3, 4]
 
 
+def test_what_was_never_measured_is_no_best_one(tmp_path):
+    with Checkpoints(tmp_path, CheckpointConfig(keep_latest=1, keep_best=1)) as checkpoints:
+        checkpoints.save(1, make_state(1), {})
+        checkpoints.save(2, make_state(2), {}, validation_accuracy=0.5)
+    assert [folder.name for folder in tmp_path.glob("[0-9]*")] == ["2"]
+
+
 def test_a_state_comes_back_with_its_structure_values_and_notes(saved):
     state = make_state(4)
     restored = saved.restore(like(state, HERE))
