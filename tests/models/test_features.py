@@ -5,7 +5,8 @@ import pytest
 from flax import nnx
 
 from resnet_jax import ConfigError, ResNetConfig, create_model, model_config
-from resnet_jax.models import Backbone
+from resnet_jax.models import Backbone, ResNet
+from resnet_jax.pure import functional
 
 TINY = {"depths": (1, 1, 2), "widths": (8, 16, 24), "stem_features": 8, "num_classes": 5}
 CONFIGS = {
@@ -124,6 +125,21 @@ def test_remat_changes_nothing_but_memory(config):
         loss_and_gradients(model_config(config, remat=remat, **settings)) for remat in (False, True)
     )
     chex.assert_trees_all_close(plain, remat, rtol=1e-4, atol=1e-6)
+
+
+def test_with_remat_a_block_keeps_its_input_and_nothing_else():
+    def kept(depth):
+        """Counts the maps that are kept for the way back."""
+        config = ResNetConfig(depths=(depth,), widths=(8,), stem="cifar", stem_features=8)
+        init, apply = functional(ResNet, model_config(config, remat=True))
+
+        def way_back(*variables):
+            return jax.vjp(lambda *at: apply(*at, IMAGES, train=True)[0], *variables)[1]
+
+        back = jax.eval_shape(way_back, *jax.eval_shape(init, jax.random.key(0)))
+        return [leaf.shape for leaf in jax.tree.leaves(back)].count((2, 32, 32, 8))
+
+    assert kept(depth=2) == kept(depth=1) + 1
 
 
 @pytest.mark.parametrize("block", ["preactivation_basic", "preactivation_bottleneck"])
