@@ -80,13 +80,15 @@ def test_nothing_is_mixed_more_often_than_asked(batch):
 
 
 @pytest.mark.parametrize("mode", ["mean", "noise"])
-def test_erasing_takes_one_rectangle(mode):
+def test_erasing_takes_one_rectangle_that_fits(mode):
     images = jnp.full((400, 16, 20, 3), 7.0)
     erase = jax.jit(
-        lambda key: mixing.random_erase(key, images, probability=0.5, mode=mode, area=(0.1, 0.3))
+        lambda key, *area: mixing.random_erase(key, images, probability=0.5, mode=mode, area=area)
     )
-    result = erase(jax.random.key(0))
-    chex.assert_trees_all_equal(result, erase(jax.random.key(0)))
+    result = erase(jax.random.key(0), 0.1, 0.3)
+    chex.assert_trees_all_equal(result, erase(jax.random.key(0), 0.1, 0.3))
+    # A rectangle of the image's area is the image, or longer than it is.
+    chex.assert_trees_all_equal(erase(jax.random.key(0), 1.0, 1.0), images)
     gone = np.asarray((result != images).all(-1))
     erased = gone.any((1, 2))
     assert 0.4 < erased.mean() < 0.6
