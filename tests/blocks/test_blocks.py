@@ -14,6 +14,8 @@ from resnet_jax.blocks import (
     Parts,
     PlainBlock,
     PooledProjection,
+    PreactivationBasicBlock,
+    PreactivationBottleneck,
     Projection,
     ResidualBlock,
     identity,
@@ -25,6 +27,12 @@ from resnet_jax.blocks import (
 
 BLOCKS = [ResidualBlock, BasicBlock, PlainBlock, Bottleneck]
 WITH_PARTS = [BasicBlock, PlainBlock, Bottleneck]
+WITH_SHORTCUTS = [BasicBlock, Bottleneck, PreactivationBasicBlock, PreactivationBottleneck]
+
+
+def always(layer):
+    """Builds the same layer whatever is asked for."""
+    return lambda *_, **settings: layer
 
 
 @pytest.fixture
@@ -96,6 +104,24 @@ def test_option_a_subsamples_and_pads_with_zeros(x):
         PadShortcut(16, 8, stride=1)
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, [[1, 2, 3], [4, 5, 6], [7, 8, 9]]),
+        # A window that hangs over the edge averages the pixels that it has,
+        ({"stride": 2}, [[3, 4.5], [7.5, 9]]),
+        # and where a dilation has taken the place of the stride, zeros in the place of the others.
+        ({"dilation": 2}, [[3, 4, 2.25], [6, 7, 3.75], [3.75, 4.25, 2.25]]),
+    ],
+)
+@pytest.mark.parametrize("block", WITH_SHORTCUTS)
+def test_option_d_pools(block, settings, expected):
+    parts = Parts(conv=always(identity), norm=always(identity), shortcut=shortcut_d)
+    shortcut = block(4, 8, parts=parts, rngs=nnx.Rngs(0), **settings).shortcut
+    x = jnp.arange(1.0, 10.0).reshape(1, 3, 3, 1)
+    chex.assert_trees_all_close(shortcut(x)[0, :, :, 0], jnp.array(expected))
+
+
 def test_plain_block_has_the_layers_of_a_basic_block_and_no_shortcut():
     plain, basic = PlainBlock(16, 16, rngs=nnx.Rngs(0)), BasicBlock(16, 16, rngs=nnx.Rngs(0))
     shapes = [nnx.to_pure_dict(nnx.state(block)) for block in (plain, basic)]
@@ -129,3 +155,11 @@ def test_stochastic_depth_skips_examples_whole(x):
 def test_activation_is_a_part(block, x):
     module = block(16, 16, parts=Parts(act=lambda x: x), rngs=nnx.Rngs(0))
     assert (module(x) < 0).any()
+
+
+@pytest.mark.parametrize("block", WITH_SHORTCUTS)
+def test_attention_has_the_last_word_on_a_branch(block, x):
+    x = nnx.relu(x)
+    zeros, ones = always(jnp.zeros_like), always(jnp.ones_like)
+    module = block(16, 16, parts=Parts(conv=zeros, norm=zeros, attention=ones), rngs=nnx.Rngs(0))
+    chex.assert_trees_all_equal(module(x), x + 1)
