@@ -40,26 +40,35 @@ def x():
     return jax.random.normal(jax.random.key(0), (2, 8, 8, 16))
 
 
+def outline(x, block, *sizes, **settings):
+    """Shapes and dtypes in training, in evaluation, and of parameters and statistics."""
+
+    def run(x):
+        module = block(*sizes, **settings, rngs=nnx.Rngs(0))
+        trained = module(x)
+        module.eval()
+        kinds = (nnx.Param, nnx.BatchStat)
+        return trained, module(x), *(nnx.to_pure_dict(nnx.state(module, kind)) for kind in kinds)
+
+    return jax.eval_shape(run, x)
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("block", BLOCKS)
 def test_shape_and_dtype(block, stride, dtype, x):
-    module = block(16, 32, stride=stride, dtype=dtype, rngs=nnx.Rngs(0))
-    y = module(x)
-    chex.assert_shape(y, (2, 8 // stride, 8 // stride, 32))
-    chex.assert_type(y, dtype)
-    chex.assert_type(jax.tree.leaves(nnx.state(module)), jnp.float32)
-    module.eval()
-    chex.assert_shape(module(x), y.shape)
+    trained, evaluated, params, stats = outline(x, block, 16, 32, stride=stride, dtype=dtype)
+    for y in (trained, evaluated):
+        chex.assert_shape(y, (2, 8 // stride, 8 // stride, 32))
+        chex.assert_type(y, dtype)
+    chex.assert_type(jax.tree.leaves((params, stats)), jnp.float32)
 
 
-@pytest.mark.parametrize("param_dtype", [jnp.bfloat16, jnp.float32])
 @pytest.mark.parametrize("block", BLOCKS)
-def test_param_dtype(block, param_dtype, x):
-    module = block(16, 32, param_dtype=param_dtype, rngs=nnx.Rngs(0))
-    module(x)
-    chex.assert_type(jax.tree.leaves(nnx.state(module, nnx.Param)), param_dtype)
-    chex.assert_type(jax.tree.leaves(nnx.state(module, nnx.BatchStat)), jnp.float32)
+def test_param_dtype(block, x):
+    _, _, params, stats = outline(x, block, 16, 32, param_dtype=jnp.bfloat16)
+    chex.assert_type(jax.tree.leaves(params), jnp.bfloat16)
+    chex.assert_type(jax.tree.leaves(stats), jnp.float32)
 
 
 @pytest.mark.parametrize("block", BLOCKS)
@@ -92,7 +101,8 @@ def test_shortcuts(block, shortcut, same, changed, x):
     build = functools.partial(block, 16, parts=Parts(shortcut=shortcut), rngs=nnx.Rngs(0))
     for module, kind in ((build(16), same), (build(32), changed), (build(16, stride=2), changed)):
         assert module.shortcut is kind or type(module.shortcut) is kind
-        assert module.shortcut(x).shape == module(x).shape
+        branch, whole = nnx.eval_shape(lambda module, x: (module.shortcut(x), module(x)), module, x)
+        assert branch.shape == whole.shape
 
 
 def test_option_a_subsamples_and_pads_with_zeros(x):
@@ -138,7 +148,7 @@ def test_bottleneck_strides(stride_first, strides):
 def test_bottleneck_widths_and_groups(x):
     block = Bottleneck(16, 32, mid_features=24, groups=4, rngs=nnx.Rngs(0))
     assert block.conv2.kernel.shape == (3, 3, 6, 24)
-    chex.assert_shape(block(x), (2, 8, 8, 32))
+    chex.assert_shape(nnx.eval_shape(lambda block, x: block(x), block, x), (2, 8, 8, 32))
 
 
 def test_stochastic_depth_skips_examples_whole(x):

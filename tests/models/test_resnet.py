@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import math
 
 import chex
@@ -33,8 +34,8 @@ def count(config):
         ("resnet152", 60_192_808),
         # ResNet-18 without its three projections and their BatchNorms.
         ("plain18", 11_689_512 - (64 * 128 + 128 * 256 + 256 * 512) - 2 * (128 + 256 + 512)),
-        # Stem, six convolutions, their norms and the head; shortcuts have no parameters.
-        ("resnet8", 432 + 4608 + 4608 + 9216 + 18432 + 36864 + 2 * (3 * 16 + 2 * 32 + 2 * 64) + 650),
+        # Stem, six convolutions, norms, head; shortcuts have no parameters.
+        ("resnet8", 27 * 16 + 9 * (2 * 256 + 512 + 1024 + 2048 + 4096) + 2 * 240 + 650),
         ("resnet20", 269_722),
         ("plain20", 269_722),
     ],
@@ -57,8 +58,10 @@ def test_cifar_networks_have_6n_plus_2_layers(layers):
 def test_shapes_and_dtypes(block, stem, dtype):
     config = vary(block=block, stem=stem)
     init, apply = functional(ResNet, config, dtype=dtype)
-    params, batch_stats = init(jax.random.key(0))
-    logits, batch_stats = apply(params, batch_stats, jnp.ones((3, 32, 32, 2), dtype), True)
+    params, batch_stats = jax.eval_shape(init, jax.random.key(0))
+    x = jax.ShapeDtypeStruct((3, 32, 32, 2), dtype)
+    train = functools.partial(apply, train=True)
+    logits, batch_stats = jax.eval_shape(train, params, batch_stats, x)
     chex.assert_shape(logits, (3, 5))
     # Head, statistics and parameters stay in float32, whatever the computation is in.
     chex.assert_type(jax.tree.leaves((logits, params, batch_stats)), jnp.float32)
@@ -66,8 +69,8 @@ def test_shapes_and_dtypes(block, stem, dtype):
 
 @pytest.mark.parametrize("stem", ["cifar", "imagenet"])
 def test_features_have_the_shapes_that_feature_info_says(stem):
-    model = create_model(vary(stem=stem), rngs=nnx.Rngs(0))
-    maps = model.features(jnp.ones((1, 32, 32, 2)))
+    model = nnx.eval_shape(lambda: ResNet(vary(stem=stem), rngs=nnx.Rngs(0)))
+    maps = nnx.eval_shape(lambda model, x: model.features(x), model, jnp.ones((1, 32, 32, 2)))
     assert len(maps) == 3
     for array, (features, stride) in zip(maps, model.feature_info, strict=True):
         chex.assert_shape(array, (1, 32 // stride, 32 // stride, features))

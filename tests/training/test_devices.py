@@ -112,8 +112,7 @@ def movement(workdir):
     with Checkpoints(files.checkpoints, config.checkpoint) as checkpoints:
         state = checkpoints.restore(trainer.like()).state
     before, after = (
-        (state.params, state.batch_stats, state.average)
-        for state in (trainer.first_state(), state)
+        (state.params, state.batch_stats, state.average) for state in (trainer.first_state(), state)
     )
     return jax.tree.map(lambda old, new: np.asarray(new - old), before, after)
 

@@ -6,15 +6,38 @@ import optax
 import pytest
 from flax import nnx
 
+from resnet_jax.data.config import AugmentConfig
 from resnet_jax.training import steps
-from resnet_jax.training.state import Graphs, TrainState, Variables
+from resnet_jax.training.config import EmaConfig, ModelConfig, OptimizerConfig, TrainConfig
+from resnet_jax.training.setup import make_evaluator, make_trainer
+from resnet_jax.training.state import Graphs, TrainState, Variables, make_graphs
 from resnet_jax.training.steps import make_eval_step, make_train_step
 
 
-@pytest.fixture
-def parts(make):
-    evaluator, trainer = make()
-    return evaluator, trainer, make_train_step(evaluator.graphs, trainer.optimizer, trainer.config)
+@pytest.fixture(scope="module")
+def trainer():
+    """The parts of a run with most of what a step can do, compiled once for this file."""
+    config = TrainConfig(
+        batch_size=64,
+        model=ModelConfig(name="resnet8", in_features=1),
+        optimizer=OptimizerConfig(nesterov=True),
+        augment=AugmentConfig(shift=2.0),
+        label_smoothing=0.1,
+        ema=EmaConfig(decay=0.9),
+    )
+    return make_trainer(config, make_evaluator(config))
+
+
+@pytest.fixture(scope="module")
+def graphs(trainer):
+    return make_graphs(trainer.config.model)
+
+
+@pytest.fixture(scope="module")
+def step(trainer, graphs):
+    """The step as users compile it, but for the donation; it may be traced once."""
+    step = make_train_step(graphs, trainer.optimizer, trainer.config)
+    return jax.jit(chex.assert_max_traces(step, n=1))
 
 
 class Roots(nnx.Module):
@@ -48,11 +71,10 @@ def moved(before, after):
     ]
 
 
-def test_a_step_moves_parameters_and_statistics_and_leaves_its_inputs(parts, batch, copied):
-    _, trainer, step = parts
+def test_a_step_moves_parameters_and_statistics_and_leaves_its_inputs(trainer, step, batch, copied):
     state = trainer.first_state()
     before = copied(state)
-    first, second = jax.jit(step)(state, batch), jax.jit(step)(state, batch)
+    first, second = step(state, batch), step(state, batch)
     chex.assert_trees_all_equal(copied(state), before)
     chex.assert_trees_all_equal(copied(first), copied(second))
     after = first[0]
@@ -62,33 +84,27 @@ def test_a_step_moves_parameters_and_statistics_and_leaves_its_inputs(parts, bat
     chex.assert_trees_all_equal_shapes_and_dtypes(after, before)
 
 
-def test_the_compiled_step_takes_the_memory_of_its_state(parts, batch):
-    _, trainer, _ = parts
+def test_the_compiled_step_takes_the_memory_of_its_state(trainer, batch):
     state = trainer.first_state()
     new_state, _ = trainer.train_step(state, batch)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(new_state))
 
 
-def test_steps_are_traced_once(parts, batch):
-    evaluator, trainer, step = parts
-    train = jax.jit(chex.assert_max_traces(step, n=1))
-    evaluate = jax.jit(
-        chex.assert_max_traces(make_eval_step(evaluator.graphs, trainer.config), n=1)
-    )
+def test_steps_are_traced_once(trainer, step, graphs, batch):
+    evaluate = jax.jit(chex.assert_max_traces(make_eval_step(graphs, trainer.config), n=1))
     state = trainer.first_state()
     for _ in range(3):
-        state, _ = train(state, batch)
+        state, _ = step(state, batch)
         evaluate(state.evaluated, batch)
 
 
-def test_a_step_that_is_not_finite_changes_only_the_counters(parts, batch, copied):
-    _, trainer, step = parts
-    state, _ = jax.jit(step)(trainer.first_state(), batch)
+def test_a_step_that_is_not_finite_changes_only_the_counters(trainer, step, batch, copied):
+    state, _ = step(trainer.first_state(), batch)
     kernel = state.params["head"]["kernel"]
     state.params["head"]["kernel"] = kernel.at[0, 0].set(jnp.inf)
     before = copied(state)
-    after, sums = jax.jit(step)(state, batch)
+    after, sums = step(state, batch)
     chex.assert_trees_all_equal(
         copied(after), before._replace(skipped=np.int32(1), skipped_in_row=np.int32(1))
     )
@@ -102,7 +118,7 @@ def test_a_step_that_is_not_finite_changes_only_the_counters(parts, batch, copie
         "skipped_in_row": 1,
     }
     after.params["head"]["kernel"] = kernel
-    healed, _ = jax.jit(step)(after, batch)
+    healed, _ = step(after, batch)
     assert (int(healed.step), int(healed.skipped), int(healed.skipped_in_row)) == (2, 1, 0)
 
 
@@ -141,13 +157,12 @@ def test_no_two_draws_have_the_same_key(roots, batch, monkeypatch):
     assert len(np.unique(np.concatenate([first, second, third]), axis=0)) == 3 * 3
 
 
-def test_averages_of_parameters_and_statistics_warm_up(parts, batch, copied):
-    _, trainer, step = parts
+def test_averages_of_parameters_and_statistics_warm_up(trainer, step, batch, copied):
     state = trainer.first_state()
     expected = copied(Variables(state.params, state.batch_stats))
     chex.assert_trees_all_equal(copied(state.average), expected)
     for updates in (1, 2, 3):
-        state, _ = jax.jit(step)(state, batch)
+        state, _ = step(state, batch)
         decay = min(0.9, (1 + updates) / (10 + updates))
         live = Variables(state.params, state.batch_stats)
         expected = jax.tree.map(lambda old, new, d=decay: d * old + (1 - d) * new, expected, live)
@@ -182,21 +197,18 @@ def test_bfloat16_keeps_parameters_statistics_and_loss_in_float32(make, config, 
     assert sums["loss"].dtype == jnp.float32
 
 
-def test_each_step_draws_its_own_augmentation(make, config, vary, batch):
-    _, trainer = make(vary(config, augment__shift=2.0, optimizer__learning_rate=1e-12))
-    state, first = trainer.train_step(trainer.first_state(), batch)
-    _, second = trainer.train_step(state, batch)
-    assert abs(float(first["loss"]) - float(second["loss"])) > 1e-4
+def test_each_step_draws_its_own_augmentation(trainer, step, batch):
+    state = trainer.first_state()
+    losses = [float(step(state._replace(step=state.step + n), batch)[1]["loss"]) for n in (0, 0, 1)]
+    assert losses[0] == losses[1]
+    assert abs(losses[0] - losses[2]) > 1e-4
 
 
-def test_the_search_for_nans_names_the_operation(make, config, batch):
+def test_the_search_for_nans_names_the_operation(roots, batch):
+    state, make_step = roots
     jax.config.update("jax_debug_nans", True)
     try:
-        _, trainer = make(config)
-        state = trainer.first_state()
-        kernel = state.params["head"]["kernel"]
-        state.params["head"]["kernel"] = kernel.at[0, 0].set(jnp.inf)
-        with pytest.raises(FloatingPointError, match="invalid value"):
-            trainer.train_step(state, batch)
+        with pytest.raises(FloatingPointError, match=r"invalid value \(nan\) encountered in sqrt"):
+            jax.jit(make_step())(state._replace(params={"squares": -jnp.ones(10)}), batch)
     finally:
         jax.config.update("jax_debug_nans", False)
