@@ -1,6 +1,6 @@
 # Two commands do everything, and create $(VENV) by themselves:
 #   make train    install the package and train the default recipe
-#   make test     format, lint, types, import contracts and every test
+#   make test     format, lint, types, import contracts and the tests
 #
 # Variables, on the command line or in the environment:
 #   PYTHON        the interpreter behind a new environment (3.11 or later)
@@ -26,11 +26,19 @@ INSTALL := $(PIP) install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS
 TORCH_OPTIONS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 MANIFEST := pyproject.toml $(CONSTRAINTS)
 
-.PHONY: help train test lint format bench bench-training peers clean
+# Instruction sets that this processor can stand in for, as XLA, PyTorch, oneDNN and OpenBLAS call
+# them; and the tests that compare floating point numbers.
+AVX2 := --xla_cpu_max_isa=AVX2 avx2 AVX2 Haswell
+SSE4_2 := --xla_cpu_max_isa=SSE4_2 default SSE41 Nehalem
+NUMERIC_TESTS := $(addprefix tests/,blocks layers models parity training test_pure.py test_linen.py)
+
+.PHONY: help train test test-slow test-processors lint format bench bench-training peers clean
 
 help:
 	@echo "make train    install the package and train the default recipe"
-	@echo "make test     check format, lint, types and import contracts, then run every test"
+	@echo "make test     check format, lint, types and import contracts, then run the tests"
+	@echo "make test-slow        the tests that take long: whole runs, killed processes, many devices"
+	@echo "make test-processors  the numeric tests as processors with AVX2 and with SSE4.2 compute them"
 	@echo "make lint     the checks of make test without the tests"
 	@echo "make format   format the code and repair what the linter can"
 	@echo "make bench    networks, start-up and input on this CPU, against PyTorch and torchvision"
@@ -42,7 +50,18 @@ train: $(VENV)/.package
 	$(BIN)/python train.py $(TRAIN_ARGS)
 
 test: lint
-	$(BIN)/python -m pytest -m "" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-slow: $(VENV)/.test
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+test-processors: $(VENV)/.test
+	$(call as_processor,$(AVX2)) $(NUMERIC)
+	$(call as_processor,$(SSE4_2)) $(NUMERIC)
+
+as_processor = XLA_FLAGS=$(word 1,$1) ATEN_CPU_CAPABILITY=$(word 2,$1) \
+	ONEDNN_MAX_CPU_ISA=$(word 3,$1) OPENBLAS_CORETYPE=$(word 4,$1)
+NUMERIC = $(BIN)/python -m pytest -m "not slow or processors" $(NUMERIC_TESTS) $(PYTEST_ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .

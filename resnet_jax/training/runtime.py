@@ -71,21 +71,32 @@ def use_every_core(*batch_sizes: int, most: int | None = None) -> None:
         return
     if jax.distributed.is_initialized() or not _has_cpu_alone():
         return
-    limits = (most or _cores(), _cores(), *(size // _LEAST_IMAGES for size in batch_sizes))
-    count = next(
-        count
-        for count in range(max(1, min(limits)), 0, -1)
-        if not any(size % count for size in batch_sizes)
-    )
+    cores = count_cores()
+    count = count_devices(*batch_sizes, cores=min(cores, most or cores))
     with contextlib.suppress(RuntimeError):  # jax has its devices already
         jax.config.update("jax_num_cpu_devices", count)
 
 
-def _cores() -> int:
+def count_cores() -> int:
     """Counts the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def count_devices(*batch_sizes: int, cores: int) -> int:
+    """Returns into how many devices a CPU is split.
+
+    Args:
+        batch_sizes: The images of each kind of step; each has to divide, into eight or more.
+        cores: The most devices.
+    """
+    most = min(cores, *(size // _LEAST_IMAGES for size in batch_sizes))
+    return next(
+        count
+        for count in range(max(1, most), 0, -1)
+        if not any(size % count for size in batch_sizes)
+    )
 
 
 def keep_freed_memory() -> None:

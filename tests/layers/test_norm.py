@@ -1,5 +1,3 @@
-import re
-
 import chex
 import jax
 import jax.numpy as jnp
@@ -10,7 +8,6 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from resnet_jax.layers import BatchNorm
-from resnet_jax.layers.norm import _normalize_batch
 
 
 @pytest.fixture
@@ -196,17 +193,12 @@ def test_gradients_have_the_dtypes_of_what_they_are_of(x, of_x, of_parameters):
 
 def test_a_variance_that_rounding_has_lost_does_not_move():
     """Its derivative would be divided by epsilon ** 1.5, and be a million times too large."""
-    x = 1e4 + jax.random.normal(jax.random.key(2), (64, 4, 4, 64))
+    # The mean of the squares is 2**26 + 1, of which float32 keeps 2**26, in whatever order it adds.
+    x = 2.0**13 + jnp.tile(jnp.array([1.0, -1.0])[:, None, None, None], (32, 4, 4, 5))
     x_dot = jax.random.normal(jax.random.key(4), x.shape)
-
-    def normalize(x):
-        return _normalize_batch(x[None], jnp.ones(64), jnp.ones(64), epsilon=1e-5, two_pass=False)
-
-    (_, _, var), (moved, _, _) = jax.jvp(normalize, (x,), (x_dot,))
-    lost = var.ravel() == 0
-    assert lost.any()  # in about every other channel
+    _, moved = jax.jvp(lambda x: layer(x, 1.0, 0.0, None), (x,), (x_dot,))
     expected = (x_dot - x_dot.mean((0, 1, 2))) / jnp.sqrt(1e-5)
-    chex.assert_trees_all_close(moved[0][..., lost], expected[..., lost], rtol=1e-4, atol=1e-2)
+    chex.assert_trees_all_close(moved, expected, rtol=1e-4, atol=1e-2)
 
 
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
@@ -218,4 +210,5 @@ def test_the_way_back_has_two_sums(x, platform):
 
     traced = jax.jit(back).trace(x, x, jnp.ones(5), jnp.ones(5))
     text = traced.lower(lowering_platforms=(platform,)).as_text()
-    assert len(re.findall(r"stablehlo.reduce\(.* : \(tensor<1x8x", text)) == 4
+    sums = [line for line in text.splitlines() if "stablehlo.reduce(" in line]
+    assert sum("(tensor<1x8x" in line for line in sums) == 4

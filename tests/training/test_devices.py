@@ -22,7 +22,7 @@ from resnet_jax.training.logs import read_records
 from resnet_jax.training.workdir import Workdir
 
 # No process waits for another as long as this: what takes longer hangs.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.processors, pytest.mark.timeout(600)]
 PATIENCE = 240
 
 # Without random changes and with small steps, what is left is the rounding of sums in another

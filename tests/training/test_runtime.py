@@ -6,7 +6,7 @@ import sys
 import jax
 import pytest
 
-from resnet_jax.training.runtime import use_every_core
+from resnet_jax.training.runtime import count_cores, count_devices, use_every_core
 
 COMPILE = """
 import jax
@@ -71,11 +71,24 @@ def test_a_step_gets_the_memory_of_the_step_before():
     assert count("kept") < min(1000, max(count("left"), 100))
 
 
-def devices_in_a_process(*sizes, **environment):
+@pytest.mark.parametrize(
+    ("sizes", "devices"),
+    [
+        ((120, 240), 6),
+        ((128, 240), 4),  # the most that divide both
+        ((16, 240), 2),  # at least eight images each
+        ((1,), 1),
+    ],
+)
+def test_each_core_is_a_device_as_far_as_the_batches_divide(sizes, devices):
+    assert count_devices(*sizes, cores=6) == devices
+
+
+def devices_in_a_process(**environment):
     code = (
-        "import jax, resnet_jax.training.runtime as runtime\n"
-        "runtime._cores = lambda: 6\n"
-        f"runtime.use_every_core(*{sizes})\n"
+        "import jax\n"
+        "from resnet_jax.training.runtime import use_every_core\n"
+        "use_every_core(5040)\n"
         "print(jax.device_count())\n"
     )
     done = subprocess.run(
@@ -90,18 +103,16 @@ def devices_in_a_process(*sizes, **environment):
 
 
 @pytest.mark.parametrize(
-    ("sizes", "environment", "devices"),
+    ("environment", "devices"),
     [
-        ((120, 240), {}, 6),
-        ((128, 240), {}, 4),  # the most that divide both
-        ((16, 240), {}, 2),  # at least eight images each
-        ((1,), {}, 1),
-        ((120,), {"JAX_NUM_CPU_DEVICES": "3"}, 3),
-        ((120,), {"XLA_FLAGS": "--xla_force_host_platform_device_count=5"}, 5),
+        ({}, count_devices(5040, cores=count_cores())),
+        ({"JAX_NUM_CPU_DEVICES": "3"}, 3),
+        ({"XLA_FLAGS": "--xla_force_host_platform_device_count=5"}, 5),
     ],
+    ids=str,
 )
-def test_every_core_is_a_device_where_the_batches_divide(sizes, environment, devices):
-    assert devices_in_a_process(*sizes, **environment) == devices
+def test_a_process_has_these_devices_unless_it_is_told(environment, devices):
+    assert devices_in_a_process(**environment) == devices
 
 
 def test_every_core_is_left_alone_once_jax_began():
