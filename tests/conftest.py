@@ -10,6 +10,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
+pytest_plugins = ["tests.peers"]
+
 # jax reads these when it is first imported, and the processes that tests start inherit them.
 # The folder keeps what was compiled for the next test, process and run; a limit on its size makes
 # jax take a lock, without which two processes could write the same entry.
