@@ -21,7 +21,7 @@ import sys
 from collections.abc import Sequence
 
 from benchmarks import contest, runs
-from resnet_jax.training.workdir import Workdir
+from resnet_jax.training.workdir.layout import Workdir
 
 ACCURACIES = (94.0, 95.0, 96.0)  # those that airbench names, in percent
 

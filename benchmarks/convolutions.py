@@ -117,8 +117,8 @@ def _row_of_one(name: str, figures: Mapping[str, float]) -> contest.Row:
 
 
 def _ours(what: str) -> Step:
-    from resnet_jax.layers.convolution import convolve
-    from resnet_jax.training.runtime import keep_freed_memory, use_every_core
+    from resnet_jax.layers.ops import convolve
+    from resnet_jax.machine.cpu import keep_freed_memory, use_every_core
 
     layer, _ = _read(what)
     keep_freed_memory()  # as `train` does

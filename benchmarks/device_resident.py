@@ -18,11 +18,16 @@ from typing import Any
 
 from benchmarks import contest
 from resnet_jax.data.config import AugmentConfig, DataConfig
-from resnet_jax.data.prepare import prepare
-from resnet_jax.training.config import ModelConfig, OptimizerConfig, ScheduleConfig, TrainConfig
-from resnet_jax.training.logs import read_records
+from resnet_jax.data.prepare.prepare import prepare
 from resnet_jax.training.loop import train
-from resnet_jax.training.workdir import Workdir
+from resnet_jax.training.recipe.config import (
+    ModelConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainConfig,
+)
+from resnet_jax.training.workdir.layout import Workdir
+from resnet_jax.training.workdir.records import read_records
 
 NAME = "benchmark_set"
 

@@ -29,8 +29,8 @@ import time, jax
 from flax import nnx
 from optax import sgd
 from resnet_jax import ResNet, create_model, model_config
-from resnet_jax.training.config import ModelConfig, TrainConfig
-from resnet_jax.training.state import initial_state
+from resnet_jax.training.recipe.config import ModelConfig, TrainConfig
+from resnet_jax.training.step.state import initial_state
 config = TrainConfig(model=ModelConfig(name={name!r}))
 jax.config.update("jax_enable_compilation_cache", False)
 jax.block_until_ready(jax.numpy.zeros(()) + 1)

@@ -24,12 +24,12 @@ from typing import Any, NamedTuple
 import simplejpeg
 
 from benchmarks import contest
-from resnet_jax.data.batches import Transform
-from resnet_jax.data.examples import Source
-from resnet_jax.data.files import FolderFiles
-from resnet_jax.data.folders import FileSource
-from resnet_jax.data.pipeline import train_loader
-from resnet_jax.data.transforms import RandomResizedCrop, ResizeCentreCrop
+from resnet_jax.data.images.record import Transform
+from resnet_jax.data.images.resize import RandomResizedCrop, ResizeCentreCrop
+from resnet_jax.data.loading.pipeline import train_loader
+from resnet_jax.data.sources.examples import Source
+from resnet_jax.data.sources.files import FolderFiles
+from resnet_jax.data.sources.folders import FileSource
 
 SIZE = 224
 BATCH = 25

@@ -17,6 +17,7 @@ and the rate at which memory is read and written, over the bytes that it moves a
 from __future__ import annotations
 
 import argparse
+import importlib
 import pathlib
 import sys
 import unittest.mock
@@ -100,8 +101,8 @@ def _needs(case: Case, training: bool, device: str) -> dict[str, float]:
 
 
 def _ours(case: Case, training: bool, device: str, *, remat: bool = False) -> Step:
-    from resnet_jax.layers.convolution import convolve
-    from resnet_jax.training.runtime import keep_freed_memory, use_every_core
+    from resnet_jax.layers.ops import convolve
+    from resnet_jax.machine.cpu import keep_freed_memory, use_every_core
 
     keep_freed_memory()  # as `train` does
     use_every_core(case.batch)
@@ -117,13 +118,15 @@ def _flax(case: Case, training: bool, device: str) -> Step:
 
     from resnet_jax.blocks import basic, bottleneck
     from resnet_jax.blocks.shortcut import identity
-    from resnet_jax.layers import norm, pool
+    from resnet_jax.layers import norm
 
     for module in (basic, bottleneck):
         unittest.mock.patch.object(module, "materialize", identity).start()
-    unittest.mock.patch.object(pool, "_max_pool", pool._usual_max_pool).start()
-    usual = norm._usual_normalize_batch
-    unittest.mock.patch.object(norm, "_normalize_batch", usual).start()
+    batch_norm = importlib.import_module("resnet_jax.layers.ops.batch_norm")
+    max_pool = importlib.import_module("resnet_jax.layers.ops.max_pool")
+    unittest.mock.patch.object(max_pool, "_max_pool", max_pool._usual_max_pool).start()
+    usual = batch_norm._usual_normalize_batch
+    unittest.mock.patch.object(norm, "normalize_batch", usual).start()
     return _jax(case, training, device, jax.lax.conv_general_dilated)
 
 
@@ -256,7 +259,7 @@ def _products(case: Case, training: bool, device: str) -> Step:
 
 
 def _memory(case: Case, training: bool, device: str) -> Step:
-    from resnet_jax.training.runtime import use_every_core
+    from resnet_jax.machine.cpu import use_every_core
 
     use_every_core(case.batch)
     del training

@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from resnet_jax.training.logs import read_records
-from resnet_jax.training.workdir import Workdir
+from resnet_jax.training.workdir.layout import Workdir
+from resnet_jax.training.workdir.records import read_records
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 

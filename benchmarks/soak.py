@@ -29,10 +29,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from resnet_jax.training.checkpoints import Checkpoints
-from resnet_jax.training.logs import Record, read_records
 from resnet_jax.training.setup import make_evaluator, make_trainer
-from resnet_jax.training.workdir import Workdir
+from resnet_jax.training.workdir.checkpoints import Checkpoints
+from resnet_jax.training.workdir.layout import Workdir
+from resnet_jax.training.workdir.records import Record, read_records
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 UNFINISHED = ".orbax-checkpoint-tmp"

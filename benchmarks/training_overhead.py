@@ -32,18 +32,17 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks import contest
+from resnet_jax.machine.cpu import keep_freed_memory, use_every_core
 from resnet_jax.training import loop
 from resnet_jax.training.cadence import Cadence
-from resnet_jax.training.config import EmaConfig, ModelConfig, TrainConfig
-from resnet_jax.training.logs import MetricsLog
-from resnet_jax.training.metrics import Totals
-from resnet_jax.training.optimizers import make_optimizer
 from resnet_jax.training.progress import ProgressReport
-from resnet_jax.training.recipes import load_recipe
-from resnet_jax.training.runtime import keep_freed_memory, use_every_core
+from resnet_jax.training.recipe.config import EmaConfig, ModelConfig, TrainConfig
+from resnet_jax.training.recipe.load import load_recipe
 from resnet_jax.training.setup import make_evaluator, make_trainer
-from resnet_jax.training.skips import SkipWatch
-from resnet_jax.training.state import TrainState, initial_state
+from resnet_jax.training.step.metrics import SkipWatch, Totals
+from resnet_jax.training.step.optimizers import make_optimizer
+from resnet_jax.training.step.state import TrainState, initial_state
+from resnet_jax.training.workdir.records import MetricsLog
 
 WARM_UP = 20
 PYTHON_MS = 2.0  # for a step, at most

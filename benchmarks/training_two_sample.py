@@ -38,16 +38,20 @@ from scipy import stats
 
 from benchmarks import contest
 from benchmarks.torch_networks import build
-from resnet_jax.data.augment import normalize
-from resnet_jax.data.batches import Batch
 from resnet_jax.data.config import DataConfig
-from resnet_jax.data.pipeline import train_loader
+from resnet_jax.data.loading.batches import Batch
+from resnet_jax.data.loading.pipeline import train_loader
+from resnet_jax.data.on_device.augment import normalize
 from resnet_jax.errors import ConfigError
-from resnet_jax.training.config import ModelConfig, OptimizerConfig, ScheduleConfig, TrainConfig
-from resnet_jax.training.pretrained import start_from
-from resnet_jax.training.runtime import keep_freed_memory
+from resnet_jax.machine.cpu import keep_freed_memory
+from resnet_jax.training.recipe.config import (
+    ModelConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainConfig,
+)
 from resnet_jax.training.setup import Trainer, make_evaluator, make_trainer
-from resnet_jax.training.state import Variables
+from resnet_jax.training.step.state import Variables, start_from
 from resnet_jax.weights import load_torch
 from resnet_jax.weights.leaves import skeleton
 from resnet_jax.zoo import model_config

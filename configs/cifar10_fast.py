@@ -17,7 +17,7 @@ momentum and the decay are those of wide residual networks (Zagoruyko and Komoda
 """
 
 from resnet_jax.data.config import AugmentConfig, DataConfig
-from resnet_jax.training.config import (
+from resnet_jax.training.recipe.config import (
     CheckpointConfig,
     EmaConfig,
     ModelConfig,

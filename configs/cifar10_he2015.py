@@ -25,7 +25,7 @@ import re
 
 from resnet_jax.data.config import AugmentConfig, DataConfig
 from resnet_jax.errors import ConfigError
-from resnet_jax.training.config import (
+from resnet_jax.training.recipe.config import (
     CheckpointConfig,
     ModelConfig,
     OptimizerConfig,

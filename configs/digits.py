@@ -11,7 +11,7 @@ on which `SVC(gamma=0.001, C=10)` reaches 98.89%. Nothing here is chosen by it.
 """
 
 from resnet_jax.data.config import AugmentConfig, DataConfig
-from resnet_jax.training.config import (
+from resnet_jax.training.recipe.config import (
     CheckpointConfig,
     EmaConfig,
     ModelConfig,

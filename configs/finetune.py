@@ -16,7 +16,7 @@ they are, with their BatchNorms' statistics; each stage learns at 0.7 times the 
 """
 
 from resnet_jax.data.config import AugmentConfig, DataConfig
-from resnet_jax.training.config import (
+from resnet_jax.training.recipe.config import (
     EmaConfig,
     FinetuneConfig,
     ModelConfig,

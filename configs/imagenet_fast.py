@@ -22,7 +22,7 @@ middle of ffcv's ramp, where ffcv waits for the end of the epoch.
 
 from resnet_jax.data.config import AugmentConfig, DataConfig
 from resnet_jax.errors import ConfigError
-from resnet_jax.training.config import (
+from resnet_jax.training.recipe.config import (
     ModelConfig,
     OptimizerConfig,
     ResizeConfig,

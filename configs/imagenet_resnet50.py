@@ -17,7 +17,7 @@ GPUs did. Difference: an epoch is 5,004 whole batches; torchvision's has what is
 """
 
 from resnet_jax.data.config import AugmentConfig, DataConfig
-from resnet_jax.training.config import (
+from resnet_jax.training.recipe.config import (
     ModelConfig,
     OptimizerConfig,
     ScheduleConfig,

@@ -31,7 +31,7 @@ decay; published commands of A2 have none, and --config.ema=none takes it away.
 
 from resnet_jax.data.config import AugmentConfig, DataConfig
 from resnet_jax.errors import ConfigError, nearest
-from resnet_jax.training.config import (
+from resnet_jax.training.recipe.config import (
     EmaConfig,
     ModelConfig,
     OptimizerConfig,

@@ -25,7 +25,7 @@ epochs; an erased part is at most a third of the image (torchvision: 0.33).
 """
 
 from resnet_jax.data.config import AugmentConfig, DataConfig
-from resnet_jax.training.config import (
+from resnet_jax.training.recipe.config import (
     EmaConfig,
     ModelConfig,
     OptimizerConfig,

@@ -22,7 +22,7 @@ from resnet_jax.errors import ConfigError
 if TYPE_CHECKING:
     from resnet_jax.inference.measures import Measures
     from resnet_jax.inference.trained import Trained
-    from resnet_jax.training.config import TrainConfig
+    from resnet_jax.training.recipe.config import TrainConfig
 
 DEFAULT_BATCH = 256
 _WORST = 5
@@ -48,7 +48,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Evaluates a network."""
     from resnet_jax.data.config import DataConfig
     from resnet_jax.inference.evaluate import evaluate_trained
-    from resnet_jax.training.runtime import use_every_core
+    from resnet_jax.machine.cpu import use_every_core
 
     use_every_core(flags.batch_size or DEFAULT_BATCH)
     run_folder = _run_folder(flags)
@@ -90,8 +90,8 @@ def _open_run(
     folder: pathlib.Path, flags: argparse.Namespace, overrides: Sequence[str]
 ) -> tuple[Trained, TrainConfig]:
     from resnet_jax.inference.trained import open_run, with_class_names
-    from resnet_jax.training.validation import parse_overrides
-    from resnet_jax.training.workdir import Workdir
+    from resnet_jax.training.recipe.overrides import parse_overrides
+    from resnet_jax.training.workdir.layout import Workdir
 
     fields = [word for word in overrides if word.startswith(CONFIG)]
     config = parse_overrides(Workdir(folder).read_config(), fields)

@@ -28,7 +28,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Classifies images as they come; a bad one is one line on the standard error."""
     from resnet_jax.inference.classifier import Classifier
     from resnet_jax.inference.predict import predict
-    from resnet_jax.training.runtime import use_every_core
+    from resnet_jax.machine.cpu import use_every_core
 
     use_every_core(flags.batch_size)
     trained = open_from_flags(flags, overrides)

@@ -28,8 +28,8 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from resnet_jax.data.bad_examples import BadExamples
-    from resnet_jax.data.prepare import prepare
+    from resnet_jax.data.prepare.prepare import prepare
+    from resnet_jax.data.sources.bad_examples import BadExamples
 
     bad_examples = None
     if flags.skip_bad is not None:

@@ -51,18 +51,15 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Trains, or resumes."""
     import jax
 
-    from resnet_jax.training.checkpoints import CheckpointError
-    from resnet_jax.training.interruption import RESUME_STATUS
+    from resnet_jax.machine.compilation_cache import keep_compiled_code
+    from resnet_jax.machine.cpu import keep_freed_memory, use_every_core
+    from resnet_jax.machine.debugging import search_for_nans
+    from resnet_jax.machine.processes import Processes, join
+    from resnet_jax.machine.signals import RESUME_STATUS
     from resnet_jax.training.loop import train as run_recipe
-    from resnet_jax.training.processes import Processes, join
-    from resnet_jax.training.recipes import DEFAULT_RECIPE, load_recipe
-    from resnet_jax.training.runtime import (
-        keep_compiled_code,
-        keep_freed_memory,
-        search_for_nans,
-        use_every_core,
-    )
-    from resnet_jax.training.validation import parse_overrides
+    from resnet_jax.training.recipe.load import DEFAULT_RECIPE, load_recipe
+    from resnet_jax.training.recipe.overrides import parse_overrides
+    from resnet_jax.training.workdir.checkpoints import CheckpointError
 
     recipe = flags.config or DEFAULT_RECIPE
     config = parse_overrides(load_recipe(recipe), overrides)
@@ -84,7 +81,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 
 def _evaluate(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
-    from resnet_jax.training.recipes import DEFAULT_RECIPE
+    from resnet_jax.training.recipe.load import DEFAULT_RECIPE
 
     parser = new_parser("train.py --mode=eval", evaluate.COMMAND.summary)
     evaluate.add_flags(parser)

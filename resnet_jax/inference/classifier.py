@@ -10,11 +10,10 @@ import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
-from resnet_jax.data.augment import normalize
+from resnet_jax.data.on_device.augment import normalize
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.trained import Trained
-from resnet_jax.training.config import MeshConfig
-from resnet_jax.training.mesh import make_mesh, replicated, split_by_example
+from resnet_jax.machine.mesh import make_mesh, replicated, split_by_example
 
 Tree = Any
 Augmentation = Literal["flip"]
@@ -71,7 +70,7 @@ class Compiled:
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size={batch_size}: give 1 or more")
-        self._mesh = make_mesh(MeshConfig())
+        self._mesh = make_mesh()
         self.batch_size = -(-batch_size // self._mesh.size) * self._mesh.size
         self._state = jax.device_put(state, replicated(self._mesh))
         self.compilations = 0

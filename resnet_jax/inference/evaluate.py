@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_jax.data.config import DataConfig
-from resnet_jax.data.pipeline import EvalLoader, eval_loader
+from resnet_jax.data.loading.pipeline import EvalLoader, eval_loader
 from resnet_jax.data.sources import load_split
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.classifier import Augmentation, Compiled, logits_function
 from resnet_jax.inference.measures import ClassAccuracy, Measures, batch_sums, calibration_error
 from resnet_jax.inference.trained import Trained
-from resnet_jax.training.checkpoints import Checkpoints
-from resnet_jax.training.config import TrainConfig
 from resnet_jax.training.evaluation import Evaluation, evaluate
+from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.setup import make_evaluator, variables_like
-from resnet_jax.training.workdir import Workdir
+from resnet_jax.training.workdir.checkpoints import Checkpoints
+from resnet_jax.training.workdir.layout import Workdir
 
 
 class RunEvaluation(NamedTuple):

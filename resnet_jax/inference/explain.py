@@ -12,7 +12,7 @@ from flax import nnx
 from numpy.typing import NDArray
 from PIL import Image
 
-from resnet_jax.data.augment import normalize
+from resnet_jax.data.on_device.augment import normalize
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.trained import Trained
 from resnet_jax.layers import global_average_pool

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from resnet_jax.data.augment import normalize
+from resnet_jax.data.on_device.augment import normalize
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.folding import fold_batch_norm
 from resnet_jax.inference.trained import FilePath, Trained
 from resnet_jax.models import ResNet
-from resnet_jax.training.workdir import write_bytes, write_text
+from resnet_jax.training.workdir.layout import write_bytes, write_text
 from resnet_jax.weights import to_torch
 from resnet_jax.weights.files import write_safetensors
 
@@ -86,7 +86,7 @@ def export(
         trained = dataclasses.replace(trained, model=in_float32(trained.model))
     function, pixels = exported_function(trained, fold=fold, from_pixels=from_pixels)
     if kind == "onnx":
-        from resnet_jax.inference.onnx_graph import to_onnx
+        from resnet_jax.inference.onnx.convert import to_onnx
 
         content = to_onnx(function, pixels)
     else:

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from resnet_jax.data.batches import Transform
 from resnet_jax.data.config import DataConfig
-from resnet_jax.data.transforms import Interpolation, ResizeCentreCrop
+from resnet_jax.data.images.record import Transform
+from resnet_jax.data.images.resize import Interpolation, ResizeCentreCrop
 from resnet_jax.errors import ConfigError, nearest
 from resnet_jax.models import ResNetConfig
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_jax.training.metrics import evaluation_sums
+from resnet_jax.training.step.metrics import evaluation_sums
 
 CALIBRATION_BINS = 15
 

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_jax.data.decode import BadImageError, decode_image
-from resnet_jax.data.examples import Record
-from resnet_jax.data.folders import EXTENSIONS
+from resnet_jax.data.images.decode import BadImageError, decode_image
+from resnet_jax.data.images.record import Record
+from resnet_jax.data.sources.folders import EXTENSIONS
 from resnet_jax.inference.inputs import Inputs
 
 _THREADS = 8

@@ -15,12 +15,12 @@ from resnet_jax.data.sources import open_split
 from resnet_jax.errors import ConfigError, nearest
 from resnet_jax.inference.imagenet import IMAGENET_CLASSES, imagenet_names
 from resnet_jax.inference.inputs import Inputs, inputs_from_plain, inputs_of_data, usual_inputs
+from resnet_jax.machine.mesh import make_mesh, replicated
 from resnet_jax.models import ResNet
-from resnet_jax.training.checkpoints import Checkpoints, like
-from resnet_jax.training.config import MeshConfig, TrainConfig
-from resnet_jax.training.mesh import make_mesh, replicated
-from resnet_jax.training.state import Variables, build_model, make_graphs
-from resnet_jax.training.workdir import Workdir
+from resnet_jax.training.recipe.config import TrainConfig
+from resnet_jax.training.step.state import Variables, build_model, make_graphs
+from resnet_jax.training.workdir.checkpoints import Checkpoints, like
+from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.weights.files import is_own_file
 from resnet_jax.zoo import list_models
 
@@ -169,7 +169,7 @@ def _variables_like(config: TrainConfig) -> Variables:
         nnx.to_pure_dict(nnx.state(model, nnx.Param)),
         nnx.to_pure_dict(nnx.state(model, nnx.BatchStat)),
     )
-    return like(variables, replicated(make_mesh(MeshConfig())))
+    return like(variables, replicated(make_mesh()))
 
 
 def _described_images(data: DataConfig) -> tuple[tuple[str, ...] | None, int | None]:

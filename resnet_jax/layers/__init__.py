@@ -4,16 +4,10 @@ from resnet_jax.layers.attention import EfficientChannelAttention, SqueezeExcite
 from resnet_jax.layers.conv import conv, conv1x1, conv3x3, standardized_conv
 from resnet_jax.layers.drop import Dropout, DropPath
 from resnet_jax.layers.example_norm import EvoNormS0, FilterResponseNorm, group_norm
-from resnet_jax.layers.initializers import (
-    ParameterKeys,
-    Supply,
-    classifier_uniform,
-    kaiming_normal,
-    supplied,
-)
-from resnet_jax.layers.lowering import materialize
+from resnet_jax.layers.initializers import Supply, classifier_uniform, kaiming_normal, supplied
 from resnet_jax.layers.norm import BatchNorm
-from resnet_jax.layers.pool import average_pool, blur_pool, global_average_pool, max_pool
+from resnet_jax.layers.ops import materialize, max_pool
+from resnet_jax.layers.pool import average_pool, blur_pool, global_average_pool
 
 __all__ = [
     "BatchNorm",
@@ -22,7 +16,6 @@ __all__ = [
     "EfficientChannelAttention",
     "EvoNormS0",
     "FilterResponseNorm",
-    "ParameterKeys",
     "SqueezeExcite",
     "Supply",
     "average_pool",

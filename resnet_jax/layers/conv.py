@@ -10,8 +10,8 @@ from flax import nnx
 from flax.nnx.nn import dtypes
 from jax.typing import DTypeLike
 
-from resnet_jax.layers.convolution import convolve
 from resnet_jax.layers.initializers import kaiming_normal
+from resnet_jax.layers.ops import convolve
 
 
 def conv(

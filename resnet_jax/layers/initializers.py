@@ -50,24 +50,6 @@ def supplied(supply: Supply) -> Iterator[None]:
         _supply.reset(token)
 
 
-class ParameterKeys:
-    """Keys for parameters, counted outside of JAX; stands in for `nnx.Rngs` while a network builds.
-
-    `nnx.Rngs` keeps its count in a variable. Inside a trace each count takes time in proportion to
-    what was traced before: minutes for a thousand layers.
-    """
-
-    def __init__(self, key: jax.Array) -> None:
-        """Derives all keys from one."""
-        self._key = key
-        self._count = 0
-
-    def params(self) -> jax.Array:
-        """Returns the next key."""
-        self._count += 1
-        return jax.random.fold_in(self._key, self._count)
-
-
 def _standard_normal(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
     supply = _supply.get()
     if supply is not None:

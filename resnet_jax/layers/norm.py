@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from resnet_jax.layers.lowering import Bilinear, materialize, per_platform
-
-_Arrays = tuple[jax.Array, jax.Array, jax.Array]
-_MOST_ROWS = 8  # that are added before they are summed; more of them gain nothing
+from resnet_jax.layers.ops import normalize_batch, normalize_with
 
 
 class BatchNorm(nnx.Module):
@@ -97,9 +91,9 @@ class BatchNorm(nnx.Module):
         scale, bias = self.scale[...], self.bias[...]
         if self.use_running_average:
             mean, var = self.mean[...], self.var[...]
-            return _normalize(values, mean, var, scale, bias, self.epsilon).astype(out_dtype)
+            return normalize_with(values, mean, var, scale, bias, self.epsilon).astype(out_dtype)
         groups = self._split(values)
-        y, mean, var = _normalize_batch(groups, scale, bias, self.epsilon, self.two_pass)
+        y, mean, var = normalize_batch(groups, scale, bias, self.epsilon, self.two_pass)
         self._update(mean, var, count=groups.size // mean.size)
         return y.reshape(x.shape).astype(out_dtype)
 
@@ -126,103 +120,3 @@ class BatchNorm(nnx.Module):
             of_groups = jnp.mean(batch, axis=tuple(range(batch.ndim - 1)))
             new = self.momentum * running[...] + (1 - self.momentum) * of_groups
             running.set_value(jax.lax.stop_gradient(new.astype(running.dtype)))
-
-
-def _usual_normalize_batch(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, two_pass: bool
-) -> _Arrays:
-    """Normalises x [groups, batch, ..., features] with the statistics of each group.
-
-    Returns:
-        The result, and mean and biased variance of each group, [groups, 1, ..., features].
-    """
-    mean = _average(x)
-    if two_pass:
-        var = _average(jnp.square(x - mean))
-    else:
-        # One reading of the activations instead of two; rounding can leave it just below zero.
-        var = jnp.maximum(_average(jnp.square(x)) - jnp.square(mean), 0.0)
-    return _normalize(x, mean, var, scale, bias, epsilon), mean, var
-
-
-_normalize_batch = jax.custom_jvp(_usual_normalize_batch, nondiff_argnums=(3, 4))
-
-
-@_normalize_batch.defjvp
-def _normalize_batch_jvp(
-    epsilon: float, two_pass: bool, primals: _Arrays, tangents: _Arrays
-) -> tuple[_Arrays, _Arrays]:
-    """Writes the derivative so that the way back is short.
-
-    That is two sums over the pixels, of the gradient and of the gradient times `centred`, and then
-    one weighted sum of the gradient, `centred` and a constant.
-    """
-    x, scale, _ = primals
-    x_dot, scale_dot, bias_dot = tangents
-    y, mean, var = _normalize_batch(*primals, epsilon, two_pass)
-    root = jax.lax.rsqrt(var + epsilon)
-    # The same difference stands in y. On a CPU it is another operation here, or XLA would compute
-    # it once and keep it beside x from there to here.
-    centred = x - materialize(mean)
-    mean_dot = _average(x_dot)
-    # What rounding has left at zero or below does not move with x.
-    var_dot = jnp.where(var > 0, 2 * _average(centred * x_dot), 0)
-    slope_dot = root * scale_dot - 0.5 * root**3 * scale * var_dot
-    offset_dot = bias_dot - root * scale * mean_dot
-    weighted = _Weighted(x.shape)
-    y_dot = (
-        root * scale * x_dot
-        + per_platform(weighted, centred, slope_dot)
-        + per_platform(weighted, jnp.ones((), x.dtype), offset_dot)
-    )
-    return (y, mean, var), (y_dot, mean_dot, var_dot)
-
-
-def _normalize(
-    x: jax.Array,
-    mean: jax.Array,
-    var: jax.Array,
-    scale: jax.Array,
-    bias: jax.Array,
-    epsilon: float,
-) -> jax.Array:
-    return (x - mean) * (jax.lax.rsqrt(var + epsilon) * scale) + bias
-
-
-def _average(x: jax.Array) -> jax.Array:
-    return jnp.mean(x, _pixel_axes(x), keepdims=True)
-
-
-def _pixel_axes(x: jax.Array) -> tuple[int, ...]:
-    """Lists the axes of x [groups, batch, ..., features] that statistics are taken over."""
-    return tuple(range(1, x.ndim - 1))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Weighted(Bilinear):
-    """Gives each pixel x, its own or the same for all, times y [groups, 1, ..., features]."""
-
-    shape: tuple[int, ...]  # of the pixels, [groups, batch, ..., features]
-
-    def cpu(self, x: jax.Array, y: jax.Array) -> jax.Array:
-        """Does as on other platforms; what differs is the way back."""
-        return self.default(x, y)
-
-    def cpu_gradient(self, argument: int, like: Any, x: jax.Array, y: jax.Array) -> jax.Array:
-        """Sums over the pixels in two steps, of which the first adds up to eight rows.
-
-        XLA sums quickly on a CPU what lies in memory, and slowly what it computes on the way. So
-        the products have to be written down first: an eighth of them, where rows are added before.
-        """
-        if argument == 0:
-            return super().cpu_gradient(argument, like, x, y)
-        summed = x * y
-        if summed.ndim > 3 and isinstance(rows := summed.shape[2], int):
-            parts = max(count for count in range(1, _MOST_ROWS + 1) if rows % count == 0)
-            first, *others = jnp.split(summed, parts, axis=2)
-            summed = materialize(sum(others, start=first))
-        return jnp.sum(summed, _pixel_axes(summed), keepdims=True)
-
-    def default(self, x: jax.Array, y: jax.Array) -> jax.Array:
-        """Multiplies."""
-        return jnp.broadcast_to(x * y, self.shape)

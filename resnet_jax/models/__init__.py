@@ -2,9 +2,8 @@
 
 from resnet_jax.models.config import BatchNormConfig, BlockPlan, ResNetConfig
 from resnet_jax.models.growth import grow
-from resnet_jax.models.resnet import ResNet
+from resnet_jax.models.resnet import Backbone, FeatureInfo, ResNet
 from resnet_jax.models.stem import DeepStem, Stem
-from resnet_jax.models.trunk import Backbone, FeatureInfo
 
 __all__ = [
     "Backbone",

@@ -9,9 +9,9 @@ from jax.typing import DTypeLike
 
 from resnet_jax.errors import ConfigError
 from resnet_jax.models.config import ResNetConfig
+from resnet_jax.models.initialize import initialize
 from resnet_jax.models.resnet import ResNet
 from resnet_jax.models.tables import ACTIVATING_NORMS
-from resnet_jax.pure import initialize
 
 
 def grow(

@@ -9,8 +9,8 @@ import tempfile
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_jax.data.batches import Batch
-from resnet_jax.data.pipeline import eval_loader
+from resnet_jax.data.loading.batches import Batch
+from resnet_jax.data.loading.pipeline import eval_loader
 from resnet_jax.data.sources import load_split
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.classifier import Classifier

@@ -11,16 +11,16 @@ import jinja2
 
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.trained import open_trained
+from resnet_jax.report.data_uris import confusion_uri, is_small, picture_uri
 from resnet_jax.report.findings import Findings, examine
-from resnet_jax.report.pictures import confusion_uri, is_small, picture_uri
 from resnet_jax.report.plots import draw_charts, series
 from resnet_jax.report.runs import Run, changed_settings, differing_rows, read_runs
-from resnet_jax.training.environment import (
+from resnet_jax.training.workdir.environment import (
     Environment,
     describe_environment,
     read_environments,
 )
-from resnet_jax.training.workdir import write_text
+from resnet_jax.training.workdir.layout import write_text
 
 TABLE_CLASSES = 24
 """Up to as many classes the confusions are a table of numbers; beyond, a picture."""

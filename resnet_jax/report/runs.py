@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 from resnet_jax.errors import ConfigError
-from resnet_jax.training.config import TrainConfig
-from resnet_jax.training.logs import Record, read_records
-from resnet_jax.training.validation import to_json
-from resnet_jax.training.workdir import Workdir
+from resnet_jax.training.recipe.config import TrainConfig
+from resnet_jax.training.recipe.overrides import to_json
+from resnet_jax.training.workdir.layout import Workdir
+from resnet_jax.training.workdir.records import Record, read_records
 
 
 @dataclasses.dataclass(frozen=True)

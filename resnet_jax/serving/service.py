@@ -16,10 +16,10 @@ from starlette.responses import Response
 
 from resnet_jax.inference.predict import best
 from resnet_jax.serving.batching import Batcher
+from resnet_jax.serving.decode_upload import FORMATS, read_upload
 from resnet_jax.serving.engine import Engine
 from resnet_jax.serving.limits import Limits, RefusedError
 from resnet_jax.serving.metrics import Metrics
-from resnet_jax.serving.pictures import FORMATS, read_upload
 from resnet_jax.serving.uploads import Door
 
 _DECODERS = 2

@@ -11,9 +11,9 @@ from typing import NoReturn
 from rich.console import Console
 
 from resnet_jax.errors import ConfigError
+from resnet_jax.machine.cpu import keep_freed_memory, use_every_core
 from resnet_jax.study.plan import make_plan
 from resnet_jax.study.run import run
-from resnet_jax.training.runtime import keep_freed_memory, use_every_core
 
 _EXAMPLES = """examples:
   python -m resnet_jax.study                                   # digits, all four claims

@@ -14,14 +14,14 @@ import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
-from resnet_jax.data.augment import normalize
+from resnet_jax.data.on_device.augment import normalize
 from resnet_jax.models import ResNet, grow
-from resnet_jax.pure import initialize
+from resnet_jax.models.initialize import initialize
 from resnet_jax.study.claims import Claim, Study, table
 from resnet_jax.study.figures import colour, figure
 from resnet_jax.study.networks import variables_of
 from resnet_jax.study.reading import Images
-from resnet_jax.training.state import Variables
+from resnet_jax.training.step.state import Variables
 
 
 class _Outcome(NamedTuple):

@@ -16,17 +16,17 @@ import optax
 from flax import nnx
 from numpy.typing import NDArray
 
-from resnet_jax.data.iterator import BatchIterator
+from resnet_jax.data.loading.iterator import BatchIterator
+from resnet_jax.machine.mesh import put_batch, replicated
 from resnet_jax.models import ResNet
 from resnet_jax.study.gradient_record import record_gradients
-from resnet_jax.training.config import TrainConfig
 from resnet_jax.training.evaluation import Evaluation, evaluate
-from resnet_jax.training.mesh import put_batch, replicated
-from resnet_jax.training.metrics import Totals
+from resnet_jax.training.recipe.config import TrainConfig
+from resnet_jax.training.recipe.overrides import to_json
 from resnet_jax.training.setup import Evaluator, Trainer, make_evaluator, make_trainer
-from resnet_jax.training.state import TrainState, Variables, initial_state
-from resnet_jax.training.steps import make_train_step
-from resnet_jax.training.validation import to_json
+from resnet_jax.training.step.metrics import Totals
+from resnet_jax.training.step.state import TrainState, Variables, initial_state
+from resnet_jax.training.step.steps import make_train_step
 from resnet_jax.weights import load, save
 
 Say = Callable[[str], None]

@@ -7,8 +7,13 @@ from typing import Any
 
 from resnet_jax.data.config import AugmentConfig, DataConfig
 from resnet_jax.errors import ConfigError
-from resnet_jax.training.config import ModelConfig, OptimizerConfig, ScheduleConfig, TrainConfig
-from resnet_jax.training.validation import validate
+from resnet_jax.training.recipe.config import (
+    ModelConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainConfig,
+)
+from resnet_jax.training.recipe.overrides import validate
 
 CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR_STD = (0.2470, 0.2435, 0.2616)

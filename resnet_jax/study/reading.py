@@ -12,13 +12,13 @@ from flax import nnx
 from numpy.typing import NDArray
 
 from resnet_jax.blocks import BasicBlock, PlainBlock, no_layer, shortcut_a
-from resnet_jax.data.augment import normalize
+from resnet_jax.data.on_device.augment import normalize
 from resnet_jax.data.sources import load_split
 from resnet_jax.models import ResNet
 from resnet_jax.models.stem import Stem
 from resnet_jax.study.networks import Trained
-from resnet_jax.training.config import TrainConfig
-from resnet_jax.training.state import Variables
+from resnet_jax.training.recipe.config import TrainConfig
+from resnet_jax.training.step.state import Variables
 
 
 class Reading(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from resnet_jax.training.config import TrainConfig
+from resnet_jax.training.recipe.config import TrainConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,16 +1,21 @@
-"""How a run ends, and what a person is told about it."""
+"""How a run ends: what a person is told about it, and the picture of its curves."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 import jax
 from rich.console import Console
 
-from resnet_jax.training.logs import Record, read_records
 from resnet_jax.training.progress import say
-from resnet_jax.training.workdir import Workdir
+from resnet_jax.training.workdir.layout import Workdir
+from resnet_jax.training.workdir.records import Record, read_records
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +51,6 @@ def conclude(result: Result, files: Workdir, console: Console) -> None:
     if result.status == "before":
         say(console, f"the run in {root} is finished: nothing to do")
     if jax.process_index() == 0 and not (result.status == "before" and files.curves.is_file()):
-        # Imported here: matplotlib takes most of a second, and only the end of a run needs it.
-        from resnet_jax.training.curves import draw_curves
-
         draw_curves(read_records(files), files.curves)
     record = result.record
     if "test_accuracy" in record:
@@ -61,3 +63,34 @@ def conclude(result: Result, files: Workdir, console: Console) -> None:
     say(console, f"metrics      {files.metrics}")
     say(console, f"curves       {files.curves}")
     say(console, f"evaluate     python train.py --mode=eval --workdir={root}")
+
+
+def draw_curves(records: Sequence[Record], path: pathlib.Path) -> None:
+    """Draws loss and accuracy over the epochs.
+
+    Args:
+        records: From `read_records`.
+        path: The PNG file to write.
+    """
+    # Imported here: matplotlib takes most of a second, and only the end of a run needs it.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    losses, accuracies = figure.subplots(1, 2)
+    for axes, quantity in ((losses, "loss"), (accuracies, "accuracy")):
+        for split in ("train", "validation", "test"):
+            _draw(axes, records, split, quantity)
+        axes.set(xlabel="epoch", ylabel=quantity)
+        axes.grid(alpha=0.3)
+        if axes.has_data():
+            axes.legend(frameon=False)
+    FigureCanvasAgg(figure).print_png(str(path))
+
+
+def _draw(axes: Axes, records: Sequence[Record], split: str, quantity: str) -> None:
+    name = f"{split}_{quantity}"
+    points = [(record["epoch"], record[name]) for record in records if record.get(name) is not None]
+    if points:
+        marker = "o" if len(points) == 1 else None
+        axes.plot(*zip(*points, strict=True), marker=marker, label=f"{split} {points[-1][1]:.4g}")

@@ -6,11 +6,11 @@ import dataclasses
 
 from jax.sharding import Mesh
 
-from resnet_jax.data.pipeline import EvalLoader
-from resnet_jax.training.mesh import put_batch
-from resnet_jax.training.metrics import Totals, ratio
-from resnet_jax.training.state import Variables
-from resnet_jax.training.steps import EvalStep
+from resnet_jax.data.loading.pipeline import EvalLoader
+from resnet_jax.machine.mesh import put_batch
+from resnet_jax.training.step.metrics import Totals, ratio
+from resnet_jax.training.step.state import Variables
+from resnet_jax.training.step.steps import EvalStep
 
 
 @dataclasses.dataclass(frozen=True)

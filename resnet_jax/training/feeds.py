@@ -10,17 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from resnet_jax.data.batches import Batch as HostBatch
-from resnet_jax.data.examples import InMemorySource, Source
-from resnet_jax.data.iterator import BatchIterator
-from resnet_jax.data.resident import ResidentData, steps_indices, take_batch, to_device
+from resnet_jax.data.loading.batches import Batch as HostBatch
+from resnet_jax.data.loading.iterator import BatchIterator
+from resnet_jax.data.on_device.resident import ResidentData, steps_indices, take_batch, to_device
+from resnet_jax.data.sources.examples import InMemorySource, Source
 from resnet_jax.errors import ConfigError
-from resnet_jax.training.config import TrainConfig
-from resnet_jax.training.mesh import replicated, split_by_example
-from resnet_jax.training.metrics import Sums
+from resnet_jax.machine.mesh import replicated, split_by_example
+from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.setup import Trainer
-from resnet_jax.training.state import TrainState
-from resnet_jax.training.steps import TrainStep
+from resnet_jax.training.step.metrics import Sums
+from resnet_jax.training.step.state import TrainState
+from resnet_jax.training.step.steps import TrainStep
 
 STEPS_PER_DISPATCH = 64
 

@@ -10,24 +10,23 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from resnet_jax.data.pipeline import EvalLoader
+from resnet_jax.data.loading.pipeline import EvalLoader
+from resnet_jax.machine.debugging import StepTrace
+from resnet_jax.machine.processes import naming_lost_peers
+from resnet_jax.machine.signals import Interruption
 from resnet_jax.training.cadence import Cadence
-from resnet_jax.training.checkpoints import Checkpoints
 from resnet_jax.training.conclusion import Result, conclude, last_record
-from resnet_jax.training.config import TrainConfig
-from resnet_jax.training.environment import record_environment
 from resnet_jax.training.evaluation import Evaluation, evaluate
 from resnet_jax.training.feeds import Feed, open_feed
-from resnet_jax.training.interruption import Interruption
-from resnet_jax.training.logs import MetricsLog
-from resnet_jax.training.metrics import Totals, ratio
-from resnet_jax.training.processes import naming_lost_peers
 from resnet_jax.training.progress import ProgressReport, say
-from resnet_jax.training.runtime import StepTrace
+from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.setup import Evaluator, Trainer, make_evaluator, make_trainer
-from resnet_jax.training.skips import SkipWatch
-from resnet_jax.training.state import TrainState
-from resnet_jax.training.workdir import Workdir
+from resnet_jax.training.step.metrics import SkipWatch, Totals, ratio
+from resnet_jax.training.step.state import TrainState
+from resnet_jax.training.workdir.checkpoints import Checkpoints
+from resnet_jax.training.workdir.environment import record_environment
+from resnet_jax.training.workdir.layout import Workdir
+from resnet_jax.training.workdir.records import MetricsLog
 
 
 @naming_lost_peers()

@@ -5,34 +5,36 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from resnet_jax.data.batches import Batch as HostBatch
-from resnet_jax.data.host_changes import eval_transform, train_transform
-from resnet_jax.data.pipeline import BatchIterator, EvalLoader, eval_loader, steps_per_epoch
-from resnet_jax.data.pipeline import train_loader as loader_of
+from resnet_jax.data.images.transforms import eval_transform, train_transform
+from resnet_jax.data.loading.batches import Batch as HostBatch
+from resnet_jax.data.loading.pipeline import BatchIterator, EvalLoader, eval_loader, steps_per_epoch
+from resnet_jax.data.loading.pipeline import train_loader as loader_of
 from resnet_jax.data.sources import Source, load_split
 from resnet_jax.errors import ConfigError
-from resnet_jax.training.checkpoints import like
-from resnet_jax.training.config import TrainConfig
-from resnet_jax.training.mesh import (
-    check_divides,
-    make_mesh,
-    put_batch,
-    replicated,
-    state_shardings,
+from resnet_jax.machine.debugging import searches_for_nans
+from resnet_jax.machine.mesh import check_divides, make_mesh, put_batch, replicated, state_shardings
+from resnet_jax.training.recipe.config import ResizeConfig, TrainConfig
+from resnet_jax.training.step.optimizers import make_optimizer
+from resnet_jax.training.step.schedules import make_schedule
+from resnet_jax.training.step.state import (
+    Graphs,
+    TrainState,
+    Variables,
+    initial_state,
+    load_variables,
+    make_graphs,
+    start_from,
 )
-from resnet_jax.training.optimizers import make_optimizer
-from resnet_jax.training.pretrained import load_variables, start_from
-from resnet_jax.training.resizing import shrink, size_at
-from resnet_jax.training.runtime import searches_for_nans
-from resnet_jax.training.schedules import make_schedule
-from resnet_jax.training.state import Graphs, TrainState, Variables, initial_state, make_graphs
-from resnet_jax.training.steps import EvalStep, TrainStep, make_eval_step, make_train_step
+from resnet_jax.training.step.steps import EvalStep, TrainStep, make_eval_step, make_train_step
+from resnet_jax.training.workdir.checkpoints import like
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +160,7 @@ def make_evaluator(config: TrainConfig, *, workdir: str | pathlib.Path = ".") ->
     Raises:
         ConfigError: The network is unknown, or the batch does not divide over the devices.
     """
-    mesh = make_mesh(config.mesh)
+    mesh = make_mesh(config.mesh.devices)
     check_divides(config.eval_batch_size, mesh, field="eval_batch_size")
     graphs = make_graphs(config.model, finetune=config.finetune)
     step = jax.jit(make_eval_step(graphs, config), out_shardings=replicated(mesh))
@@ -246,3 +248,32 @@ def check_fits(source: Source, config: TrainConfig) -> None:
             f"model.num_classes={model.num_classes}: {data.name} has {len(source.class_names)} "
             f"classes; set model.num_classes={len(source.class_names)}"
         )
+
+
+def size_at(config: ResizeConfig, step: int, *, total_steps: int, full: int) -> int:
+    """Returns the height and width of the images of a step.
+
+    Args:
+        config: The growth.
+        step: From 0.
+        total_steps: Length of the run.
+        full: The size that the images come in.
+
+    Returns:
+        `full`, or a multiple of `config.multiple` that is at most `full`.
+    """
+    begin, end = config.begin * total_steps, config.end * total_steps
+    if step >= end:
+        return full
+    share = max(0.0, (step - begin) / (end - begin)) if end > begin else 0.0
+    size = config.first + share * (full - config.first)
+    return min(full, config.multiple * round(size / config.multiple))
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def shrink(batch: Mapping[str, jax.Array], size: int) -> dict[str, jax.Array]:
+    """Resizes the images of a batch, with antialiasing, to `size` x `size` pixels of uint8."""
+    image = batch["image"]
+    shape = (len(image), size, size, image.shape[-1])
+    resized = jax.image.resize(image.astype(jnp.float32), shape, "bilinear", antialias=True)
+    return {**batch, "image": jnp.clip(jnp.round(resized), 0, 255).astype(jnp.uint8)}

@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 
 from resnet_jax.errors import ConfigError, nearest
 from resnet_jax.models import Backbone, ResNet, ResNetConfig
-from resnet_jax.pure import initialize
+from resnet_jax.models.initialize import initialize
 from resnet_jax.zoo.rows import TABLE
 
 
@@ -108,7 +108,7 @@ def create_model(
     """Builds a network with random parameters, in training mode.
 
     The initialisation is compiled, and draws all random numbers at once; see
-    `resnet_jax.pure.initialize`.
+    `resnet_jax.models.initialize.initialize`.
 
     Args:
         name: One of `list_models()`, or a config.

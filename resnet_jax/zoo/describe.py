@@ -11,11 +11,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from resnet_jax.layers.lowering import default_jaxpr
+from resnet_jax.layers.ops import default_jaxpr
 from resnet_jax.models import ResNet, ResNetConfig
 from resnet_jax.zoo.create import model_config
-from resnet_jax.zoo.pretrained import pretrained_info
-from resnet_jax.zoo.tags import TAGS
+from resnet_jax.zoo.published import TAGS, pretrained_info
 
 # The first pattern that a name matches tells where the network comes from.
 _PAPERS = {

@@ -5,8 +5,8 @@ import operator
 import pytest
 
 from resnet_jax.errors import ConfigError
-from resnet_jax.training.recipes import load_recipe
-from resnet_jax.zoo.pretrained import pretrained_info
+from resnet_jax.training.recipe.load import load_recipe
+from resnet_jax.zoo.published import pretrained_info
 
 SGD = {
     "optimizer.name": "sgd",

@@ -8,13 +8,13 @@ import numpy as np
 import optax
 import pytest
 
-from resnet_jax.data.examples import Record
-from resnet_jax.data.host_changes import train_transform
-from resnet_jax.training.optimizers import make_optimizer
-from resnet_jax.training.recipes import load_recipe
-from resnet_jax.training.state import initial_state, make_graphs
-from resnet_jax.training.steps import make_train_step
-from resnet_jax.training.validation import parse_overrides
+from resnet_jax.data.images.record import Record
+from resnet_jax.data.images.transforms import train_transform
+from resnet_jax.training.recipe.load import load_recipe
+from resnet_jax.training.recipe.overrides import parse_overrides
+from resnet_jax.training.step.optimizers import make_optimizer
+from resnet_jax.training.step.state import initial_state, make_graphs
+from resnet_jax.training.step.steps import make_train_step
 
 
 def parts(config):

@@ -10,11 +10,10 @@ import optax
 import pytest
 from flax import nnx
 
-from resnet_jax.training.losses import make_loss
-from resnet_jax.training.optimizers import make_optimizer
-from resnet_jax.training.parameters import decays_matrices, decays_not_norms
-from resnet_jax.training.recipes import load_recipe
-from resnet_jax.training.state import build_model
+from resnet_jax.training.recipe.load import load_recipe
+from resnet_jax.training.step.losses import make_loss
+from resnet_jax.training.step.optimizers import decays_matrices, decays_not_norms, make_optimizer
+from resnet_jax.training.step.state import build_model
 from resnet_jax.weights.names import RESNET, torch_key
 
 pytestmark = pytest.mark.usefixtures("optimized")

@@ -13,7 +13,7 @@ import pytest
 import safetensors.numpy
 from flax import nnx
 
-from resnet_jax.data.augment import normalize
+from resnet_jax.data.on_device.augment import normalize
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.export import export, exported_function, to_stablehlo
 from resnet_jax.inference.inputs import Inputs

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from resnet_jax.data.config import DataConfig
-from resnet_jax.data.transforms import ResizeCentreCrop
+from resnet_jax.data.images.resize import ResizeCentreCrop
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.inputs import (
     Inputs,

@@ -12,10 +12,10 @@ from resnet_jax.inference.imagenet import imagenet_names
 from resnet_jax.inference.inputs import Inputs
 from resnet_jax.inference.trained import open_trained
 from resnet_jax.models import ResNetConfig
-from resnet_jax.training.checkpoints import Checkpoints
-from resnet_jax.training.config import DataConfig, EmaConfig, ModelConfig, TrainConfig
-from resnet_jax.training.state import TrainState, Variables
-from resnet_jax.training.workdir import Workdir
+from resnet_jax.training.recipe.config import DataConfig, EmaConfig, ModelConfig, TrainConfig
+from resnet_jax.training.step.state import TrainState, Variables
+from resnet_jax.training.workdir.checkpoints import Checkpoints
+from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.weights import WeightsError, save, to_torch
 from resnet_jax.zoo import model_config
 

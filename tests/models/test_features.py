@@ -5,8 +5,8 @@ import pytest
 from flax import nnx
 
 from resnet_jax import ConfigError, ResNetConfig, create_model, model_config
+from resnet_jax.interop.pure import functional
 from resnet_jax.models import Backbone, ResNet
-from resnet_jax.pure import functional
 
 TINY = {"depths": (1, 1, 2), "widths": (8, 16, 24), "stem_features": 8, "num_classes": 5}
 CONFIGS = {

@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_jax.data import mixing, order
-from resnet_jax.data.auto_augment_tables import CIFAR, IMAGENET
-from resnet_jax.data.operations import Canvas, Operation, apply_operation
-from resnet_jax.data.strengths import (
+from resnet_jax.data.images.operations import Canvas, Operation, apply_operation
+from resnet_jax.data.images.policies import (
     INCREASING,
     SIGNED,
     USUAL,
@@ -19,6 +17,9 @@ from resnet_jax.data.strengths import (
     usual_value,
     wide_value,
 )
+from resnet_jax.data.images.tables import CIFAR, IMAGENET
+from resnet_jax.data.loading import order
+from resnet_jax.data.on_device import mixing
 
 SIZE = (40, 56)
 

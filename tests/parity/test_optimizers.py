@@ -8,8 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from resnet_jax.training.config import OptimizerConfig
-from resnet_jax.training.optimizers import make_optimizer
+from resnet_jax.training.recipe.config import OptimizerConfig
+from resnet_jax.training.step.optimizers import make_optimizer
 
 
 @pytest.fixture(scope="module")

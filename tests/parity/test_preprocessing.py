@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_jax.data.examples import Record
-from resnet_jax.data.transforms import ResizeCentreCrop
+from resnet_jax.data.images.record import Record
+from resnet_jax.data.images.resize import ResizeCentreCrop
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])

@@ -11,8 +11,8 @@ from resnet_jax.data.config import DataConfig
 from resnet_jax.inference.inputs import Inputs
 from resnet_jax.inference.trained import Trained
 from resnet_jax.models import ResNetConfig
-from resnet_jax.training.config import OptimizerConfig, TrainConfig
-from resnet_jax.training.validation import to_json
+from resnet_jax.training.recipe.config import OptimizerConfig, TrainConfig
+from resnet_jax.training.recipe.overrides import to_json
 from tests.browser import Browser, find_browser
 
 COLOURS = {"blue": (20, 30, 220), "green": (30, 200, 40), "red": (210, 25, 30)}

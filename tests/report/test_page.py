@@ -10,14 +10,14 @@ from PIL import Image
 
 from resnet_jax.errors import ConfigError
 from resnet_jax.models import ResNetConfig
+from resnet_jax.report.data_uris import confusion_uri, picture_uri
 from resnet_jax.report.findings import examine
 from resnet_jax.report.page import Outcome, render, write_report
-from resnet_jax.report.pictures import confusion_uri, picture_uri
 from resnet_jax.report.runs import read_runs
-from resnet_jax.training import state
-from resnet_jax.training.config import CheckpointConfig, ModelConfig, TrainConfig
-from resnet_jax.training.environment import describe_environment, record_environment
 from resnet_jax.training.loop import train
+from resnet_jax.training.recipe.config import CheckpointConfig, ModelConfig, TrainConfig
+from resnet_jax.training.step import state
+from resnet_jax.training.workdir.environment import describe_environment, record_environment
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from resnet_jax.models import ResNetConfig
 from resnet_jax.study.plan import make_plan
-from resnet_jax.training import state
+from resnet_jax.training.step import state
 
 SMALL = ResNetConfig(
     depths=(1, 1, 1),

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from resnet_jax.data.augment import normalize
+from resnet_jax.data.on_device.augment import normalize
 from resnet_jax.study.__main__ import main
 from resnet_jax.study.figures import title
 from resnet_jax.study.gradient_record import convolution_norms, record_gradients
@@ -17,7 +17,7 @@ from resnet_jax.study.networks import obtain, train
 from resnet_jax.study.plan import make_plan
 from resnet_jax.study.reading import Reader, look_at
 from resnet_jax.study.run import run
-from resnet_jax.training.config import ScheduleConfig
+from resnet_jax.training.recipe.config import ScheduleConfig
 
 
 def quiet(line):

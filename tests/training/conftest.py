@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from resnet_jax.models import ResNetConfig
-from resnet_jax.training import setup, state
-from resnet_jax.training.config import (
+from resnet_jax.training import setup
+from resnet_jax.training.recipe.config import (
     CheckpointConfig,
     EmaConfig,
     ModelConfig,
@@ -14,6 +14,7 @@ from resnet_jax.training.config import (
     ScheduleConfig,
     TrainConfig,
 )
+from resnet_jax.training.step import state
 
 TINY = ResNetConfig(depths=(1, 1), widths=(8, 16), stem="cifar", stem_features=8, shortcut="a")
 

@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from resnet_jax.layers.convolution import convolve
-from resnet_jax.training.mesh import put_batch
-from resnet_jax.training.recipes import load_recipe
+from resnet_jax.layers.ops import convolve
+from resnet_jax.machine.mesh import put_batch
+from resnet_jax.training.recipe.load import load_recipe
+from resnet_jax.training.recipe.overrides import parse_overrides
 from resnet_jax.training.setup import make_evaluator, make_trainer
-from resnet_jax.training.validation import parse_overrides
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BYTES = {"f32": 4, "bf16": 2, "s32": 4, "u32": 4, "pred": 1, "u8": 1, "s64": 8, "f64": 8, "u64": 8}

@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import optax
 import pytest
 
-from resnet_jax.training.config import ModelConfig, OptimizerConfig, TrainConfig
 from resnet_jax.training.feeds import open_feed
-from resnet_jax.training.metrics import Totals
-from resnet_jax.training.optimizers import make_optimizer
-from resnet_jax.training.state import initial_state, make_graphs
-from resnet_jax.training.steps import make_train_step
+from resnet_jax.training.recipe.config import ModelConfig, OptimizerConfig, TrainConfig
+from resnet_jax.training.step.metrics import Totals
+from resnet_jax.training.step.optimizers import make_optimizer
+from resnet_jax.training.step.state import initial_state, make_graphs
+from resnet_jax.training.step.steps import make_train_step
 
 pytestmark = pytest.mark.usefixtures("optimized")
 

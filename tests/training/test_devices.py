@@ -14,12 +14,12 @@ import jax
 import numpy as np
 import pytest
 
+from resnet_jax.machine.signals import RESUME_STATUS
 from resnet_jax.training import setup
-from resnet_jax.training.checkpoints import Checkpoints
-from resnet_jax.training.config import MeshConfig
-from resnet_jax.training.interruption import RESUME_STATUS
-from resnet_jax.training.logs import read_records
-from resnet_jax.training.workdir import Workdir
+from resnet_jax.training.recipe.config import MeshConfig
+from resnet_jax.training.workdir.checkpoints import Checkpoints
+from resnet_jax.training.workdir.layout import Workdir
+from resnet_jax.training.workdir.records import read_records
 
 # No process waits for another as long as this: what takes longer hangs.
 pytestmark = [pytest.mark.slow, pytest.mark.processors, pytest.mark.timeout(600)]

@@ -9,12 +9,12 @@ from rich.console import Console
 from resnet_jax.data.config import DataConfig
 from resnet_jax.data.sources import load_split
 from resnet_jax.errors import ConfigError
-from resnet_jax.training.checkpoints import Checkpoints
-from resnet_jax.training.config import ResizeConfig
 from resnet_jax.training.feeds import ResidentFeed, StreamedFeed, open_feed
-from resnet_jax.training.logs import read_records
 from resnet_jax.training.loop import train
-from resnet_jax.training.workdir import Workdir
+from resnet_jax.training.recipe.config import ResizeConfig
+from resnet_jax.training.workdir.checkpoints import Checkpoints
+from resnet_jax.training.workdir.layout import Workdir
+from resnet_jax.training.workdir.records import read_records
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from rich.console import Console
 
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.evaluate import evaluate_run
-from resnet_jax.training.checkpoints import Checkpoints
-from resnet_jax.training.logs import read_records
 from resnet_jax.training.loop import train
 from resnet_jax.training.progress import ProgressReport
-from resnet_jax.training.skips import DivergedError, SkipWatch
-from resnet_jax.training.workdir import Workdir
+from resnet_jax.training.step.metrics import DivergedError, SkipWatch
+from resnet_jax.training.workdir.checkpoints import Checkpoints
+from resnet_jax.training.workdir.layout import Workdir
+from resnet_jax.training.workdir.records import read_records
 
 
 def run(config, workdir):

@@ -11,11 +11,11 @@ import time
 
 import pytest
 
-from resnet_jax.training.interruption import RESUME_STATUS
-from resnet_jax.training.logs import read_records
-from resnet_jax.training.recipes import load_recipe
-from resnet_jax.training.validation import parse_overrides
-from resnet_jax.training.workdir import Workdir
+from resnet_jax.machine.signals import RESUME_STATUS
+from resnet_jax.training.recipe.load import load_recipe
+from resnet_jax.training.recipe.overrides import parse_overrides
+from resnet_jax.training.workdir.layout import Workdir
+from resnet_jax.training.workdir.records import read_records
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -1,0 +1,1 @@
+"""One image at a time, in NumPy: decoding, orientation, size, and what a policy changes."""

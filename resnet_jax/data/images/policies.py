@@ -1,0 +1,284 @@
+"""Random changes of one image on the host, as their papers define them: RandAugment and its kin.
+
+A policy draws operations; `apply_policy` does them. Policies are plain values, so that worker
+processes can take them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from resnet_jax.data.config import AugmentConfig, DataConfig
+from resnet_jax.data.images.operations import (
+    PLAIN_CANVAS,
+    Canvas,
+    Colour,
+    Operation,
+    apply_operation,
+)
+from resnet_jax.data.images.tables import CIFAR, IMAGENET, Table
+
+USUAL = (
+    *("Identity", "ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color"),
+    *("Contrast", "Sharpness", "Posterize", "Solarize", "AutoContrast", "Equalize"),
+)
+"""The operations of RandAugment and TrivialAugment."""
+
+INCREASING = (
+    *("AutoContrast", "Equalize", "Invert", "Rotate", "Posterize", "Solarize", "SolarizeAdd"),
+    *("Color", "Contrast", "Brightness", "Sharpness", "ShearX", "ShearY", "TranslateX"),
+    "TranslateY",
+)
+"""The operations of timm's RandAugment."""
+
+_ENHANCEMENTS = ("Brightness", "Color", "Contrast", "Sharpness")
+
+SIGNED = frozenset(("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", *_ENHANCEMENTS))
+"""The operations whose value may be negative: its sign is drawn."""
+
+_BINS = 31
+
+
+class Policy(Protocol):
+    """Draws what is done to one image."""
+
+    def draw(
+        self, rng: np.random.Generator, size: tuple[int, int]
+    ) -> list[tuple[Operation, Canvas]]:
+        """Draws the operations for an image of `size`, (height, width)."""
+        ...
+
+
+def apply_policy(
+    policy: Policy, pixels: NDArray[np.uint8], rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Changes an image at random.
+
+    Args:
+        policy: What may be done.
+        pixels: uint8 [height, width, channels], with 1 or 3 channels.
+        rng: Source of randomness.
+
+    Returns:
+        Pixels of the same shape.
+    """
+    image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
+    for operation, canvas in policy.draw(rng, (pixels.shape[0], pixels.shape[1])):
+        image = apply_operation(image, operation, canvas)
+    return np.asarray(image, dtype=np.uint8).reshape(pixels.shape)
+
+
+@dataclass(frozen=True)
+class AutoAugment:
+    """A policy that was searched for: 25 pairs of operations, each with its probability.
+
+    Attributes:
+        table: The pairs.
+        canvas: How pixels that move are drawn.
+
+    References:
+        Cubuk et al., AutoAugment: Learning Augmentation Policies from Data, 2018.
+    """
+
+    table: Table
+    canvas: Canvas = PLAIN_CANVAS
+
+    def draw(
+        self, rng: np.random.Generator, size: tuple[int, int]
+    ) -> list[tuple[Operation, Canvas]]:
+        """Draws a pair, and of it what its probabilities let through."""
+        pair = self.table[rng.integers(len(self.table))]
+        return [
+            (_signed(name, usual_value(name, level / 9, size), rng), self.canvas)
+            for name, probability, level in pair
+            if rng.random() <= probability
+        ]
+
+
+@dataclass(frozen=True)
+class RandAugment:
+    """Operations drawn evenly, all of one magnitude.
+
+    Attributes:
+        operations: Operations an image.
+        magnitude: Strength, from 0 to 30.
+        canvas: How pixels that move are drawn.
+
+    References:
+        Cubuk et al., RandAugment: Practical Automated Data Augmentation with a Reduced Search
+        Space, 2019.
+    """
+
+    operations: int = 2
+    magnitude: float = 9
+    canvas: Canvas = PLAIN_CANVAS
+
+    def draw(
+        self, rng: np.random.Generator, size: tuple[int, int]
+    ) -> list[tuple[Operation, Canvas]]:
+        """Draws `operations` operations, with repetition."""
+        share = self.magnitude / (_BINS - 1)
+        names = [USUAL[at] for at in rng.integers(len(USUAL), size=self.operations)]
+        return [(_signed(name, usual_value(name, share, size), rng), self.canvas) for name in names]
+
+
+@dataclass(frozen=True)
+class TrivialAugment:
+    """One operation of a random strength out of wide ranges.
+
+    Attributes:
+        canvas: How pixels that move are drawn.
+
+    References:
+        Müller and Hutter, TrivialAugment: Tuning-free Yet State-of-the-Art Data Augmentation, 2021.
+    """
+
+    canvas: Canvas = PLAIN_CANVAS
+
+    def draw(
+        self, rng: np.random.Generator, size: tuple[int, int]
+    ) -> list[tuple[Operation, Canvas]]:
+        """Draws one operation; its strength is one of 31."""
+        name = USUAL[rng.integers(len(USUAL))]
+        share = float(rng.integers(_BINS)) / (_BINS - 1)
+        return [(_signed(name, wide_value(name, share, size), rng), self.canvas)]
+
+
+@dataclass(frozen=True)
+class RandAugmentIncreasing:
+    """RandAugment as timm has it (`rand-m7-mstd0.5-inc1`), with which RSB's recipes were found.
+
+    Each operation is done with a probability of a half and grows with its magnitude, which varies
+    around the recipe's. Pixels that move are drawn bilinear or bicubic, by the toss of a coin.
+
+    Attributes:
+        operations: Operations an image.
+        magnitude: Strength, from 0 to 10.
+        spread: Standard deviation of the magnitude.
+        fill: The level of what comes from outside of the image, one a channel.
+
+    References:
+        Wightman et al., ResNet strikes back, 2021.
+    """
+
+    operations: int = 2
+    magnitude: float = 7
+    spread: float = 0.5
+    fill: Colour = (128, 128, 128)
+
+    def draw(
+        self, rng: np.random.Generator, size: tuple[int, int]
+    ) -> list[tuple[Operation, Canvas]]:
+        """Draws up to `operations` operations, with repetition."""
+        drawn = []
+        for at in rng.integers(len(INCREASING), size=self.operations):
+            if rng.random() > 0.5:
+                continue
+            magnitude = float(np.clip(rng.normal(self.magnitude, self.spread), 0, 10))
+            value = increasing_value(INCREASING[at], magnitude / 10, size)
+            canvas = Canvas("bilinear" if rng.integers(2) else "bicubic", self.fill)
+            drawn.append((_signed(INCREASING[at], value, rng), canvas))
+        return drawn
+
+
+def build_policy(augment: AugmentConfig, data: DataConfig) -> Policy | None:
+    """Gives the policy of a recipe.
+
+    Args:
+        augment: Names the policy and its strength.
+        data: The filter, and the mean that timm's form fills with.
+
+    Returns:
+        The policy; None where the recipe names none.
+    """
+    operations, magnitude = augment.policy_operations, augment.policy_magnitude
+    canvas = Canvas(data.interpolation)
+    match augment.policy:
+        case None:
+            return None
+        case "randaugment":
+            return RandAugment(operations, 9 if magnitude is None else magnitude, canvas)
+        case "randaugment_increasing":
+            mean = data.mean if len(data.mean) == 3 else data.mean * 3
+            fill = tuple(min(255, round(255 * level)) for level in mean)
+            magnitude = 7 if magnitude is None else magnitude
+            return RandAugmentIncreasing(operations, magnitude, augment.policy_spread, fill)
+        case "trivialaugment":
+            return TrivialAugment(canvas)
+        case "autoaugment_imagenet":
+            return AutoAugment(IMAGENET, canvas)
+        case "autoaugment_cifar":
+            return AutoAugment(CIFAR, canvas)
+
+
+def _signed(name: str, value: float, rng: np.random.Generator) -> Operation:
+    return Operation(name, -value if name in SIGNED and rng.integers(2) else value)
+
+
+def usual_value(name: str, share: float, size: tuple[int, int]) -> float:
+    """Gives the value of an operation in AutoAugment and RandAugment.
+
+    Args:
+        name: The operation.
+        share: Its strength, from 0 to 1.
+        size: Height and width of the image in pixels; a shift is a share of them.
+
+    Returns:
+        The value of `Operation`, without its sign.
+    """
+    match name:
+        case "ShearX" | "ShearY":
+            return 0.3 * share
+        case "TranslateX":
+            return float(int(150 / 331 * size[1] * share))
+        case "TranslateY":
+            return float(int(150 / 331 * size[0] * share))
+        case "Rotate":
+            return 30 * share
+        case "Posterize":
+            return 8 - round(4 * share)
+        case "Solarize":
+            return 255 * (1 - share)
+    return 0.9 * share if name in _ENHANCEMENTS else 0.0
+
+
+def wide_value(name: str, share: float, size: tuple[int, int]) -> float:
+    """Gives the value of an operation in TrivialAugment, as `usual_value` does."""
+    del size
+    match name:
+        case "ShearX" | "ShearY":
+            return 0.99 * share
+        case "TranslateX" | "TranslateY":
+            return float(int(32 * share))
+        case "Rotate":
+            return 135 * share
+        case "Posterize":
+            return 8 - round(6 * share)
+        case "Solarize":
+            return 255 * (1 - share)
+    return 0.99 * share if name in _ENHANCEMENTS else 0.0
+
+
+def increasing_value(name: str, share: float, size: tuple[int, int]) -> float:
+    """Gives the value of an operation in timm's RandAugment, as `usual_value` does."""
+    match name:
+        case "ShearX" | "ShearY":
+            return 0.3 * share
+        case "TranslateX":
+            return 0.45 * share * size[1]
+        case "TranslateY":
+            return 0.45 * share * size[0]
+        case "Rotate":
+            return 30 * share
+        case "Posterize":
+            return 4 - int(4 * share)
+        case "Solarize":
+            return 256 - int(256 * share)
+        case "SolarizeAdd":
+            return int(110 * share)
+    return 0.9 * share if name in _ENHANCEMENTS else 0.0

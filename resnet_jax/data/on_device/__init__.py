@@ -1,0 +1,1 @@
+"""Batches on the accelerator, in JAX: augmentation, mixing, datasets that live there."""

@@ -1,0 +1,185 @@
+"""The array_record files of a set in preparation, each written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from resnet_jax.data.images.decode import BadImageError, image_size
+from resnet_jax.data.sources.bad_examples import REMEDY, BadExamples
+from resnet_jax.data.sources.files import Files
+from resnet_jax.data.sources.folders import Layout
+from resnet_jax.errors import ConfigError
+
+VERSION = "1.0.0"
+EXAMPLES_PER_PART = 4096
+
+Shape = tuple[int | None, int | None]
+_ANY_SHAPE: Shape = (None, None)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One array_record file of a split.
+
+    Attributes:
+        split: The split.
+        number: From 0.
+        count: Parts of the split.
+        entries: The files with their labels.
+    """
+
+    split: str
+    number: int
+    count: int
+    entries: list[tuple[str, int]]
+
+    def file_name(self, name: str) -> str:
+        """The name under which TFDS finds the part."""
+        return f"{name}-{self.split}.array_record-{self.number:05}-of-{self.count:05}"
+
+
+@dataclass(frozen=True)
+class PartReport:
+    """What was written to a part: examples, bytes, and height and width where all agree."""
+
+    examples: int
+    bytes: int
+    shape: tuple[int, int] | None
+
+
+def plan_parts(layout: Layout) -> list[Part]:
+    """Cuts the splits into parts of about the same size."""
+    parts = []
+    for split, entries in layout.splits.items():
+        count = -(-len(entries) // EXAMPLES_PER_PART)
+        size = -(-len(entries) // count)
+        parts += [
+            Part(split, number, count, entries[number * size : (number + 1) * size])
+            for number in range(count)
+        ]
+    return parts
+
+
+def write_part(
+    files: Files, name: str, scratch: Path, part: Part, bad_examples: BadExamples | None
+) -> None:
+    """Writes a part and, last of all, its report: where that is, the part is whole."""
+    import tensorflow_datasets as tfds
+    from array_record.python import array_record_module
+
+    serializer = tfds.core.example_serializer.ExampleSerializer(
+        _features(_ANY_SHAPE, ("",)).get_serialized_info()
+    )
+    path = scratch / part.file_name(name)
+    unfinished = _unfinished(path)
+    examples, size, shapes = 0, 0, set()
+    try:
+        writer = array_record_module.ArrayRecordWriter(str(unfinished), "group_size:1")
+        for member, data, label in _readable(files, part, bad_examples):
+            shapes.add(image_size(data))
+            record = serializer.serialize_example(
+                {"image": data, "label": label, "file": member.encode(errors="surrogateescape")}
+            )
+            writer.write(record)
+            examples, size = examples + 1, size + len(record)
+        writer.close()
+        unfinished.rename(path)
+    except RuntimeError as error:  # of the writer
+        raise ConfigError(
+            f"{scratch} cannot be written: {error}; mend that and call again, to go on from here"
+        ) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    report = PartReport(examples, size, shapes.pop() if len(shapes) == 1 else None)
+    write_whole(report_path(scratch, name, part), json.dumps(asdict(report)))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file that nobody sees half-written, whoever else writes it at the same time."""
+    unfinished = _unfinished(path)
+    unfinished.write_text(text)
+    unfinished.rename(path)
+
+
+def _unfinished(path: Path) -> Path:
+    """A name of its own for every call, on whichever machine: two may write the same part."""
+    return path.with_name(f".{path.name.lstrip('.')}-{uuid.uuid4().hex}")
+
+
+def _readable(
+    files: Files, part: Part, bad_examples: BadExamples | None
+) -> Iterator[tuple[str, bytes, int]]:
+    for member, label in part.entries:
+        try:
+            data = files.read(member)
+            image_size(data)
+        except BadImageError as error:
+            full_name = f"{files.origin}/{member}"
+            if bad_examples is None:
+                raise BadImageError(f"{full_name}: {error}; {REMEDY}") from error
+            bad_examples.add(full_name, str(error))
+        else:
+            yield member, data, label
+
+
+def join_parts(name: str, scratch: Path, layout: Layout, parts: list[Part]) -> None:
+    """Writes the description of the set beside its parts, and removes all but these.
+
+    Raises:
+        ValueError: A split has no examples.
+    """
+    import tensorflow_datasets as tfds
+
+    paths = [report_path(scratch, name, part) for part in parts]
+    reports = [PartReport(**json.loads(path.read_text())) for path in paths]
+    shapes = {(report.shape[0], report.shape[1]) if report.shape else None for report in reports}
+    shape = shapes.pop() if len(shapes) == 1 else None
+    written = list(zip(parts, reports, strict=True))
+    for split in layout.splits:
+        if not any(report.examples for part, report in written if part.split == split):
+            raise ConfigError(f"no file of the split {split!r} can be read; mend the files")
+    template = tfds.core.ShardedFileTemplate(
+        data_dir=scratch, dataset_name=name, filetype_suffix="array_record"
+    )
+    splits = [
+        tfds.core.SplitInfo(
+            name=split,
+            shard_lengths=[report.examples for part, report in written if part.split == split],
+            num_bytes=sum(report.bytes for part, report in written if part.split == split),
+            filename_template=template,
+        )
+        for split in layout.splits
+    ]
+    tfds.folder_dataset.write_metadata(
+        data_dir=scratch,
+        features=_features(shape or _ANY_SHAPE, layout.class_names),
+        split_infos=splits,
+        version=VERSION,
+        check_data=False,
+        supervised_keys=("image", "label"),
+        disable_shuffling=True,
+    )
+    for path in scratch.glob(f".{name}-*"):  # reports, and what calls that were killed left
+        path.unlink()
+
+
+def _features(shape: Shape, class_names: tuple[str, ...]) -> Any:
+    import tensorflow_datasets as tfds
+
+    return tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=(*shape, 3)),
+            "label": tfds.features.ClassLabel(names=list(class_names)),
+            "file": tfds.features.Text(),
+        }
+    )
+
+
+def report_path(scratch: Path, name: str, part: Part) -> Path:
+    """Where the report of a part lies until the parts are joined."""
+    return scratch / f".{part.file_name(name)}.json"

@@ -1,0 +1,179 @@
+"""Random access to labelled images, as stored and as pixels."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_jax.data.config import MAX_PIXELS
+from resnet_jax.data.images.decode import BadImageError, decode_image
+from resnet_jax.data.images.record import Record
+from resnet_jax.data.sources.bad_examples import REMEDY, BadExamples
+from resnet_jax.errors import ConfigError
+
+
+class Example(TypedDict):
+    """One decoded example."""
+
+    image: NDArray[np.uint8]
+    label: int
+
+
+class Source(abc.ABC):
+    """Random access to labelled images; can be pickled for worker processes.
+
+    Attributes:
+        class_names: The name of each label.
+        channels: Channels of the decoded images, 1 or 3.
+        image_shape: (height, width, channels) where every image is known to have the same.
+        bad_examples: Takes the examples that are skipped; None stops at the first.
+        max_pixels: Larger pictures cannot be used.
+    """
+
+    class_names: tuple[str, ...]
+    channels: int
+    image_shape: tuple[int, int, int] | None
+    bad_examples: BadExamples | None = None
+    max_pixels: int = MAX_PIXELS
+
+    @abc.abstractmethod
+    def __len__(self) -> int: ...
+
+    @abc.abstractmethod
+    def record(self, index: int) -> Record:
+        """Reads the example at `index`, 0 <= index < len(self), without decoding it."""
+
+    def name(self, index: int) -> str:
+        """Says in messages which example is meant."""
+        return f"example {index}"
+
+    def __getitem__(self, index: int) -> Example:
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} is outside of a source of {len(self)} examples")
+        with self._naming(index):
+            return self._example(index, self.pixels)
+
+    def __iter__(self) -> Iterator[Example]:
+        return (self[index] for index in range(len(self)))
+
+    def pixels(self, record: Record) -> NDArray[np.uint8]:
+        """Decodes a record to uint8 [height, width, channels]."""
+        if isinstance(record.image, bytes):
+            return decode_image(record.image, channels=self.channels, max_pixels=self.max_pixels)
+        return record.image
+
+    def read(
+        self, index: int, decode: Callable[[Record], NDArray[np.uint8]] | None = None
+    ) -> Example | None:
+        """Reads and decodes an example, or skips it where it cannot be used and may be skipped.
+
+        Args:
+            index: 0 <= index < len(self).
+            decode: Turns the record into pixels; None for `pixels`.
+
+        Returns:
+            The example; None where it was skipped, and recorded in `bad_examples`.
+
+        Raises:
+            BadImageError: It cannot be used and `bad_examples` is None.
+        """
+        if self.bad_examples is None:
+            with self._naming(index):
+                return self._example(index, decode or self.pixels)
+        try:
+            return self._example(index, decode or self.pixels)
+        except BadImageError as error:
+            self.bad_examples.add(self.name(index), str(error))
+            return None
+
+    def in_memory(self) -> InMemorySource:
+        """Decodes every image once.
+
+        Returns:
+            A source with the same examples in the same order; in the place of an example that was
+            skipped stands the next one that was not, as in training, marked as not valid.
+
+        Raises:
+            ValueError: The images differ in shape, or an example cannot be used.
+        """
+        examples = [self.read(index) for index in range(len(self))]
+        valid = np.array([example is not None for example in examples], dtype=np.bool_)
+        if not valid.any():
+            raise ConfigError("the split has no example that can be read; mend the files")
+        filled = [
+            example or next(filter(None, examples[index:] + examples[:index]))
+            for index, example in enumerate(examples)
+        ]
+        images = [example["image"] for example in filled]
+        odd = next((at for at, image in enumerate(images) if image.shape != images[0].shape), None)
+        if odd is not None:
+            raise ConfigError(
+                f"{self.name(odd)} has the shape {images[odd].shape}, {self.name(0)} "
+                f"{images[0].shape}; images of different sizes cannot be kept in memory as one "
+                "array: set data.in_memory=False"
+            )
+        labels = np.array([example["label"] for example in filled], dtype=np.int32)
+        return InMemorySource(np.stack(images), labels, self.class_names, valid=valid)
+
+    def _example(self, index: int, decode: Callable[[Record], NDArray[np.uint8]]) -> Example:
+        record = self.record(index)
+        if not 0 <= record.label < len(self.class_names):
+            raise BadImageError(
+                f"the label {record.label} is none of 0 to {len(self.class_names) - 1}"
+            )
+        return {"image": decode(record), "label": record.label}
+
+    @contextlib.contextmanager
+    def _naming(self, index: int) -> Iterator[None]:
+        try:
+            yield
+        except BadImageError as error:
+            raise BadImageError(f"{self.name(index)}: {error}; {REMEDY}") from error
+
+
+class InMemorySource(Source):
+    """Decoded images of one shape.
+
+    Args:
+        images: uint8 [examples, height, width, channels].
+        labels: integers [examples], from 0.
+        class_names: The name of each label.
+        valid: bool [examples], False for examples that were skipped and are not to be evaluated;
+            None where there are none.
+    """
+
+    def __init__(
+        self,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.integer],
+        class_names: tuple[str, ...],
+        *,
+        valid: NDArray[np.bool_] | None = None,
+    ) -> None:
+        if images.ndim != 4 or images.dtype != np.uint8 or labels.shape != images.shape[:1]:
+            raise ValueError(
+                f"images are {images.dtype} {list(images.shape)} with labels {list(labels.shape)}; "
+                "give uint8 [examples, height, width, channels] and one label an example"
+            )
+        self.images = images
+        self.labels = labels.astype(np.int32)
+        self.valid = np.ones(len(images), dtype=np.bool_) if valid is None else valid
+        self.class_names = class_names
+        self.channels = images.shape[3]
+        self.image_shape = (images.shape[1], images.shape[2], images.shape[3])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def record(self, index: int) -> Record:
+        """Gives the example at `index`; its image is pixels."""
+        return Record(self.images[index], int(self.labels[index]))
+
+    def in_memory(self) -> InMemorySource:
+        """Gives the source itself."""
+        return self

@@ -1,0 +1,163 @@
+"""Image classification sets of Hugging Face: from the Hub, saved to disk, or a folder of files.
+
+Needs the extra `hf`. Images stay encoded until they are read, as everywhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnet_jax.data.images.decode import BadImageError
+from resnet_jax.data.images.record import Record
+from resnet_jax.data.sources.examples import Source
+from resnet_jax.data.sources.splits import select_split
+from resnet_jax.errors import ConfigError
+
+_VALIDATION_NAMES = ("val", "valid", "dev")
+
+
+class HuggingFaceSource(Source):
+    """One split.
+
+    Args:
+        tables: The set's own splits.
+        split: A split in TFDS syntax.
+        origin: The name of the set, for messages.
+        channels: 1 or 3, to which the images are converted.
+
+    Raises:
+        ValueError: There is no such split, or the set has not exactly one image and one label.
+    """
+
+    def __init__(
+        self, tables: Mapping[str, Any], split: str, *, origin: str, channels: int = 3
+    ) -> None:
+        self._origin = f"{origin} {split}"
+        self._image_key, self._label_key = _image_and_label(tables, origin)
+        self._parts = [self._undecoded(table) for table in tables.values()]
+        self._ends = np.cumsum([len(part) for part in self._parts])
+        starts = (0, *self._ends[:-1])
+        ranges = {
+            name: range(start, end)
+            for name, start, end in zip(tables, starts, self._ends, strict=True)
+        }
+        self._rows = np.array(select_split(ranges, split, origin=origin), dtype=np.int64)
+        self.class_names, self._labels = _classes(tables, self._label_key)
+        self.channels = channels
+        self.image_shape = None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def record(self, index: int) -> Record:
+        """Reads the row at `index`; its image is the content of an image file."""
+        row = int(self._rows[index])
+        part = int(np.searchsorted(self._ends, row, side="right"))
+        values = self._parts[part][row - (int(self._ends[part - 1]) if part else 0)]
+        return Record(_content(values[self._image_key]), self._label(values[self._label_key]))
+
+    def name(self, index: int) -> str:
+        """Names the set, the split and the row."""
+        return f"{self._origin}, example {index}"
+
+    def _label(self, value: Any) -> int:
+        if self._labels is None:
+            return -1 if value is None else int(value)
+        return self._labels.get(value, -1)
+
+    def _undecoded(self, table: Any) -> Any:
+        import datasets
+
+        kept = table.select_columns([self._image_key, self._label_key])
+        return kept.cast_column(self._image_key, datasets.Image(decode=False))
+
+
+def open_hugging_face_split(name: str, split: str, *, channels: int | None) -> HuggingFaceSource:
+    """Opens one split of `hf:NAME`.
+
+    Args:
+        name: `hf:` before the name of a set on the Hub (`org/set`, with a configuration
+            `org/set:config`), before a folder that `save_to_disk` wrote, or before a folder of
+            files that `datasets.load_dataset` can read, such as parquet.
+        split: A split in TFDS syntax.
+        channels: 1 or 3; None for 3.
+
+    Raises:
+        ValueError: The extra is missing, or there is no such set or split.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise ConfigError(
+            f"data.name={name!r} needs the package datasets: pip install 'resnet-jax[hf]'"
+        ) from error
+    place = name.partition(":")[2]
+    try:
+        tables = _load(datasets, place)
+    except Exception as error:  # of the Hub's client, of the network, of a reader of files
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"data.name={name!r} cannot be opened: {reason}; give the name of a set on the Hub, or "
+            "the path of a folder that save_to_disk wrote or that holds parquet files"
+        ) from error
+    return HuggingFaceSource(tables, split, origin=name, channels=channels or 3)
+
+
+def _load(datasets: Any, place: str) -> dict[str, Any]:
+    folder = Path(place).expanduser()
+    if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
+        loaded = datasets.load_from_disk(str(folder))
+    elif folder.is_dir():
+        loaded = datasets.load_dataset(str(folder))
+    else:
+        path, _, config = place.partition(":")
+        loaded = datasets.load_dataset(path, config or None)
+    tables = dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
+    return {
+        "validation" if name in _VALIDATION_NAMES else str(name): table
+        for name, table in tables.items()
+    }
+
+
+def _image_and_label(tables: Mapping[str, Any], origin: str) -> tuple[str, str]:
+    import datasets
+
+    features = next(iter(tables.values())).features
+    images = [key for key, value in features.items() if isinstance(value, datasets.Image)]
+    labels = [key for key, value in features.items() if isinstance(value, datasets.ClassLabel)]
+    if not labels:
+        labels = [key for key in ("label", "labels", "class") if key in features]
+    if len(images) != 1 or len(labels) != 1:
+        raise ConfigError(
+            f"data.name={origin!r} has {len(images)} image and {len(labels)} label columns among "
+            f"{', '.join(features)}; only sets with one of each can be read"
+        )
+    return images[0], labels[0]
+
+
+def _classes(tables: Mapping[str, Any], key: str) -> tuple[tuple[str, ...], dict[Any, int] | None]:
+    """Names the classes; where the labels are no numbers from 0, maps them to their places."""
+    names = getattr(next(iter(tables.values())).features[key], "names", None)
+    if names:
+        return tuple(names), None
+    seen = {value for table in tables.values() for value in table.unique(key)} - {None}
+    values = sorted(seen)
+    return tuple(map(str, values)), {value: place for place, value in enumerate(values)}
+
+
+def _content(image: Mapping[str, Any] | None) -> bytes:
+    """Gives the file of an image, which lies in the table or beside it."""
+    content = (image or {}).get("bytes")
+    if content:
+        return bytes(content)
+    path = (image or {}).get("path")
+    if not path:
+        raise BadImageError("the image is missing")
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise BadImageError(f"the file {path} cannot be read: {error.strerror}") from error

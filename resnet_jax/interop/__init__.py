@@ -1,0 +1,1 @@
+"""Doors for code that uses no NNX: pure functions and Linen modules."""

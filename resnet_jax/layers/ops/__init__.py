@@ -1,0 +1,19 @@
+"""Array functions that have a form of their own on CPUs or a derivative by hand: one door.
+
+Nothing else in the package touches `jax.extend` or `jax.interpreters`. On GPUs and TPUs each
+function here is JAX's own operation.
+"""
+
+from resnet_jax.layers.ops.batch_norm import normalize_batch, normalize_with
+from resnet_jax.layers.ops.convolution import convolve
+from resnet_jax.layers.ops.lowering import default_jaxpr, materialize
+from resnet_jax.layers.ops.max_pool import max_pool
+
+__all__ = [
+    "convolve",
+    "default_jaxpr",
+    "materialize",
+    "max_pool",
+    "normalize_batch",
+    "normalize_with",
+]

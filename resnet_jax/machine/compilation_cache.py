@@ -1,0 +1,49 @@
+"""Compiled code that is kept between processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+
+import filelock
+import jax
+
+_CACHE_BYTES = 4 * 2**30
+
+
+def keep_compiled_code() -> None:
+    """Keeps compiled code between processes in the user's cache directory.
+
+    What a process that was killed left unfinished there is removed: jax would not read it, and
+    would write nothing more.
+
+    The environment variable `JAX_COMPILATION_CACHE_DIR` names another folder, and
+    `JAX_ENABLE_COMPILATION_CACHE=0` switches it off. A folder that cannot be made is done without.
+    """
+    if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
+        _choose_cache()
+    folder = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    limited = jax.config.jax_compilation_cache_max_size != -1  # type: ignore[attr-defined]
+    if folder and limited and pathlib.Path(folder).is_dir():
+        _drop_unfinished(pathlib.Path(folder))
+
+
+def _choose_cache() -> None:
+    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    folder = pathlib.Path(base) / "resnet_jax" / "xla"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    # With a limit on its size jax takes a lock, so that processes may share it.
+    jax.config.update("jax_compilation_cache_max_size", _CACHE_BYTES)
+
+
+def _drop_unfinished(folder: pathlib.Path) -> None:
+    """Removes entries without the time of their last use, which jax writes after them."""
+    with contextlib.suppress(OSError), filelock.FileLock(folder / ".lockfile", timeout=10):
+        for entry in folder.glob("*-cache"):
+            if not entry.with_name(entry.name.removesuffix("cache") + "atime").exists():
+                entry.unlink()

@@ -1,0 +1,56 @@
+"""Bytes from strangers to the pixels of one network."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_jax.data.images.decode import BadImageError, image_size
+from resnet_jax.inference.inputs import Inputs
+from resnet_jax.inference.pictures import prepare
+from resnet_jax.serving.limits import Limits, RefusedError
+
+FORMATS = "JPEG, PNG, GIF, WebP or BMP"
+
+# Pillow knows many more formats, some of which start other programs (EPS) or are rarely tested.
+_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM")
+
+
+def read_upload(data: bytes, inputs: Inputs, limits: Limits) -> NDArray[np.uint8]:
+    """Decodes an uploaded picture and brings it to what a network expects.
+
+    Args:
+        data: The content of the file.
+        inputs: What the network expects; its size is set.
+        limits: The most pixels.
+
+    Returns:
+        uint8 [size, size, channels].
+
+    Raises:
+        RefusedError: It is no picture of a format that is read (415), or too large (413).
+    """
+    if not _looks_like_a_picture(data):
+        raise RefusedError(415, f"this is no picture: send the bytes of a {FORMATS} file")
+    try:
+        height, width = image_size(data)
+        _check_size(height, width, inputs, limits)
+        return prepare(data, inputs)
+    except BadImageError as error:
+        raise RefusedError(415, " ".join(str(error).split())) from None
+
+
+def _looks_like_a_picture(data: bytes) -> bool:
+    return data.startswith(_BEGINNINGS) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
+
+
+def _check_size(height: int, width: int, inputs: Inputs, limits: Limits) -> None:
+    # The shorter side is brought to a fixed length: a line of pixels would unfold into gigabytes.
+    shorter = (inputs.size or 1) / inputs.crop_fraction
+    resized = shorter**2 * max(height, width) / max(min(height, width), 1)
+    if max(height * width, resized) > limits.picture_pixels:
+        raise RefusedError(
+            413,
+            f"the picture has {width} x {height} pixels: too many, or too long for its width; "
+            f"the limit is {limits.picture_pixels} pixels",
+        )

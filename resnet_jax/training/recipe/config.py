@@ -1,0 +1,246 @@
+"""Everything that decides a training run, as typed values.
+
+A recipe builds one `TrainConfig`. `resnet_jax.training.recipe.overrides` checks it, applies the
+overrides of the command line and writes it to JSON; this file holds the fields and their defaults,
+once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from resnet_jax.data.config import AugmentConfig, DataConfig
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The network to train.
+
+    Attributes:
+        name: A name of `resnet_jax.zoo.list_models()`.
+        num_classes: The number of logits.
+        in_features: Channels of the input images.
+        zero_init_last: Whether the last BatchNorm scale of each block starts at zero.
+        drop_path_rate: Probability of dropping the last block's branch; earlier ones rise to it.
+        dropout_rate: Probability of dropping an input of the classifier.
+        norm_group_size: Images that share BatchNorm statistics; None takes the global batch.
+        unbiased_variance: Whether the running variance is PyTorch's n / (n - 1) one.
+        dtype: The type of the computation. Parameters, statistics, logits and loss stay float32.
+    """
+
+    name: str = "resnet20"
+    num_classes: PositiveInt = 10
+    in_features: PositiveInt = 3
+    zero_init_last: bool = False
+    drop_path_rate: Fraction = 0.0
+    dropout_rate: Fraction = 0.0
+    norm_group_size: PositiveInt | None = None
+    unbiased_variance: bool = False
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """The update rule.
+
+    Attributes:
+        name: The rule; Muon takes Adam's, with Nesterov's momentum, for the head and the vectors.
+        learning_rate: The peak of the schedule.
+        momentum: Weight of the old velocity in SGD, LARS and Muon.
+        nesterov: Whether SGD and LARS look ahead; Muon always does.
+        betas: Weights of the old first and second moment in AdamW, LAMB and Muon's Adam; in Lion
+            those of the update and of the memory. None: (0.9, 0.99) for Lion, else (0.9, 0.999).
+        epsilon: Added to the root of the second moment. None: 1e-6 for LAMB, else 1e-8.
+        trust_coefficient: LARS's ratio of the step to the norm of a layer's weights.
+        weight_decay: Strength of the decay.
+        decay_mode: `l2` adds the decay to the gradient before the rule, as PyTorch's SGD does;
+            `decoupled` adds it after the rule and scales it by the learning rate. None: `l2` for
+            SGD and LARS, else `decoupled`.
+        decay_on: `all` parameters; all but those of norms (`not_norms`); or `matrices`: those
+            with more than one dimension, so that biases stay free as well. LARS and LAMB adapt the
+            rate of the same parameters.
+        clip_norm: Largest global norm of the gradient, or None.
+    """
+
+    name: Literal["sgd", "lars", "lamb", "adamw", "lion", "muon"] = "sgd"
+    learning_rate: PositiveFloat = 0.1
+    momentum: Fraction = 0.9
+    nesterov: bool = False
+    betas: tuple[Fraction, Fraction] | None = None
+    epsilon: PositiveFloat | None = None
+    trust_coefficient: PositiveFloat = 0.001
+    weight_decay: NonNegativeFloat = 1e-4
+    decay_mode: Literal["l2", "decoupled"] | None = None
+    decay_on: Literal["all", "not_norms", "matrices"] = "all"
+    clip_norm: PositiveFloat | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ScheduleConfig:
+    """The learning rate over the run, relative to the optimizer's.
+
+    Attributes:
+        name: The shape after the warm-up.
+        warmup_epochs: Length of the warm-up. One-cycle rises over this time.
+        warmup_steps: The same in steps, in place of `warmup_epochs`.
+        warmup_start: Learning rate at the first step, as a fraction of the peak.
+        warmup_shape: `linear` rises to the peak; `constant` stays at `warmup_start` and then jumps.
+        from_start: Whether cosine and linear fall from the first step on, as timm's do: the warm-up
+            then hides their beginning. Otherwise they begin after it.
+        milestones: For `step`: the fractions of the run at which the rate drops.
+        drop: For `step`: the factor of each drop.
+        end: For `cosine`, `linear` and `onecycle`: the last rate, as a fraction of the peak.
+    """
+
+    name: Literal["constant", "step", "cosine", "linear", "onecycle"] = "cosine"
+    warmup_epochs: NonNegativeFloat = 0.0
+    warmup_steps: NonNegativeInt | None = None
+    warmup_start: Annotated[float, Field(ge=0, le=1)] = 0.0
+    warmup_shape: Literal["linear", "constant"] = "linear"
+    from_start: bool = False
+    milestones: tuple[Fraction, ...] = (0.5, 0.75)
+    drop: Annotated[float, Field(gt=0, le=1)] = 0.1
+    end: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class EmaConfig:
+    """The moving average of parameters and statistics that is evaluated.
+
+    Attributes:
+        decay: Weight of the old average. After `t` updates it is at most `(1 + t) / (10 + t)`.
+        every: Steps from one update of the average to the next.
+    """
+
+    decay: Fraction = 0.999
+    every: PositiveInt = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneConfig:
+    """What begins with trained weights, and how much of it may move.
+
+    Attributes:
+        weights: A file (`.safetensors`, `.pth`), the tag of published weights such as `a1_in1k`, or
+            None to begin at random. Other classes than the file's get a new head.
+        frozen_stages: Parts that stay as they are, from the input: 1 is the stem, 2 the stem and
+            the first stage, and so on. Their BatchNorms use, and keep, their running statistics.
+        rate_decay: Factor of the learning rate from each stage to the one before; the head has 1.
+    """
+
+    weights: str | None = None
+    frozen_stages: NonNegativeInt = 0
+    rate_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ResizeConfig:
+    """Progressive resizing: images shrink on the accelerator, less and less.
+
+    Attributes:
+        first: Height and width of the images up to `begin`; from `end` on they stay as they are.
+        begin: Where the growth begins, as a fraction of the run.
+        end: Where it ends.
+        multiple: Every size is a multiple of this; each one is compiled once.
+    """
+
+    first: PositiveInt
+    begin: Fraction = 0.0
+    end: Annotated[float, Field(gt=0, le=1)] = 0.8
+    multiple: PositiveInt = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+    """When checkpoints are written, and which of them stay.
+
+    Attributes:
+        every_epochs: Epochs from one to the next; the last step always gets one.
+        every_steps: Steps from one to the next, in place of `every_epochs`.
+        keep_latest: How many of the newest stay.
+        keep_best: How many of the best on the validation split stay besides.
+    """
+
+    every_epochs: PositiveInt = 1
+    every_steps: PositiveInt | None = None
+    keep_latest: PositiveInt = 2
+    keep_best: NonNegativeInt = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """The devices that share the work.
+
+    Attributes:
+        devices: How many devices to use; None takes all.
+        fsdp: Whether each device holds a part of the parameters and of the optimizer's memory,
+            rather than all of them.
+    """
+
+    devices: PositiveInt | None = None
+    fsdp: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """A whole run. Two runs with equal configs on equal devices end bit for bit the same.
+
+    Attributes:
+        seed: Decides initial weights, order of the data and every random number.
+        epochs: Passes over the training split.
+        steps: Length of the run in steps, in place of `epochs`.
+        batch_size: Images a step, over all devices.
+        accumulation: Parts into which a step cuts its batch, one after the other, to save memory.
+            The gradient is that of the whole batch; only BatchNorm sees one part at a time.
+        eval_batch_size: Images a step of evaluation; it does not change the result.
+        model: The network.
+        data: The dataset and its splits.
+        augment: Random changes to the training images.
+        optimizer: The update rule.
+        schedule: The learning rate over the run.
+        loss: `cross_entropy`, or `bce`: one yes-or-no question a class, the mean over the classes.
+        bce_threshold: Share of a mixed target above which `bce` takes the class as fully present;
+            None leaves the shares.
+        finetune: Trained weights to begin with, or None.
+        resize: Progressive resizing, or None.
+        label_smoothing: Share of the target that is spread over all classes, in training alone.
+        ema: The moving average, or None to evaluate the live parameters.
+        max_skipped: Steps in a row with a loss or gradient that is not finite before the run stops.
+        log_every_steps: Steps from one record of metrics to the next.
+        eval_every_epochs: Epochs from one evaluation on the validation split to the next.
+        checkpoint: When to save.
+        mesh: Where to run.
+    """
+
+    # Read by pydantic, for this class and every dataclass below it.
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
+        extra="forbid", strict=True, allow_inf_nan=False
+    )
+
+    seed: NonNegativeInt = 0
+    epochs: PositiveInt = 1
+    steps: PositiveInt | None = None
+    batch_size: PositiveInt = 128
+    accumulation: PositiveInt = 1
+    eval_batch_size: PositiveInt = 256
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
+    loss: Literal["cross_entropy", "bce"] = "cross_entropy"
+    bce_threshold: Fraction | None = None
+    label_smoothing: Fraction = 0.0
+    finetune: FinetuneConfig | None = None
+    resize: ResizeConfig | None = None
+    ema: EmaConfig | None = None
+    max_skipped: PositiveInt = 20
+    log_every_steps: PositiveInt = 50
+    eval_every_epochs: PositiveInt = 1
+    checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
+    mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)

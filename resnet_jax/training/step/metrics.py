@@ -1,0 +1,135 @@
+"""Metrics travel as sums and counts; the division comes last.
+
+So the result is the same for every batch size and number of devices, and each example counts
+once. `SkipWatch` reads one of the counts: steps that were skipped in a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from resnet_jax.training.step.losses import cross_entropy
+
+Sums = dict[str, jax.Array]
+
+# Steps that may wait on the device; more would only hold memory.
+_MAX_AHEAD = 16
+
+# Dispatches that may wait on the device before their counters are read.
+_MAX_UNREAD = 16
+
+
+def evaluation_sums(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> Sums:
+    """Sums the plain cross-entropy and the hits over the examples of a batch that are real.
+
+    Args:
+        logits: [batch, classes].
+        labels: [batch] integers.
+        mask: [batch] bool, False where an example only fills the batch.
+
+    Returns:
+        Scalars `loss`, `top1`, `top5` and `count`. With fewer than five classes `top5` counts all.
+    """
+    best = jax.lax.top_k(logits, min(5, logits.shape[-1]))[1]
+    hits = (best == labels[:, None]) & mask[:, None]
+    return {
+        "loss": jnp.where(mask, cross_entropy(logits, labels), 0.0).sum(),
+        "top1": hits[:, 0].sum(),
+        "top5": hits.sum(),
+        "count": mask.sum(),
+    }
+
+
+class Totals:
+    """Adds the sums of many steps on the host, in double precision.
+
+    Args:
+        start: Sums of earlier steps.
+    """
+
+    def __init__(self, start: Mapping[str, float] | None = None) -> None:
+        self._sums: dict[str, float] = dict(start or {})
+        self._pending: list[tuple[Sums, int]] = []
+
+    def add(self, sums: Sums, steps: int = 1) -> None:
+        """Takes sums; waits only where the device is far behind.
+
+        Args:
+            sums: Of one step; or arrays of those of many.
+            steps: How many values of those arrays count.
+        """
+        self._pending.append((sums, steps))
+        if len(self._pending) > _MAX_AHEAD:
+            jax.block_until_ready(self._pending[-_MAX_AHEAD][0])
+
+    def fetch(self) -> dict[str, float]:
+        """Waits for the steps added so far and returns the sums over all of them."""
+        for sums, steps in jax.device_get(self._pending):
+            for name, values in sums.items():
+                for value in np.atleast_1d(values)[:steps].tolist():
+                    self._sums[name] = self._sums.get(name, 0) + value
+        self._pending = []
+        return dict(self._sums)
+
+
+def ratio(sums: Mapping[str, float], name: str, *, over: str = "count") -> float | None:
+    """Divides one sum by another; None where nothing was counted."""
+    return sums[name] / sums[over] if sums.get(over) else None
+
+
+class DivergedError(ValueError):
+    """Too many steps in a row had a loss or a gradient that is not finite."""
+
+
+class SkipWatch:
+    """Reads the counter of skipped steps after every step, some steps late.
+
+    Args:
+        most: Steps in a row that may be skipped.
+        learning_rate: What to lower, for the message.
+    """
+
+    def __init__(self, *, most: int, learning_rate: float) -> None:
+        self._most = most
+        self._learning_rate = learning_rate
+        self._pending: list[tuple[int, jax.Array, int]] = []
+
+    def add(self, step: int, in_row: jax.Array, steps: int) -> None:
+        """Takes the counter after a dispatch; it is read once the device is further on.
+
+        Args:
+            step: The last step of the dispatch, from 1.
+            in_row: The counter after its steps: a scalar, or an array of which `steps` count.
+            steps: How many steps it had.
+
+        Raises:
+            DivergedError: Too many steps in a row were skipped.
+        """
+        self._pending.append((step, in_row, steps))
+        if len(self._pending) > 2 * _MAX_UNREAD:
+            self._read(self._pending[:-_MAX_UNREAD])
+            self._pending = self._pending[-_MAX_UNREAD:]
+
+    def check(self) -> None:
+        """Reads every counter that is left.
+
+        Raises:
+            DivergedError: Too many steps in a row were skipped.
+        """
+        self._read(self._pending)
+        self._pending = []
+
+    def _read(self, entries: list[tuple[int, jax.Array, int]]) -> None:
+        counters = jax.device_get([in_row for _, in_row, _ in entries])
+        for (last, _, steps), values in zip(entries, counters, strict=True):
+            for offset, in_row in enumerate(np.atleast_1d(values)[:steps].tolist()):
+                if in_row > self._most:
+                    first = last - steps + 1 + offset - in_row + 1
+                    raise DivergedError(
+                        f"no finite loss or gradient since step {first}, {in_row} steps in a row; "
+                        f"lower optimizer.learning_rate={self._learning_rate}"
+                    )

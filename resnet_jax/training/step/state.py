@@ -1,0 +1,188 @@
+"""What a run carries from one step to the next; how it begins, with trained weights too."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from resnet_jax import weights
+from resnet_jax.errors import ConfigError
+from resnet_jax.models.initialize import initialize
+from resnet_jax.models.resnet import ResNet
+from resnet_jax.training.recipe.config import FinetuneConfig, ModelConfig, TrainConfig
+from resnet_jax.zoo import model_config
+
+PyTree = Any
+
+
+class Variables(NamedTuple):
+    """The arrays that make a network compute: plain nested dicts."""
+
+    params: PyTree
+    batch_stats: PyTree
+
+
+class TrainState(NamedTuple):
+    """A run between two steps: plain arrays, nothing hidden.
+
+    Attributes:
+        step: Updates done so far.
+        skipped: Steps that did nothing because the loss or a gradient was not finite.
+        skipped_in_row: How many of them came last, one after the other.
+        params: The live parameters.
+        batch_stats: The live BatchNorm statistics.
+        opt_state: The optimizer's memory.
+        average: Moving averages of parameters and statistics, or None.
+    """
+
+    step: jax.Array
+    skipped: jax.Array
+    skipped_in_row: jax.Array
+    params: PyTree
+    batch_stats: PyTree
+    opt_state: optax.OptState
+    average: Variables | None
+
+    @property
+    def evaluated(self) -> Variables:
+        """The variables that evaluation uses: the averages where they are kept."""
+        return self.average or Variables(self.params, self.batch_stats)
+
+
+class Graphs(NamedTuple):
+    """The network's structure without its arrays, once for each mode."""
+
+    train: nnx.GraphDef[ResNet]
+    evaluate: nnx.GraphDef[ResNet]
+
+
+def build_model(config: ModelConfig, *, rngs: nnx.Rngs) -> ResNet:
+    """Builds the network of a recipe.
+
+    Raises:
+        ValueError: The zoo has no network of that name.
+    """
+    named = model_config(
+        config.name, num_classes=config.num_classes, in_features=config.in_features
+    )
+    batch_norm = dataclasses.replace(
+        named.batch_norm,
+        group_size=config.norm_group_size,
+        unbiased_variance=config.unbiased_variance,
+    )
+    architecture = dataclasses.replace(
+        named,
+        batch_norm=batch_norm,
+        zero_init_last=config.zero_init_last,
+        drop_path_rate=config.drop_path_rate,
+        dropout_rate=config.dropout_rate,
+    )
+    dtype = None if config.dtype == "float32" else jnp.dtype(config.dtype)
+    return ResNet(architecture, dtype=dtype, rngs=rngs)
+
+
+def make_graphs(config: ModelConfig, *, finetune: FinetuneConfig | None = None) -> Graphs:
+    """Describes the network without computing any array.
+
+    Args:
+        config: The network.
+        finetune: Its frozen stages evaluate in training as well.
+
+    Raises:
+        ConfigError: More stages are to be frozen than there are.
+    """
+    model = nnx.eval_shape(lambda: build_model(config, rngs=nnx.Rngs(0)))
+    model.train()
+    frozen = finetune.frozen_stages if finetune else 0
+    if frozen > len(model.stages) + 1:
+        raise ConfigError(
+            f"finetune.frozen_stages={frozen}: {config.name} has a stem and {len(model.stages)} "
+            f"stages; give at most {len(model.stages) + 1}"
+        )
+    for part in [model.stem, *model.stages][:frozen]:
+        part.eval()
+    train = nnx.graphdef(model)
+    model.eval()
+    return Graphs(train=train, evaluate=nnx.graphdef(model))
+
+
+def parameter_key(seed: int) -> jax.Array:
+    """Returns the key of a run's first parameters, which no step has.
+
+    Steps fold their number into the key of the seed; this one's number lies beyond them.
+    """
+    return jax.random.fold_in(jax.random.key(seed), 2**32 - 1)
+
+
+def initial_state(
+    config: TrainConfig, optimizer: optax.GradientTransformation, *, key: jax.Array | None = None
+) -> TrainState:
+    """Draws the first parameters.
+
+    Pure, so that it can run under `jax.jit` with the sharding that the state shall have.
+
+    Args:
+        config: The run.
+        optimizer: From `make_optimizer`.
+        key: The key of the parameters; None takes that of the run's seed.
+
+    Returns:
+        The state before the first step.
+    """
+    if key is None:
+        key = parameter_key(config.seed)
+    model = initialize(lambda rngs: build_model(config.model, rngs=rngs), key)
+    params, batch_stats = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
+    variables = Variables(nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats))
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        skipped=jnp.zeros((), jnp.int32),
+        skipped_in_row=jnp.zeros((), jnp.int32),
+        params=variables.params,
+        batch_stats=variables.batch_stats,
+        opt_state=optimizer.init(variables.params),
+        # A copy: a donated state must not hold one buffer twice.
+        average=jax.tree.map(jnp.copy, variables) if config.ema else None,
+    )
+
+
+def load_variables(config: TrainConfig, source: str) -> Variables:
+    """Reads the variables of a recipe's network; a new head is drawn from the run's seed.
+
+    Args:
+        config: The run.
+        source: A file, or the tag of published weights, as `resnet_jax.weights.create_model` takes.
+
+    Raises:
+        ConfigError: There are no such weights.
+        WeightsError: They cannot be read, or do not fit the network.
+    """
+    model = weights.create_model(
+        config.model.name,
+        pretrained=source,
+        num_classes=config.model.num_classes,
+        in_features=config.model.in_features,
+        rngs=nnx.Rngs(params=parameter_key(config.seed)),
+    )
+    params, batch_stats = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
+    return Variables(nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats))
+
+
+def start_from(state: TrainState, variables: Variables) -> TrainState:
+    """Puts variables into a first state, where its own lie; averages begin with them as well."""
+
+    def put(new: jax.Array, old: jax.Array) -> jax.Array:
+        return jax.device_put(new, old.sharding)
+
+    live = jax.tree.map(put, variables, Variables(state.params, state.batch_stats))
+    return state._replace(
+        params=live.params,
+        batch_stats=live.batch_stats,
+        # Copies: a donated state must not hold one buffer twice.
+        average=state.average and jax.tree.map(jax.numpy.copy, live),
+    )

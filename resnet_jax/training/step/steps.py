@@ -1,0 +1,165 @@
+"""The pure functions that a run repeats: one training step, one step of evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from resnet_jax.data.on_device.augment import build_augment, normalize
+from resnet_jax.data.on_device.mixing import build_mix
+from resnet_jax.machine.debugging import searches_for_nans
+from resnet_jax.training.recipe.config import EmaConfig, TrainConfig
+from resnet_jax.training.step.gradients import LossFunction, gradient_of
+from resnet_jax.training.step.losses import make_loss
+from resnet_jax.training.step.metrics import Sums, evaluation_sums
+from resnet_jax.training.step.optimizers import depths
+from resnet_jax.training.step.state import Graphs, TrainState, Variables
+
+PyTree = Any
+Batch = dict[str, jax.Array]
+TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Sums]]
+EvalStep = Callable[[Variables, Batch], Sums]
+
+
+class _Keys(NamedTuple):
+    """The random keys of one step."""
+
+    augment: jax.Array
+    dropout: jax.Array
+    mix: jax.Array
+
+
+def make_train_step(
+    graphs: Graphs, optimizer: optax.GradientTransformation, config: TrainConfig
+) -> TrainStep:
+    """Makes the function `train_step(state, batch) -> (state, sums)`.
+
+    It is pure: its randomness comes from the run's seed and the number of the step. Where the loss
+    or the gradient is not finite it changes nothing but the counters of skipped steps.
+
+    Args:
+        graphs: From `make_graphs`.
+        optimizer: From `make_optimizer`.
+        config: The run.
+
+    Returns:
+        A function for `jax.jit` with `donate_argnums=0`. The sums are `loss`, `top1` and `count`
+        over examples, `gradient_norm`, `steps` and `skipped` over steps; `skipped_in_row` is the
+        counter after the step.
+    """
+    augment = build_augment(config.augment)
+    mix = build_mix(config.augment, num_classes=config.model.num_classes)
+    loss_fn = _make_loss_fn(graphs, config)
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
+        keys = _step_keys(config.seed, state)
+        changed = augment(keys.augment, batch["image"])
+        images = normalize(changed, config.data.mean, config.data.std)
+        images, targets = mix(keys.mix, images, batch["label"])
+        loss, logits, batch_stats, gradient = gradient_of(
+            loss_fn,
+            state.params,
+            state.batch_stats,
+            images,
+            targets,
+            keys.dropout,
+            parts=config.accumulation,
+        )
+        norm = optax.tree.norm(gradient)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        updated = state._replace(
+            step=state.step + 1,
+            skipped_in_row=jnp.zeros_like(state.skipped_in_row),
+            params=optax.apply_updates(state.params, updates),
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+        )
+        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+        new_state = _choose(finite, _average(updated, config.ema), state)
+        sums = _training_sums(loss, norm, logits, batch["label"], finite)
+        return new_state, sums | {"skipped_in_row": new_state.skipped_in_row}
+
+    return train_step
+
+
+def _make_loss_fn(graphs: Graphs, config: TrainConfig) -> LossFunction:
+    loss = make_loss(config)
+    frozen = config.finetune.frozen_stages if config.finetune else 0
+
+    def loss_fn(
+        params: PyTree, batch_stats: PyTree, images: jax.Array, targets: jax.Array, key: jax.Array
+    ) -> tuple[jax.Array, tuple[jax.Array, PyTree]]:
+        module = nnx.merge(graphs.train, _hold(params, frozen), batch_stats)
+        logits = module(images, rngs=nnx.Rngs(dropout=key))
+        stats = nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
+        return loss(logits, targets).mean(), (logits, stats)
+
+    return loss_fn
+
+
+def _hold(params: PyTree, frozen: int) -> PyTree:
+    """Cuts the gradient of the first parts of the network."""
+    if not frozen:
+        return params
+    return jax.tree.map(
+        lambda param, depth: jax.lax.stop_gradient(param) if depth < frozen else param,
+        params,
+        depths(params),
+    )
+
+
+def make_eval_step(graphs: Graphs, config: TrainConfig) -> EvalStep:
+    """Makes the function `eval_step(variables, batch) -> sums` over the examples that are real."""
+
+    def eval_step(variables: Variables, batch: Batch) -> Sums:
+        module = nnx.merge(graphs.evaluate, variables.params, variables.batch_stats)
+        logits = module(normalize(batch["image"], config.data.mean, config.data.std))
+        return evaluation_sums(logits, batch["label"], batch["mask"])
+
+    return eval_step
+
+
+def _step_keys(seed: int, state: TrainState) -> _Keys:
+    # A skipped step still moves on: a retry with the same random numbers would fail again.
+    number = state.step + state.skipped
+    return _Keys(*jax.random.split(jax.random.fold_in(jax.random.key(seed), number), 3))
+
+
+def _choose(finite: jax.Array, updated: TrainState, state: TrainState) -> TrainState:
+    """Takes the update, or where it is not finite the old state with its counters moved."""
+    if searches_for_nans():
+        return updated  # the search wants to see it
+    skipped = state._replace(skipped=state.skipped + 1, skipped_in_row=state.skipped_in_row + 1)
+    return jax.tree.map(lambda new, old: jnp.where(finite, new, old), updated, skipped)
+
+
+def _average(state: TrainState, config: EmaConfig | None) -> TrainState:
+    """Moves the averages toward the live values; the weight of the old ones warms up."""
+    if config is None:
+        return state
+    updates = (state.step // config.every).astype(jnp.float32)
+    decay = jnp.minimum(config.decay, (1 + updates) / (10 + updates))
+    decay = jnp.where(state.step % config.every == 0, decay, 1.0)
+    live = Variables(state.params, state.batch_stats)
+    average = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, state.average, live)
+    return state._replace(average=average)
+
+
+def _training_sums(
+    loss: jax.Array, norm: jax.Array, logits: jax.Array, labels: jax.Array, finite: jax.Array
+) -> Sums:
+    batch_size = labels.shape[0]
+    hits = (logits.argmax(axis=-1) == labels).sum()
+    return {
+        "loss": jnp.where(finite, loss * batch_size, 0.0),
+        "top1": jnp.where(finite, hits, 0),
+        "count": jnp.where(finite, batch_size, 0),
+        "gradient_norm": jnp.where(finite, norm, 0.0),
+        "steps": finite.astype(jnp.int32),
+        "skipped": 1 - finite.astype(jnp.int32),
+    }

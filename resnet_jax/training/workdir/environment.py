@@ -1,0 +1,63 @@
+"""What a run is computed on, recorded in its folder."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from typing import Any
+
+import jax
+
+import resnet_jax
+from resnet_jax.errors import ConfigError
+from resnet_jax.training.workdir.layout import Workdir, write_text
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+
+Environment = dict[str, Any]
+
+
+def describe_environment() -> Environment:
+    """Says what this process runs on: devices of all processes, system, versions."""
+    devices = jax.devices()
+    kinds = sorted({device.device_kind for device in devices})
+    facts = {
+        "devices": f"{len(devices)} x {', '.join(kinds)} ({jax.default_backend()})",
+        "processes": jax.process_count(),
+        "system": platform.platform(),
+        "Python": platform.python_version(),
+        "resnet_jax": resnet_jax.__version__,
+    }
+    return facts | {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def record_environment(files: Workdir, *, start: int) -> None:
+    """Writes down what a run is computed on from a step on. Only the first process writes.
+
+    Args:
+        files: The run's folder.
+        start: The step. What a process recorded from this step on, before it was killed, is taken
+            out; where nothing has changed nothing is added.
+    """
+    if jax.process_index() != 0:
+        return
+    kept = [entry for entry in read_environments(files) if entry["step"] < start]
+    entry = {"step": start, **describe_environment()}
+    if not kept or kept[-1] | {"step": start} != entry:
+        kept.append(entry)
+    write_text(files.environment, "".join(f"{json.dumps(entry)}\n" for entry in kept))
+
+
+def read_environments(files: Workdir) -> list[Environment]:
+    """Reads what a run was computed on, each with the `step` from which on; may be empty.
+
+    Raises:
+        ConfigError: The file is damaged.
+    """
+    if not files.environment.is_file():
+        return []
+    try:
+        return [json.loads(line) for line in files.environment.read_text().splitlines()]
+    except ValueError:
+        raise ConfigError(f"{files.environment} is damaged; remove it") from None

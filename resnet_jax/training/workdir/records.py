@@ -1,0 +1,92 @@
+"""The records of a run: `metrics.jsonl` for programs, TensorBoard events for a browser."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import jax
+
+from resnet_jax.training.workdir.layout import Workdir, write_text
+
+
+@contextlib.contextmanager
+def _as_if_missing(module: str) -> Iterator[None]:
+    """Lets imports go on as if a module were not installed, unless it was imported before."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        sys.modules.pop(module, None)
+
+
+with _as_if_missing("torch"):  # which takes long, for tensors that nobody writes here
+    from tensorboardX import SummaryWriter
+
+Record = dict[str, Any]
+
+
+def read_records(workdir: Workdir) -> list[Record]:
+    """Reads the records of a run in the order of their steps.
+
+    A last line that a killed process left half written is left out.
+    """
+    if not workdir.metrics.is_file():
+        return []
+    records = []
+    for line in workdir.metrics.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+class MetricsLog:
+    """Writes records; use it in a `with` statement. Only the first process writes.
+
+    Args:
+        workdir: Where to.
+        start: The step that the run continues from: records of later steps, which a process wrote
+            before it was killed, are taken out, so that no step stands there twice.
+    """
+
+    def __init__(self, workdir: Workdir, *, start: int) -> None:
+        self._workdir = workdir
+        self._writer: SummaryWriter | None = None
+        if jax.process_index() == 0:
+            kept = [record for record in read_records(workdir) if record["step"] <= start]
+            write_text(workdir.metrics, "".join(f"{json.dumps(record)}\n" for record in kept))
+            # TensorBoard leaves out what an earlier process wrote from this step on, from 1 as well
+            # where that one was killed before it saved anything.
+            self._writer = SummaryWriter(str(workdir.tensorboard), purge_step=start + 1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def write(self, step: int, values: Mapping[str, float | None]) -> None:
+        """Writes the record of a step.
+
+        Args:
+            step: Batches seen so far.
+            values: Numbers by name; None where there is nothing to say.
+        """
+        if self._writer is None:
+            return
+        with self._workdir.metrics.open("a") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+        for name, value in values.items():
+            if value is not None:
+                group, _, rest = name.partition("_")
+                split = group in ("train", "validation", "test")
+                self._writer.add_scalar(f"{group}/{rest}" if split else name, value, step)

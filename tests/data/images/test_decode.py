@@ -1,0 +1,199 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from resnet_jax.data.images.decode import (
+    BadImageError,
+    decode_image,
+    decode_jpeg_at_least,
+    image_size,
+    read_plain_jpeg,
+)
+
+
+def encoded(image, kind, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def picture():
+    """A smooth picture of 40 x 30 pixels, brightest at the top left."""
+    rows, columns = np.mgrid[:30, :40]
+    return np.stack([250 - 4 * rows, 250 - 5 * columns, 100 + rows + columns], axis=-1).astype(
+        np.uint8
+    )
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jpeg_equals_pillow(picture, mode, channels):
+    data = encoded(Image.fromarray(picture).convert(mode), "JPEG", quality=90)
+    pixels = decode_image(data, channels=channels)
+    with Image.open(io.BytesIO(data)) as image:
+        expected = np.asarray(image.convert({1: "L", 3: "RGB"}[channels]))
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (30, 40, channels)
+    # Grey is the JPEG's own luma; Pillow goes through RGB and rounds twice.
+    limit = 0 if channels == 3 else 1
+    assert np.abs(pixels.astype(int) - expected.reshape(pixels.shape)).max() <= limit
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_exif_orientation_turns_the_picture_upright(picture, orientation, kind):
+    stored = {
+        1: picture,
+        2: picture[:, ::-1],
+        3: picture[::-1, ::-1],
+        4: picture[::-1],
+        5: picture.transpose(1, 0, 2),
+        6: np.rot90(picture),
+        7: picture[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(picture, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}.get(kind, {})
+    data = encoded(Image.fromarray(np.ascontiguousarray(stored)), kind, exif=exif, **options)
+    pixels = decode_image(data)
+    assert pixels.shape == picture.shape
+    assert np.abs(pixels.astype(int) - picture).max() <= (12 if kind == "JPEG" else 0)
+    assert image_size(data) == (30, 40)
+    if kind == "JPEG":
+        with Image.open(io.BytesIO(data)) as image:
+            np.testing.assert_array_equal(pixels, np.asarray(ImageOps.exif_transpose(image)))
+
+
+def tiff(order, *, orientation, kind="H", number=3):
+    entry = struct.pack(f"{order}HHI{kind}", 0x0112, number, 1, orientation)
+    head = {"<": b"II*\0", ">": b"MM\0*"}[order]
+    return head + struct.pack(f"{order}IH", 8, 1) + entry.ljust(12, b"\0") + b"\0" * 4
+
+
+@pytest.mark.parametrize(
+    ("exif", "turned"),
+    [
+        (tiff("<", orientation=6), True),
+        (tiff(">", orientation=6), True),
+        (tiff(">", orientation=6, kind="I", number=4), True),
+        (tiff("<", orientation=77), False),
+        (tiff("<", orientation=6)[:-10], False),
+        (tiff("<", orientation=6)[:9], False),
+        (b"nothing that could be read", False),
+        (b"", False),
+    ],
+)
+def test_exif_data_that_cannot_be_read_do_no_harm(picture, exif, turned):
+    data = encoded(Image.fromarray(picture), "JPEG")
+    body = b"Exif\0\0" + exif
+    segment = b"\xff\xff\xe1" + struct.pack(">H", len(body) + 2) + body
+    expected = decode_image(data)
+    pixels = decode_image(data[:2] + segment + data[2:])
+    np.testing.assert_array_equal(pixels, np.rot90(expected, -1) if turned else expected)
+
+
+def test_other_formats_and_modes(picture):
+    image = Image.fromarray(picture)
+    palette = image.quantize(16)
+    np.testing.assert_array_equal(
+        decode_image(encoded(palette, "PNG")), np.asarray(palette.convert("RGB"))
+    )
+    np.testing.assert_array_equal(decode_image(encoded(image, "WEBP", lossless=True)), picture)
+    with_alpha = image.convert("RGBA")
+    with_alpha.putalpha(7)
+    np.testing.assert_array_equal(decode_image(encoded(with_alpha, "PNG")), picture)
+    black_and_white = decode_image(encoded(image.convert("1"), "PNG"), channels=1)
+    assert set(np.unique(black_and_white)) <= {0, 255}
+
+
+def test_16_bit_levels_are_scaled():
+    levels = np.array([[0, 128, 129, 255, 256, 32768, 65535]], np.uint16)
+    pixels = decode_image(encoded(Image.fromarray(levels), "PNG"), channels=1)
+    np.testing.assert_array_equal(pixels[0, :, 0], np.rint(levels[0] / 257).astype(np.uint8))
+    assert decode_image(encoded(Image.fromarray(levels), "PNG"))[0, -1].tolist() == [255] * 3
+
+
+@pytest.mark.parametrize(
+    ("least", "shape"), [(30, 30), (20, 30), (15, 15), (8, 15), (7, 8), (2, 4)]
+)
+def test_a_jpeg_is_decoded_no_smaller_than_asked(picture, least, shape):
+    data = encoded(Image.fromarray(picture), "JPEG", quality=95)
+    pixels = decode_jpeg_at_least(data, read_plain_jpeg(data), height=least, width=1)
+    assert pixels.shape[0] == shape
+    factor = 30 / shape
+    small = np.asarray(Image.fromarray(picture).resize(pixels.shape[1::-1], Image.Resampling.BOX))
+    assert np.abs(pixels.astype(int) - small).mean() < 2 + factor
+
+
+def test_stray_bytes_in_a_jpeg_do_no_harm(picture):
+    data = encoded(Image.fromarray(picture), "JPEG", quality=95)
+    np.testing.assert_array_equal(decode_image(data[:-2] + b"xx" + data[-2:]), decode_image(data))
+
+
+def huge_png(width, height):
+    def chunk(kind, body):
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # as the module does
+@pytest.mark.parametrize(
+    ("size", "named"), [((9500, 9500), "9500 x 9500"), ((60000, 60000), "more than 89478485")]
+)
+def test_a_decompression_bomb_is_refused(size, named):
+    message = f"the picture is too large: {named} pixels, and data.max_pixels=89478485"
+    with pytest.raises(BadImageError, match=message):
+        decode_image(huge_png(*size))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_huge_picture_is_refused_before_it_is_decoded(picture, kind):
+    data = encoded(Image.fromarray(picture), kind)
+    with pytest.raises(BadImageError, match=r"40 x 30 pixels, and data\.max_pixels=1199"):
+        decode_image(data, max_pixels=1199)
+    assert decode_image(data, max_pixels=1200).shape == (30, 40, 3)
+
+
+def test_a_recipe_may_allow_more_than_pillow_does(picture, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    data = encoded(Image.fromarray(picture), "PNG")
+    assert decode_image(data, max_pixels=1200).shape == (30, 40, 3)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_damaged_file_is_refused(picture, kind):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(noise), kind)
+    with pytest.raises(BadImageError, match=r"damaged|no image"):
+        decode_image(data[: len(data) // 2])
+    with pytest.raises(BadImageError):
+        decode_image(data[:20])
+
+
+def test_a_jpeg_with_a_hole_is_refused():
+    """Pillow gives grey for what is missing, and says nothing."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(noise), "JPEG")
+    with pytest.raises(BadImageError, match="the file is damaged: Corrupt JPEG data: premature"):
+        decode_image(data[: len(data) // 2] + data[-2:])
+
+
+@pytest.mark.parametrize(("data", "reason"), [(b"", "empty"), (b"%PDF-1.4 hello", "no image")])
+def test_what_is_no_image_is_refused(data, reason):
+    with pytest.raises(BadImageError, match=reason):
+        decode_image(data)
+
+
+def test_float_pixels_are_refused():
+    with pytest.raises(BadImageError, match="floating-point"):
+        decode_image(encoded(Image.fromarray(np.zeros((2, 2), np.float32)), "TIFF"))

@@ -1,0 +1,22 @@
+import jax
+import numpy as np
+import pytest
+
+from resnet_jax.data.loading.pipeline import train_loader
+from resnet_jax.data.on_device.resident import steps_indices, take_batch, to_device
+
+
+@pytest.mark.parametrize("options", [{}, {"straddle": True}, {"repeats": 2}])
+def test_the_device_sees_the_batches_of_the_stream(digits, options):
+    data = to_device(digits)
+    indices = steps_indices(len(digits), 500, seed=3, first_step=1, steps=4, **options)
+    _, batches = jax.jit(
+        lambda data, rows: jax.lax.scan(lambda carry, row: (carry, take_batch(data, row)), 0, rows)
+    )(data, indices)
+    with train_loader(digits, batch_size=500, seed=3, **options) as loader:
+        next(loader)
+        for step in range(4):
+            for key, expected in next(loader).items():
+                got = batches[key][step]
+                assert got.dtype == expected.dtype
+                np.testing.assert_array_equal(got, expected)

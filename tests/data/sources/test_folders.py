@@ -1,0 +1,287 @@
+import errno
+import io
+import json
+import os
+import pickle
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnet_jax.data.config import DataConfig
+from resnet_jax.data.loading.pipeline import eval_loader, train_loader
+from resnet_jax.data.sources import load_split, open_split
+from resnet_jax.errors import ConfigError
+
+
+def png(value):
+    buffer = io.BytesIO()
+    Image.new("RGB", (5, 4), (value, 0, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def pictures(*folders, count=10):
+    """Files in folders; the red channel is the place of the file."""
+    return {
+        f"{folder}/{number:02}.png": png(10 * place + number)
+        for place, folder in enumerate(folders)
+        for number in range(count)
+    }
+
+
+@pytest.fixture(params=["folder", "zip"])
+def stored(request, tmp_path):
+    """Writes files to a folder or an archive and gives the name of the source."""
+
+    def write(files):
+        if request.param == "zip":
+            path = tmp_path / "pictures.zip"
+            with zipfile.ZipFile(path, "w") as archive:
+                for number, (name, content) in enumerate(files.items()):
+                    method = zipfile.ZIP_DEFLATED if number % 2 else zipfile.ZIP_STORED
+                    archive.writestr(name, content, method)
+        else:
+            path = tmp_path / "pictures"
+            for name, content in files.items():
+                (path / name).parent.mkdir(parents=True, exist_ok=True)
+                if name.endswith("/"):
+                    (path / name).mkdir()
+                else:
+                    (path / name).write_bytes(content)
+        return f"{request.param}:{path}"
+
+    return write
+
+
+def reds(source):
+    return sorted(int(example["image"][0, 0, 0]) for example in source)
+
+
+@pytest.mark.parametrize("around", ["", "flowers/set/"])
+@pytest.mark.parametrize("held_out", ["test", "val", "validation"])
+def test_splits_and_classes_come_from_the_folders(stored, around, held_out):
+    folders = ("train/rose", "train/aster", f"{held_out}/aster", f"{held_out}/rose")
+    files = {around + name: data for name, data in pictures(*folders).items()}
+    name = stored({**files, around + "train/.DS_Store": b"", "__MACOSX/x": b""})
+    train = open_split(name, "train")
+    test = open_split(name, {"val": "validation"}.get(held_out, held_out))
+    assert train.class_names == test.class_names == ("aster", "rose")
+    assert reds(train) == list(range(20))
+    assert reds(test) == list(range(20, 40))
+    for example in train:
+        assert (
+            train.class_names[example["label"]]
+            == ("rose", "aster")[example["image"][0, 0, 0] // 10]
+        )
+    assert train[3]["image"].shape == (4, 5, 3)
+    assert open_split(name, "train", channels=1)[3]["image"].shape == (4, 5, 1)
+
+
+def test_a_part_of_a_split_is_a_sample_of_it(stored):
+    name = stored(pictures("train/a", "train/b", count=10))
+    first, rest = open_split(name, "train[:50%]"), open_split(name, "train[50%:]")
+    assert sorted(reds(first) + reds(rest)) == list(range(20))
+    assert 1 < sum(example["label"] for example in first) < 9
+    assert len(open_split(name, "train[:5]+train[-5:]")) == 10
+    again = [example["label"] for example in open_split(name, "train[:50%]")]
+    assert again == [example["label"] for example in first]
+
+
+def test_classes_alone_are_split_by_a_seed(stored):
+    name = stored(pictures("cat", "dog", "emu"))
+    splits = [open_split(name, split) for split in ("train", "validation", "test")]
+    assert [len(split) for split in splits] == [24, 3, 3]
+    assert sorted(red for split in splits for red in reds(split)) == list(range(30))
+    for split in splits[1:]:
+        assert sorted(example["label"] for example in split) == [0, 1, 2]
+    assert pickle.loads(pickle.dumps(splits[0]))[0]["label"] == splits[0][0]["label"]
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "listed", "message"),
+    [
+        (
+            "train/a/notes.txt",
+            b"x",
+            "train/a/notes.txt",
+            "the file is no image by its name; .*skip",
+        ),
+        ("train/c/", b"", "train/c", "the class has no images"),
+        (
+            "test/aa/1.png",
+            png(0),
+            "test/aa",
+            r"the class 'aa' is none of train \(Did you mean 'a'\?\); mend",
+        ),
+        ("train/1.png", png(0), "train/1.png", "the file lies in no folder of a class"),
+    ],
+)
+def test_what_does_not_fit_stops_or_is_listed(stored, tmp_path, path, content, listed, message):
+    name = stored({**pictures("train/a", "train/b", "test/a"), path: content})
+    with pytest.raises(ConfigError, match=f"{listed}: {message}") as error:
+        open_split(name, "train")
+    assert "\n" not in str(error.value)
+    config = DataConfig(name=name, on_error="skip")
+    assert len(load_split(config, "train", workdir=tmp_path)) == 20
+    (line,) = (tmp_path / "bad_examples.jsonl").read_text().splitlines()
+    assert json.loads(line)["name"].endswith(f"/{listed}")
+
+
+@pytest.fixture
+def damaged(stored):
+    """Twelve pictures of which two are damaged."""
+    files = pictures("train/a", "train/b", count=6)
+    files["train/a/02.png"] = files["train/a/02.png"][:40]
+    files["train/b/04.png"] = b""
+    return stored(files)
+
+
+def test_a_bad_image_stops_with_its_name(damaged):
+    source = open_split(damaged, "train")
+    with pytest.raises(ConfigError, match=r"train/(a/02|b/04).png: .* or set data.on_error=skip"):
+        list(source)
+    with (
+        pytest.raises(ConfigError, match=r"train/(a/02|b/04).png: .* or set data.on_error=skip"),
+        train_loader(source, batch_size=12, seed=0) as loader,
+    ):
+        next(loader)
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_bad_image_is_skipped_counted_and_listed(damaged, tmp_path, in_memory):
+    config = DataConfig(name=damaged, on_error="skip", in_memory=in_memory)
+    source = load_split(config, "train", workdir=tmp_path)
+    with train_loader(source, batch_size=12, seed=0) as loader:
+        for _ in range(2):
+            batch = next(loader)
+            assert batch["mask"].all()
+            assert len(set(batch["image"][:, 0, 0, 0])) == 10
+    batches = list(eval_loader(source, batch_size=8))
+    assert sum(batch["mask"].sum() for batch in batches) == 10
+    seen = np.concatenate([batch["image"][batch["mask"]][:, 0, 0, 0] for batch in batches])
+    assert len(set(seen)) == 10
+    lines = (tmp_path / "bad_examples.jsonl").read_text().splitlines()
+    assert {json.loads(line)["name"][-14:] for line in lines} == {
+        "train/a/02.png",
+        "train/b/04.png",
+    }
+    assert len(lines) == 2
+
+
+def test_streamed_and_in_memory_agree_about_bad_images(damaged, tmp_path):
+    batches = []
+    for in_memory in (False, True):
+        config = DataConfig(name=damaged, on_error="skip", in_memory=in_memory)
+        source = load_split(config, "train", workdir=tmp_path)
+        with train_loader(source, batch_size=6, seed=4) as loader:
+            batches.append([next(loader) for _ in range(4)])
+    for first, second in zip(*batches, strict=True):
+        np.testing.assert_array_equal(first["image"], second["image"])
+
+
+def test_no_more_are_skipped_than_the_limit(damaged, tmp_path):
+    config = DataConfig(name=damaged, on_error="skip", max_bad_examples=1)
+    with pytest.raises(ConfigError, match=r"example 2 to be skipped and data.max_bad_examples=1"):
+        list(eval_loader(load_split(config, "train", workdir=tmp_path), batch_size=4))
+
+
+def test_a_link_that_leads_back_is_not_followed(tmp_path):
+    for name, content in pictures("set/train/a", "other").items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "set/train/a/up").symlink_to("../..")
+    (tmp_path / "set/train/b").symlink_to(tmp_path / "other")
+    train = open_split(f"folder:{tmp_path}/set", "train")
+    assert train.class_names == ("a", "b")
+    assert reds(train) == list(range(20))
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    """Its class would go missing without a word. (Root may list any folder.)"""
+    (tmp_path / "train" / "a").mkdir(parents=True)
+
+    def scandir(path, scan=os.scandir):
+        if str(path).endswith("/a"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(ConfigError, match="train/a: the folder cannot be read: Permission denied"):
+        open_split(f"folder:{tmp_path}", "train")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS takes only names in UTF-8")
+def test_a_name_may_be_any_bytes(tmp_path):
+    (tmp_path / "train" / "a").mkdir(parents=True)
+    (tmp_path / "train" / "a" / os.fsdecode(b"\xff.png")).write_bytes(png(7))
+    assert reds(open_split(f"folder:{tmp_path}", "train")) == [7]
+
+
+def test_an_unreadable_file_is_named(tmp_path):
+    for name, content in pictures("train/a").items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    source = open_split(f"folder:{tmp_path}", "train")
+    (tmp_path / "train/a/03.png").unlink()
+    (tmp_path / "train/a/03.png").symlink_to("nowhere")
+    with pytest.raises(ConfigError, match=r"a/03.png: the file cannot be read: No such file"):
+        list(source)
+
+
+def test_a_damaged_archive_is_named(tmp_path):
+    path = tmp_path / "set.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in pictures("train/a").items():
+            archive.writestr(name, content)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"IDAT") + 6] ^= 255
+    path.write_bytes(data)
+    with pytest.raises(
+        ConfigError, match=r"train/a/00.png: the archive is damaged here: the check"
+    ):
+        list(open_split(f"zip:{path}", "train"))
+    path.write_bytes(data[:200])
+    with pytest.raises(ConfigError, match=r"the archive cannot be read .File is not a zip file"):
+        open_split(f"zip:{path}", "train")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("train/a/00.png", png(0))
+    with pytest.raises(
+        ConfigError, match=r"a/00.png: the file is packed by method 14; pack the ar"
+    ):
+        list(open_split(f"zip:{path}", "train"))
+
+
+@pytest.mark.parametrize(
+    ("files", "split", "message"),
+    [
+        (
+            ("train/a",),
+            "validation",
+            r"has no split 'validation'. Set data.train_split=train\[:90%",
+        ),
+        (("train/a", "test/a"), "tset", "has no split 'tset'. Did you mean 'test'"),
+        (("train/a",), "train[", r"split 'train\[' cannot be read; write it as"),
+    ],
+)
+def test_a_wrong_split_is_named(stored, files, split, message):
+    with pytest.raises(ConfigError, match=message):
+        open_split(stored(pictures(*files)), split)
+
+
+def test_what_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="there is no such folder"):
+        open_split(f"folder:{tmp_path}/none", "train")
+    with pytest.raises(ConfigError, match=r"there is no such folder; write zip:"):
+        open_split(f"folder:{tmp_path}/set.zip", "train")
+    with pytest.raises(ConfigError, match=r"cannot be read \(No such file"):
+        open_split(f"zip:{tmp_path}/set.zip", "train")
+    with pytest.raises(ConfigError, match="has no folders of classes"):
+        open_split(f"folder:{tmp_path}", "train")
+
+
+def test_a_label_out_of_range_is_named(digits):
+    digits = type(digits)(digits.images[:3], np.array([0, 10, 2]), digits.class_names)
+    with pytest.raises(ConfigError, match="example 1: the label 10 is none of 0 to 9"):
+        list(digits)

@@ -1,0 +1,57 @@
+"""Rules of the layout that import-linter cannot check; docs/architecture.md has them all."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "resnet_jax"
+MOST_FILES = 12
+
+
+def imported(path):
+    """Lists the modules that a file imports, names of `from` imports included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_only_the_operations_touch_the_internals_of_jax():
+    # A contract cannot say this: import-linter takes packages from outside as a whole.
+    internal = ("jax.extend", "jax.interpreters")
+    users = {
+        path.relative_to(PACKAGE).parent.as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if any(f"{name}.".startswith(f"{part}.") for name in imported(path) for part in internal)
+    }
+    assert users == {"layers/ops"}
+
+
+def test_no_folder_has_more_than_a_dozen_files():
+    for folder in [PACKAGE, *(path for path in PACKAGE.rglob("*") if path.is_dir())]:
+        if folder.name in ("cli", "__pycache__"):  # `cli` has a file a command
+            continue
+        files = [path for path in folder.iterdir() if path.is_file() and path.name != "__init__.py"]
+        assert len(files) <= MOST_FILES, folder
+
+
+@pytest.mark.parametrize("module", ["blocks", "models", "zoo", "interop.pure", "interop.linen"])
+def test_a_network_loads_what_jax_and_flax_load_and_nothing_else(module):
+    program = f"""
+import sys
+import jax.experimental.xla_metadata
+from flax import linen, nnx
+before = set(sys.modules)
+import resnet_jax.{module}
+new = {{name.partition(".")[0] for name in set(sys.modules) - before}}
+print(sorted(new - set(sys.stdlib_module_names) - {{"jax", "flax"}}))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert result.stdout.strip() == "['resnet_jax']"

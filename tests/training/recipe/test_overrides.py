@@ -1,0 +1,117 @@
+import dataclasses
+
+import pytest
+
+from resnet_jax.errors import ConfigError
+from resnet_jax.training.recipe.config import EmaConfig, ModelConfig, OptimizerConfig, TrainConfig
+from resnet_jax.training.recipe.overrides import (
+    differing_fields,
+    from_json,
+    parse_overrides,
+    to_json,
+    validate,
+)
+
+
+def test_json_round_trip_keeps_every_value():
+    config = TrainConfig(
+        seed=3,
+        model=ModelConfig(norm_group_size=32),
+        optimizer=OptimizerConfig(betas=(0.8, 0.95), clip_norm=1.0),
+        ema=EmaConfig(decay=0.5),
+    )
+    assert from_json(to_json(config)) == config
+    assert from_json(to_json(TrainConfig())) == TrainConfig()
+
+
+@pytest.mark.parametrize(
+    ("word", "path", "value"),
+    [
+        ("optimizer.learning_rate=0.05", "optimizer.learning_rate", 0.05),
+        ("optimizer.learning_rate=1e-3", "optimizer.learning_rate", 0.001),
+        ("optimizer.nesterov=true", "optimizer.nesterov", True),
+        ("optimizer.clip_norm=none", "optimizer.clip_norm", None),
+        ("optimizer.betas=[0.9,0.99]", "optimizer.betas", (0.9, 0.99)),
+        ("schedule.milestones=[0.3,0.6]", "schedule.milestones", (0.3, 0.6)),
+        ("model.name=20", "model.name", "20"),
+        ("data.channels=3", "data.channels", 3),
+        ("data.data_dir=/a=b", "data.data_dir", "/a=b"),
+        ("data.validation_split=none", "data.validation_split", None),
+        ("ema.decay=0.5", "ema", EmaConfig(decay=0.5)),
+        ("ema=none", "ema", None),
+    ],
+)
+def test_override_reads_the_type_of_its_field(word, path, value):
+    changed = parse_overrides(TrainConfig(), [f"--config.{word}"])
+    for name in path.split("."):
+        changed = getattr(changed, name)
+    assert changed == value
+    assert type(changed) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("optimizer.learning_rat=1", "has no field 'learning_rat'. Did you mean 'learning_rate'?"),
+        ("optimzer.learning_rate=1", "config has no field 'optimzer'. Did you mean 'optimizer'?"),
+        ("seed.x=1", "seed holds a plain value: it has no field 'x'"),
+        ("epochs=many", "epochs='many': must be a valid integer"),
+        ("epochs=1.5", "epochs=1.5: must be a valid integer"),
+        ("epochs=0", "epochs=0: must be greater than 0"),
+        ("optimizer.learning_rate=-1", "optimizer.learning_rate=-1: must be greater than 0"),
+        ("optimizer.learning_rate=1e999", "optimizer.learning_rate="),
+        ("optimizer.name=sgdd", "optimizer.name='sgdd': must be 'sgd', 'lars',"),
+        ("optimizer.betas=[0.9]", "optimizer.betas.1"),
+        ("label_smoothing=1", "label_smoothing=1: must be less than 1"),
+        ("schedule.milestones=[0.7,0.5]", "schedule.milestones=(0.7, 0.5): must rise"),
+        ("data.mean=[0.1,0.2]", "data.mean=(0.1, 0.2) has 2 numbers"),
+        ("data.workers=-1", "data.workers=-1 is negative"),
+        ("augment.flip=2", "augment.flip=2.0 is out of range"),
+    ],
+)
+def test_override_errors_are_one_line_with_field_value_and_remedy(word, message):
+    with pytest.raises(ConfigError) as caught:
+        parse_overrides(TrainConfig(), [f"--config.{word}"])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_word_of_another_form_is_refused():
+    with pytest.raises(ConfigError, match=r"'--config.seed' is no override"):
+        parse_overrides(TrainConfig(), ["--config.seed"])
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (TrainConfig(seed="0"), "seed='0': must be a valid integer"),
+        (TrainConfig(batch_size=1.0), "batch_size=1.0: must be a valid integer"),
+        (TrainConfig(ema=EmaConfig(decay=1.0)), "ema.decay=1.0: must be less than 1"),
+    ],
+)
+def test_a_recipe_is_held_to_the_declared_types(config, message):
+    with pytest.raises(ConfigError, match=message):
+        validate(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "config: Invalid JSON"),
+        ("[]", r"config=\[\]: must be an object"),
+        ('{"optimizer": {"rate": 1}}', "optimizer has no field 'rate'"),
+        ('{"ema": {"dcay": 1}}', "ema has no field 'dcay'. Did you mean 'decay'"),
+    ],
+)
+def test_json_errors_name_the_field(text, message):
+    with pytest.raises(ConfigError, match=message):
+        from_json(text)
+
+
+def test_differing_fields_are_named_with_both_values():
+    other = dataclasses.replace(TrainConfig(), seed=1, ema=EmaConfig())
+    assert differing_fields(TrainConfig(), other) == [
+        "ema.decay (None against 0.999)",
+        "ema.every (None against 1)",
+        "seed (0 against 1)",
+    ]
