@@ -6,7 +6,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from resnet_jax.blocks.parts import Parts
-from resnet_jax.layers import DropPath, materialize
+from resnet_jax.layers import DropPath
 
 
 class BasicBlock(nnx.Module):
@@ -62,7 +62,7 @@ class BasicBlock(nnx.Module):
         mid_features = mid_features or features
         first_dilation = first_dilation or dilation
         parts = parts.bind(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
-        conv_stride, self.downsample = parts.striding(
+        conv_stride, self.antialias = parts.striding(
             stride, changes_dilation=first_dilation != dilation
         )
         self.conv1 = parts.conv(
@@ -85,9 +85,9 @@ class BasicBlock(nnx.Module):
             x: The input.
             rngs: Its stream `dropout` feeds stochastic depth; needed only for that, in training.
         """
-        y = self.downsample(self.act(self.norm1(self.conv1(x))))
+        y = self.antialias(self.act(self.norm1(self.conv1(x))))
         y = self.attention(self.norm2(self.conv2(y)))
-        return materialize(self.act(self.drop_path(y, rngs) + self.shortcut(x)))
+        return self.act(self.drop_path(y, rngs) + self.shortcut(x))
 
 
 class PlainBlock(nnx.Module):

@@ -6,7 +6,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from resnet_jax.blocks.parts import Parts
-from resnet_jax.layers import DropPath, materialize
+from resnet_jax.layers import DropPath
 
 
 class Bottleneck(nnx.Module):
@@ -74,7 +74,7 @@ class Bottleneck(nnx.Module):
         first_dilation = first_dilation or dilation
         parts = parts.bind(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         stride1, stride2 = (stride, 1) if stride_first else (1, stride)
-        stride2, self.downsample = parts.striding(
+        stride2, self.antialias = parts.striding(
             stride2, changes_dilation=first_dilation != dilation
         )
         self.conv1 = parts.conv(in_features, first_features, 1, stride=stride1)
@@ -100,6 +100,6 @@ class Bottleneck(nnx.Module):
             rngs: Its stream `dropout` feeds stochastic depth; needed only for that, in training.
         """
         y = self.act(self.norm1(self.conv1(x)))
-        y = self.downsample(self.act(self.norm2(self.conv2(y))))
+        y = self.antialias(self.act(self.norm2(self.conv2(y))))
         y = self.attention(self.norm3(self.conv3(y)))
-        return materialize(self.act(self.drop_path(y, rngs) + self.shortcut(x)))
+        return self.act(self.drop_path(y, rngs) + self.shortcut(x))

@@ -7,7 +7,7 @@ from jax.typing import DTypeLike
 
 from resnet_jax.blocks.parts import Parts
 from resnet_jax.blocks.shortcut import Shortcut, identity, no_layer
-from resnet_jax.layers import DropPath, materialize
+from resnet_jax.layers import DropPath
 
 
 class PreactivationBasicBlock(nnx.Module):
@@ -51,7 +51,7 @@ class PreactivationBasicBlock(nnx.Module):
         mid_features = mid_features or features
         first_dilation = first_dilation or dilation
         parts = parts.bind(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
-        conv_stride, self.downsample = parts.striding(
+        conv_stride, self.antialias = parts.striding(
             stride, changes_dilation=first_dilation != dilation
         )
         self.norm1 = parts.norm(in_features)
@@ -80,9 +80,9 @@ class PreactivationBasicBlock(nnx.Module):
             rngs: Its stream `dropout` feeds stochastic depth; needed only for that, in training.
         """
         activated = self.act(self.norm1(x))
-        y = self.downsample(self.act(self.norm2(self.conv1(activated))))
+        y = self.antialias(self.act(self.norm2(self.conv1(activated))))
         y = self.attention(self.conv2(y))
-        return materialize(self.drop_path(y, rngs) + _carried(self.shortcut, x, activated))
+        return self.drop_path(y, rngs) + _carried(self.shortcut, x, activated)
 
 
 class PreactivationBottleneck(nnx.Module):
@@ -127,7 +127,7 @@ class PreactivationBottleneck(nnx.Module):
         mid_features = mid_features or features // self.expansion
         first_dilation = first_dilation or dilation
         parts = parts.bind(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
-        conv_stride, self.downsample = parts.striding(
+        conv_stride, self.antialias = parts.striding(
             stride, changes_dilation=first_dilation != dilation
         )
         self.norm1 = parts.norm(in_features)
@@ -164,9 +164,9 @@ class PreactivationBottleneck(nnx.Module):
         """
         activated = self.act(self.norm1(x))
         y = self.act(self.norm2(self.conv1(activated)))
-        y = self.downsample(self.act(self.norm3(self.conv2(y))))
+        y = self.antialias(self.act(self.norm3(self.conv2(y))))
         y = self.attention(self.conv3(y))
-        return materialize(self.drop_path(y, rngs) + _carried(self.shortcut, x, activated))
+        return self.drop_path(y, rngs) + _carried(self.shortcut, x, activated)
 
 
 def _carried(shortcut: Shortcut, x: jax.Array, activated: jax.Array) -> jax.Array:

@@ -6,7 +6,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from resnet_jax.blocks.shortcut import LayerFactory
-from resnet_jax.layers import BatchNorm, conv1x1, conv3x3, materialize
+from resnet_jax.layers import BatchNorm, conv1x1, conv3x3
 
 
 class ResidualBlock(nnx.Module):
@@ -59,4 +59,4 @@ class ResidualBlock(nnx.Module):
         """Maps [batch, height, width, in_features] to [batch, height / stride, ..., features]."""
         y = nnx.relu(self.norm1(self.conv1(x)))
         y = self.norm2(self.conv2(y))
-        return materialize(nnx.relu(y + self.shortcut(x)))
+        return nnx.relu(y + self.shortcut(x))

@@ -6,7 +6,7 @@ from resnet_jax.layers.drop import Dropout, DropPath
 from resnet_jax.layers.example_norm import EvoNormS0, FilterResponseNorm, group_norm
 from resnet_jax.layers.initializers import Supply, classifier_uniform, kaiming_normal, supplied
 from resnet_jax.layers.norm import BatchNorm
-from resnet_jax.layers.ops import materialize, max_pool
+from resnet_jax.layers.ops import compute_once, max_pool
 from resnet_jax.layers.pool import average_pool, blur_pool, global_average_pool
 
 __all__ = [
@@ -21,13 +21,13 @@ __all__ = [
     "average_pool",
     "blur_pool",
     "classifier_uniform",
+    "compute_once",
     "conv",
     "conv1x1",
     "conv3x3",
     "global_average_pool",
     "group_norm",
     "kaiming_normal",
-    "materialize",
     "max_pool",
     "standardized_conv",
     "supplied",

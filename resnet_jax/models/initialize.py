@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from resnet_jax.layers import Supply, supplied
-from resnet_jax.layers.ops import materialize
+from resnet_jax.layers.ops import compute_once
 
 M = TypeVar("M", bound=nnx.Module)
 
@@ -47,7 +47,7 @@ def _draw(key: jax.Array, count: int) -> jax.Array:
     numbers = jax.random.normal(key, (count,), jnp.float32)
     # Inside of `jax.jit` XLA would give each kernel a generator of its own again, but for these:
     # the first is what a CPU heeds, the second what the others do.
-    return materialize(jax.lax.optimization_barrier(numbers))
+    return compute_once(jax.lax.optimization_barrier(numbers))
 
 
 class ParameterKeys:

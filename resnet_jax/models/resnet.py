@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 
 from resnet_jax.blocks import identity
 from resnet_jax.errors import ConfigError
-from resnet_jax.layers import Dropout, classifier_uniform, global_average_pool
+from resnet_jax.layers import Dropout, classifier_uniform, compute_once, global_average_pool
 from resnet_jax.models.config import ResNetConfig
 from resnet_jax.models.initialize import ParameterKeys
 from resnet_jax.models.stem import STEM_POOLS, STEMS, DeepStem, Stem
@@ -57,12 +57,13 @@ class Trunk(nnx.Module):
                 f"expected images [batch, height, width, {self.config.in_features}], got "
                 f"{list(x.shape)}; axes are NHWC, and in_features says how many channels there are."
             )
+        # On a CPU, XLA would otherwise repeat each block's sum in everything that reads it.
         run = nnx.remat(_run) if self.config.remat else _run
         maps = [self.stem(x)]
         x = self.stem.pool(maps[0])
         for blocks in self.stages:
             for block in blocks:
-                x = run(block, x, rngs)
+                x = compute_once(run(block, x, rngs))
             maps.append(x)
         return maps
 

@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import itertools
 import math
 
 import chex
@@ -153,3 +154,24 @@ def test_a_wrong_name_gets_the_nearest():
 def test_bad_images_are_refused(shape):
     with pytest.raises(ValueError, match=r"expected images \[batch, height, width, 2\], got"):
         create_model(TINY, rngs=nnx.Rngs(0))(jnp.ones(shape))
+
+
+@pytest.mark.usefixtures("optimized")
+@pytest.mark.parametrize("block", ["basic", "bottleneck"])
+def test_elementwise_work_is_not_repeated(block):
+    """Each block more adds the same work; repeated fusion would add more each time."""
+    counts = [_count_maxima(block, depth) for depth in (1, 2, 3)]
+    steps = {after - before for before, after in itertools.pairwise(counts)}
+    assert len(steps) == 1
+
+
+def _count_maxima(block, depth):
+    init, apply = functional(ResNet, vary(block=block, depths=(depth,), widths=(8,)))
+
+    def loss(params, stats, x):
+        return jnp.sum(apply(params, stats, x, train=True)[0])
+
+    x = jax.ShapeDtypeStruct((2, 8, 8, 2), jnp.float32)
+    variables = jax.eval_shape(init, jax.random.key(0))
+    compiled = jax.jit(jax.grad(loss, (0, 2))).lower(*variables, x).compile()
+    return compiled.as_text().count(" maximum(")

@@ -218,7 +218,7 @@ ELEMENTWISE: Mapping[str, Operator] = {
     "log": _same("Log"),
     "logistic": _same("Sigmoid"),
     "lt": _same("Less"),
-    "materialize": _same("Identity"),
+    "compute_once": _same("Identity"),
     "max": _same("Max"),
     "min": _same("Min"),
     "mul": _same("Mul"),

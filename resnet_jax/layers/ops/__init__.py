@@ -6,13 +6,13 @@ function here is JAX's own operation.
 
 from resnet_jax.layers.ops.batch_norm import normalize_batch, normalize_with
 from resnet_jax.layers.ops.convolution import convolve
-from resnet_jax.layers.ops.lowering import default_jaxpr, materialize
+from resnet_jax.layers.ops.lowering import compute_once, default_jaxpr
 from resnet_jax.layers.ops.max_pool import max_pool
 
 __all__ = [
+    "compute_once",
     "convolve",
     "default_jaxpr",
-    "materialize",
     "max_pool",
     "normalize_batch",
     "normalize_with",

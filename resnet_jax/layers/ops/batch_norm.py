@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from resnet_jax.layers.ops.lowering import Bilinear, materialize, per_platform
+from resnet_jax.layers.ops.lowering import Bilinear, compute_once, per_platform
 
 _Arrays = tuple[jax.Array, jax.Array, jax.Array]
 _MOST_ROWS = 8  # that are added before they are summed; more of them gain nothing
@@ -49,7 +49,7 @@ def _normalize_batch_jvp(
     root = jax.lax.rsqrt(var + epsilon)
     # The same difference stands in y. On a CPU it is another operation here, or XLA would compute
     # it once and keep it beside x from there to here.
-    centred = x - materialize(mean)
+    centred = x - compute_once(mean)
     mean_dot = _average(x_dot)
     # What rounding has left at zero or below does not move with x.
     var_dot = jnp.where(var > 0, 2 * _average(centred * x_dot), 0)
@@ -107,7 +107,7 @@ class _Weighted(Bilinear):
         if summed.ndim > 3 and isinstance(rows := summed.shape[2], int):
             parts = max(count for count in range(1, _MOST_ROWS + 1) if rows % count == 0)
             first, *others = jnp.split(summed, parts, axis=2)
-            summed = materialize(sum(others, start=first))
+            summed = compute_once(sum(others, start=first))
         return jnp.sum(summed, _pixel_axes(summed), keepdims=True)
 
     def default(self, x: jax.Array, y: jax.Array) -> jax.Array:

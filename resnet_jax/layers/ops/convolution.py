@@ -12,7 +12,7 @@ from jax import lax
 
 from resnet_jax.layers.ops import winograd
 from resnet_jax.layers.ops.kernel_gradient import kernel_gradient, outer_products
-from resnet_jax.layers.ops.lowering import Bilinear, devices, materialize, per_platform, transpose
+from resnet_jax.layers.ops.lowering import Bilinear, compute_once, devices, per_platform, transpose
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 # From where on one way is faster than another, measured on processors with AVX-512.
@@ -49,13 +49,13 @@ def convolve(
     Returns:
         [batch, height, width, features].
     """
-    inputs = materialize(inputs)
+    inputs = compute_once(inputs)
     if _is_plain(kernel, window_strides, padding, **settings):
         kind = _Pointwise if len(kernel) == 1 else _Spatial
         outputs = per_platform(kind(window_strides[0]), inputs, kernel)
     else:
         outputs = lax.conv_general_dilated(inputs, kernel, window_strides, padding, **settings)
-    return materialize(outputs)
+    return compute_once(outputs)
 
 
 def _is_plain(
@@ -112,7 +112,7 @@ class _Pointwise(Bilinear):
         """Chooses the order of the product that is the kernel's gradient."""
         if argument == 0:
             return transpose(self.cpu, argument, like, x, y)
-        kept = materialize(self._kept(x)) if self.stride > 1 else x
+        kept = compute_once(self._kept(x)) if self.stride > 1 else x
         return outer_products(kept, y)[None, None]
 
     def default(self, inputs: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from resnet_jax.layers.ops.lowering import devices, materialize
+from resnet_jax.layers.ops.lowering import compute_once, devices
 
 
 def kernel_gradient(inputs: jax.Array, gradient: jax.Array, *, size: int, stride: int) -> jax.Array:
@@ -67,12 +67,12 @@ def _by_columns(inputs: jax.Array, out: tuple[int, ...], size: int, stride: int)
     """Gathers what each column of the kernel meets: [batch, height, width, size * in_features]."""
     batch, height, width, _ = out
     side, (_, rows, _, features) = size // 2, inputs.shape
-    padded = materialize(jnp.pad(inputs, ((0, 0), (0, height - rows), (side, side), (0, 0))))
+    padded = compute_once(jnp.pad(inputs, ((0, 0), (0, height - rows), (side, side), (0, 0))))
     last = stride * (width - 1) + 1
     columns = [
         lax.slice_in_dim(padded, first, first + last, stride, axis=2) for first in range(size)
     ]
-    gathered = materialize(jnp.stack(columns, axis=3))
+    gathered = compute_once(jnp.stack(columns, axis=3))
     return gathered.reshape(batch, height, width, size * features)
 
 
@@ -80,11 +80,11 @@ def _by_rows(gradient: jax.Array, shifts: Sequence[int]) -> jax.Array:
     """Moves the gradient down by each of some rows: [batch, height, width, shifts * features]."""
     batch, height, width, features = gradient.shape
     most = max(map(abs, shifts))
-    padded = materialize(jnp.pad(gradient, ((0, 0), (most, most), (0, 0), (0, 0))))
+    padded = compute_once(jnp.pad(gradient, ((0, 0), (most, most), (0, 0), (0, 0))))
     moved = [
         lax.slice_in_dim(padded, most - shift, most - shift + height, axis=1) for shift in shifts
     ]
-    gathered = materialize(jnp.stack(moved, axis=3))
+    gathered = compute_once(jnp.stack(moved, axis=3))
     return gathered.reshape(batch, height, width, len(shifts) * features)
 
 

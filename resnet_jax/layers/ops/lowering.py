@@ -21,7 +21,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 
-def materialize(x: jax.Array) -> jax.Array:
+def compute_once(x: jax.Array) -> jax.Array:
     """Returns x, which on a CPU is then computed once.
 
     XLA's fusion for CPUs repeats cheap operations in each consumer of their result. Behind
@@ -30,7 +30,7 @@ def materialize(x: jax.Array) -> jax.Array:
     sum, so that a network repeats most of its elementwise work several times over. The barrier
     `jax.lax.optimization_barrier` does not help: on CPUs it is removed before fusion.
     """
-    return _materialize_p.bind(x)
+    return _compute_once_p.bind(x)
 
 
 class TwoWays(abc.ABC):
@@ -132,17 +132,17 @@ def _call_identity(x: jax.Array) -> jax.Array:
         return _identity(x)
 
 
-_materialize_p = Primitive("materialize")
-_materialize_p.def_impl(lambda x: x)
-_materialize_p.def_abstract_eval(lambda x: x)
+_compute_once_p = Primitive("compute_once")
+_compute_once_p.def_impl(lambda x: x)
+_compute_once_p.def_abstract_eval(lambda x: x)
 ad.deflinear2(
-    _materialize_p,
-    lambda cotangent, _: [cotangent if type(cotangent) is ad.Zero else materialize(cotangent)],
+    _compute_once_p,
+    lambda cotangent, _: [cotangent if type(cotangent) is ad.Zero else compute_once(cotangent)],
 )
-batching.defvectorized(_materialize_p)
-mlir.register_lowering(_materialize_p, lambda _, x: [x])
+batching.defvectorized(_compute_once_p)
+mlir.register_lowering(_compute_once_p, lambda _, x: [x])
 mlir.register_lowering(
-    _materialize_p, mlir.lower_fun(_call_identity, multiple_results=False), platform="cpu"
+    _compute_once_p, mlir.lower_fun(_call_identity, multiple_results=False), platform="cpu"
 )
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
-from resnet_jax.layers.ops.lowering import Bilinear, TwoWays, materialize, per_platform
+from resnet_jax.layers.ops.lowering import Bilinear, TwoWays, compute_once, per_platform
 
 
 def max_pool(x: jax.Array, *, window: int = 3, stride: int = 2) -> jax.Array:
@@ -67,7 +67,7 @@ class _Largest(TwoWays):
         if (self.window, self.stride) != (3, 2):
             return self.default(x)
         # The derivative compares the same places. XLA would write down what both of them look at.
-        own = materialize(x)
+        own = compute_once(x)
         return functools.reduce(jnp.maximum, _views(own, beyond=-jnp.inf))
 
     def default(self, x: jax.Array) -> jax.Array:
@@ -95,7 +95,7 @@ class _Chosen(Bilinear):
             is_larger = view > largest
             largest = jnp.where(is_larger, view, largest)
             place = jnp.where(is_larger, jnp.int8(number), place)
-        place = materialize(place)
+        place = compute_once(place)
         views = _views(values, beyond=0)
         return sum(
             (jnp.where(place == number, view, 0) for number, view in enumerate(views)),

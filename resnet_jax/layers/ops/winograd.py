@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from resnet_jax.layers.ops.lowering import materialize
+from resnet_jax.layers.ops.lowering import compute_once
 
 _Weights = Sequence[Sequence[float]]
 # What each of four rows (and columns) of products takes of four inputs and of three weights, and
@@ -49,7 +49,7 @@ def convolve_3x3(inputs: jax.Array, kernel: jax.Array) -> jax.Array:
 
     products = [
         lax.dot_general(
-            materialize(_mix(seen, of_inputs)),
+            compute_once(_mix(seen, of_inputs)),
             _mix(lambda row, column: kernel[row, column], of_kernel),
             (((3,), (0,)), ((), ())),
         )

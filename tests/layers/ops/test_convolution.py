@@ -1,7 +1,6 @@
 """The convolution on CPUs, against `jax.lax.conv_general_dilated` on the same platform."""
 
 import functools
-import itertools
 
 import chex
 import jax
@@ -11,7 +10,6 @@ from flax import nnx
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from resnet_jax.blocks import BasicBlock, Bottleneck
 from resnet_jax.layers import conv
 from resnet_jax.layers.ops import convolve
 
@@ -203,25 +201,3 @@ def test_one_artefact_serves_every_platform():
         jax.ShapeDtypeStruct((batch, 8, 8, 8), jnp.float32)
     )
     close(exported.call(x), layer(x))
-
-
-@pytest.mark.usefixtures("optimized")
-@pytest.mark.parametrize("block_type", [BasicBlock, Bottleneck])
-def test_elementwise_work_is_not_repeated(block_type):
-    """Each block more adds the same work; repeated fusion would add more each time."""
-    counts = [_count_maxima(block_type, depth) for depth in (1, 2, 3)]
-    steps = {after - before for before, after in itertools.pairwise(counts)}
-    assert len(steps) == 1
-
-
-def _count_maxima(block_type, depth):
-    blocks = nnx.List([block_type(8, 8, rngs=nnx.Rngs(0)) for _ in range(depth)])
-    graphdef, params, stats = nnx.split(blocks, nnx.Param, nnx.BatchStat)
-
-    def loss(params, x):
-        for block in nnx.merge(graphdef, params, stats, copy=True):
-            x = block(x)
-        return jnp.sum(x)
-
-    compiled = jax.jit(jax.grad(loss, (0, 1))).lower(params, jnp.ones((2, 8, 8, 8))).compile()
-    return compiled.as_text().count(" maximum(")
