@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from resnet_jax.weights import torch_files
 from resnet_jax.weights.errors import WeightsError
@@ -70,6 +68,8 @@ def write_safetensors(
     Raises:
         WeightsError: The file cannot be written.
     """
+    import safetensors.numpy  # loaded with a file, not with a network
+
     file = pathlib.Path(path)
     if file.suffix != ".safetensors":
         raise WeightsError(f"{file} is to be written as safetensors: name it *.safetensors.")
@@ -110,6 +110,8 @@ def _is_safetensors(file: pathlib.Path) -> bool:
 
 
 def _opened(file: pathlib.Path) -> Any:
+    import safetensors
+
     try:
         return safetensors.safe_open(file, framework="numpy")
     except safetensors.SafetensorError:

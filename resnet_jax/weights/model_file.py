@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import pydantic
 from jax.typing import DTypeLike
 
 from resnet_jax.models import ResNet, ResNetConfig
@@ -160,6 +159,8 @@ def _parse(kind: Any, text: str) -> Any:
     Raises:
         ValueError: It is no such value.
     """
+    import pydantic  # loaded with a file, not with a network
+
     adapter = pydantic.TypeAdapter(kind)
     try:
         value = adapter.validate_json(text)
