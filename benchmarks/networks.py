@@ -117,7 +117,6 @@ def _flax(case: Case, training: bool, device: str) -> Step:
     import jax
 
     from resnet_jax.blocks import identity
-    from resnet_jax.layers import norm
     from resnet_jax.models import resnet
 
     unittest.mock.patch.object(resnet, "compute_once", identity).start()
@@ -125,7 +124,7 @@ def _flax(case: Case, training: bool, device: str) -> Step:
     max_pool = importlib.import_module("resnet_jax.layers.ops.max_pool")
     unittest.mock.patch.object(max_pool, "_max_pool", max_pool._usual_max_pool).start()
     usual = batch_norm._usual_normalize_batch
-    unittest.mock.patch.object(norm, "normalize_batch", usual).start()
+    unittest.mock.patch.object(batch_norm, "_normalize_batch", usual).start()
     return _jax(case, training, device, jax.lax.conv_general_dilated)
 
 

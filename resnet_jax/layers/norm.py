@@ -91,9 +91,14 @@ class BatchNorm(nnx.Module):
         scale, bias = self.scale[...], self.bias[...]
         if self.use_running_average:
             mean, var = self.mean[...], self.var[...]
-            return normalize_with(values, mean, var, scale, bias, self.epsilon).astype(out_dtype)
+            y = normalize_with(
+                values, mean=mean, var=var, scale=scale, bias=bias, epsilon=self.epsilon
+            )
+            return y.astype(out_dtype)
         groups = self._split(values)
-        y, mean, var = normalize_batch(groups, scale, bias, self.epsilon, self.two_pass)
+        y, mean, var = normalize_batch(
+            groups, scale=scale, bias=bias, epsilon=self.epsilon, two_pass=self.two_pass
+        )
         self._update(mean, var, count=groups.size // mean.size)
         return y.reshape(x.shape).astype(out_dtype)
 

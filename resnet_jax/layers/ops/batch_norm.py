@@ -14,27 +14,46 @@ _Arrays = tuple[jax.Array, jax.Array, jax.Array]
 _MOST_ROWS = 8  # that are added before they are summed; more of them gain nothing
 
 
+def normalize_batch(
+    x: jax.Array, *, scale: jax.Array, bias: jax.Array, epsilon: float, two_pass: bool = False
+) -> _Arrays:
+    """Normalises each group of examples with its own mean and variance, then scales and shifts.
+
+    Args:
+        x: [groups, batch, ..., features], float32 or float64.
+        scale: [features].
+        bias: [features].
+        epsilon: Added to the variance before the root.
+        two_pass: Compute the variance from the centred values; slower, and exact where the mean is
+            large compared with the deviation.
+
+    Returns:
+        The result in the shape of x, and mean and biased variance of each group,
+        [groups, 1, ..., features].
+
+    References:
+        Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167.
+    """
+    return _normalize_batch(x, scale, bias, epsilon, two_pass)
+
+
 def _usual_normalize_batch(
     x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, two_pass: bool
 ) -> _Arrays:
-    """Normalises x [groups, batch, ..., features] with the statistics of each group.
-
-    Returns:
-        The result, and mean and biased variance of each group, [groups, 1, ..., features].
-    """
     mean = _average(x)
     if two_pass:
         var = _average(jnp.square(x - mean))
     else:
         # One reading of the activations instead of two; rounding can leave it just below zero.
         var = jnp.maximum(_average(jnp.square(x)) - jnp.square(mean), 0.0)
-    return normalize_with(x, mean, var, scale, bias, epsilon), mean, var
+    y = normalize_with(x, mean=mean, var=var, scale=scale, bias=bias, epsilon=epsilon)
+    return y, mean, var
 
 
-normalize_batch = jax.custom_jvp(_usual_normalize_batch, nondiff_argnums=(3, 4))
+_normalize_batch = jax.custom_jvp(_usual_normalize_batch, nondiff_argnums=(3, 4))
 
 
-@normalize_batch.defjvp
+@_normalize_batch.defjvp
 def _normalize_batch_jvp(
     epsilon: float, two_pass: bool, primals: _Arrays, tangents: _Arrays
 ) -> tuple[_Arrays, _Arrays]:
@@ -45,7 +64,7 @@ def _normalize_batch_jvp(
     """
     x, scale, _ = primals
     x_dot, scale_dot, bias_dot = tangents
-    y, mean, var = normalize_batch(*primals, epsilon, two_pass)
+    y, mean, var = _normalize_batch(*primals, epsilon, two_pass)
     root = jax.lax.rsqrt(var + epsilon)
     # The same difference stands in y. On a CPU it is another operation here, or XLA would compute
     # it once and keep it beside x from there to here.
@@ -66,13 +85,14 @@ def _normalize_batch_jvp(
 
 def normalize_with(
     x: jax.Array,
+    *,
     mean: jax.Array,
     var: jax.Array,
     scale: jax.Array,
     bias: jax.Array,
     epsilon: float,
 ) -> jax.Array:
-    """Normalises x with a mean and a variance, then scales and shifts it."""
+    """Normalises x with a given mean and variance, then scales and shifts it."""
     return (x - mean) * (jax.lax.rsqrt(var + epsilon) * scale) + bias
 
 

@@ -1,8 +1,9 @@
-"""What XLA needs to be told on a CPU, and on no other platform.
+"""How one function gets a form of its own for CPUs, and no other platform notices.
 
-Both operations here batch like any other, differentiate like any other, to any order, where they
-are linear or bilinear, and leave the program for a GPU or a TPU as it would be without them, to the
-letter. On a CPU they may round otherwise.
+Both operations here batch and differentiate like any other, to any order where they are linear or
+bilinear. They leave the program for a GPU or a TPU as it would be without them, to the letter; on a
+CPU results may differ by rounding. `RESNET_JAX_CPU_FORMS=off` in the environment, read when this
+module is imported, compiles for CPUs as for the others.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import abc
 import contextvars
 import dataclasses
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +21,9 @@ import jax.numpy as jnp
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+
+SWITCH = "RESNET_JAX_CPU_FORMS"
+"""The environment variable that turns the forms for CPUs "on" (the default) or "off"."""
 
 
 def compute_once(x: jax.Array) -> jax.Array:
@@ -141,9 +146,6 @@ ad.deflinear2(
 )
 batching.defvectorized(_compute_once_p)
 mlir.register_lowering(_compute_once_p, lambda _, x: [x])
-mlir.register_lowering(
-    _compute_once_p, mlir.lower_fun(_call_identity, multiple_results=False), platform="cpu"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,4 +252,16 @@ mlir.register_lowering(
         lambda *arguments, function: function.default(*arguments), multiple_results=False
     ),
 )
-mlir.register_lowering(_per_platform_p, _lower_for_cpu, platform="cpu")
+
+
+def _register_cpu_forms() -> None:
+    wish = os.environ.get(SWITCH, "on")
+    if wish not in ("on", "off"):
+        raise ValueError(f"{SWITCH}={wish!r} in the environment: write on or off")
+    if wish == "on":
+        once = mlir.lower_fun(_call_identity, multiple_results=False)
+        mlir.register_lowering(_compute_once_p, once, platform="cpu")
+        mlir.register_lowering(_per_platform_p, _lower_for_cpu, platform="cpu")
+
+
+_register_cpu_forms()
