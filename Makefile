@@ -30,7 +30,7 @@ MANIFEST := pyproject.toml $(CONSTRAINTS)
 # them; and the tests that compare floating point numbers.
 AVX2 := --xla_cpu_max_isa=AVX2 avx2 AVX2 Haswell
 SSE4_2 := --xla_cpu_max_isa=SSE4_2 default SSE41 Nehalem
-NUMERIC_TESTS := $(addprefix tests/,blocks interop layers machine models parity training zoo)
+NUMERIC_TESTS := $(addprefix tests/,blocks configs interop layers machine models parity training zoo)
 
 .PHONY: help train test test-slow test-processors lint format bench bench-training peers clean
 
