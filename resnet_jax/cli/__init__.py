@@ -16,6 +16,7 @@ from resnet_jax.cli import (
     prepare,
     report,
     serve,
+    study,
     training,
 )
 from resnet_jax.cli.command import add_debug, guard, new_parser
@@ -34,6 +35,7 @@ COMMANDS = (
     prepare.COMMAND,
     report.COMMAND,
     serve.COMMAND,
+    study.COMMAND,
 )
 
 
@@ -42,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     parser = new_parser(
         "resnet-jax",
         "Deep residual networks in JAX and Flax.",
-        epilog="resnet-jax COMMAND --help says more\n\nexample: resnet-jax train",
+        epilog="resnet-jax COMMAND --help says more\nexample: resnet-jax train",
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:

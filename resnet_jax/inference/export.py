@@ -93,7 +93,7 @@ def export(
         content = to_stablehlo(function, pixels)
     write_bytes(file, content)
     description = file.with_name(file.name + ".json")
-    write_text(description, describe(trained, pixels) + "\n")
+    write_text(description, describe_export(trained, pixels) + "\n")
     return Exported(file, kind, len(content), description)
 
 
@@ -164,7 +164,7 @@ def to_stablehlo(
     return bytes(exported.serialize())
 
 
-def describe(trained: Trained, picture: jax.ShapeDtypeStruct) -> str:
+def describe_export(trained: Trained, picture: jax.ShapeDtypeStruct) -> str:
     """Says as JSON what an exported function takes and gives.
 
     Args:

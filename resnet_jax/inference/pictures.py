@@ -95,7 +95,7 @@ def read_picture(path: str, inputs: Inputs) -> Picture:
         file = pathlib.Path(path)
         if not stat.S_ISREG(file.stat().st_mode):  # a pipe or a device might never end
             return Picture(path, None, "it is no regular file")
-        return Picture(path, prepare(file.read_bytes(), inputs))
+        return Picture(path, prepare_image(file.read_bytes(), inputs))
     except BadImageError as error:
         return Picture(path, None, " ".join(str(error).split()))
     except OSError as error:
@@ -104,7 +104,7 @@ def read_picture(path: str, inputs: Inputs) -> Picture:
         return Picture(path, None, str(error))
 
 
-def prepare(data: bytes, inputs: Inputs) -> NDArray[np.uint8]:
+def prepare_image(data: bytes, inputs: Inputs) -> NDArray[np.uint8]:
     """Decodes the content of a picture file and brings it to what a network expects.
 
     Args:

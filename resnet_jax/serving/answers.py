@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from resnet_jax.serving.limits import RefusedError
+from resnet_jax.serving.limits import RequestError
 from resnet_jax.serving.metrics import Metrics
 
 _SHOWN = 40  # characters of a wrong value that are repeated
@@ -19,7 +19,7 @@ _SHOWN = 40  # characters of a wrong value that are repeated
 
 def add_reasons(app: FastAPI) -> None:
     """Makes every answer that is no success JSON with the one field `error`."""
-    app.add_exception_handler(RefusedError, _on_refused)
+    app.add_exception_handler(RequestError, _on_refused)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_fault)
@@ -31,7 +31,7 @@ def _reason(status: int, reason: str, headers: dict[str, str] | None = None) -> 
 
 async def _on_refused(request: Request, error: Exception) -> Response:
     del request
-    assert isinstance(error, RefusedError)
+    assert isinstance(error, RequestError)
     # The body may not have been read to its end: what follows would not be a request.
     headers = {"connection": "close"}
     if error.status in (429, 503):

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from resnet_jax.data.images.decode import BadImageError, image_size
 from resnet_jax.inference.inputs import Inputs
-from resnet_jax.inference.pictures import prepare
-from resnet_jax.serving.limits import Limits, RefusedError
+from resnet_jax.inference.pictures import prepare_image
+from resnet_jax.serving.limits import Limits, RequestError
 
 FORMATS = "JPEG, PNG, GIF, WebP or BMP"
 
@@ -28,16 +28,16 @@ def read_upload(data: bytes, inputs: Inputs, limits: Limits) -> NDArray[np.uint8
         uint8 [size, size, channels].
 
     Raises:
-        RefusedError: It is no picture of a format that is read (415), or too large (413).
+        RequestError: It is no picture of a format that is read (415), or too large (413).
     """
     if not _looks_like_a_picture(data):
-        raise RefusedError(415, f"this is no picture: send the bytes of a {FORMATS} file")
+        raise RequestError(415, f"this is no picture: send the bytes of a {FORMATS} file")
     try:
         height, width = image_size(data)
         _check_size(height, width, inputs, limits)
-        return prepare(data, inputs)
+        return prepare_image(data, inputs)
     except BadImageError as error:
-        raise RefusedError(415, " ".join(str(error).split())) from None
+        raise RequestError(415, " ".join(str(error).split())) from None
 
 
 def _looks_like_a_picture(data: bytes) -> bool:
@@ -49,7 +49,7 @@ def _check_size(height: int, width: int, inputs: Inputs, limits: Limits) -> None
     shorter = (inputs.size or 1) / inputs.crop_fraction
     resized = shorter**2 * max(height, width) / max(min(height, width), 1)
     if max(height * width, resized) > limits.picture_pixels:
-        raise RefusedError(
+        raise RequestError(
             413,
             f"the picture has {width} x {height} pixels: too many, or too long for its width; "
             f"the limit is {limits.picture_pixels} pixels",

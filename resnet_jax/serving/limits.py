@@ -50,7 +50,7 @@ class Limits:
             )
 
 
-class RefusedError(Exception):
+class RequestError(Exception):
     """A request that is not served.
 
     Args:

@@ -18,7 +18,7 @@ from resnet_jax.inference.predict import best
 from resnet_jax.serving.batching import Batcher
 from resnet_jax.serving.decode_upload import FORMATS, read_upload
 from resnet_jax.serving.engine import Engine
-from resnet_jax.serving.limits import Limits, RefusedError
+from resnet_jax.serving.limits import Limits, RequestError
 from resnet_jax.serving.metrics import Metrics
 from resnet_jax.serving.uploads import Door
 
@@ -75,7 +75,7 @@ class Service:
         trained = self.engine.trained
         async with self.door.admit(request) as body, _within(self.limits.request_seconds):
             if index is not None and not 0 <= index < trained.num_classes:
-                raise RefusedError(422, f"index={index}: give 0 to {trained.num_classes - 1}")
+                raise RequestError(422, f"index={index}: give 0 to {trained.num_classes - 1}")
             pixels = await self._decode(body)
             image, explained = await self._batcher.call(self.engine.explain, pixels, index)
         return Response(image, media_type="image/png", headers={"x-class-index": str(explained)})
@@ -106,4 +106,4 @@ async def _within(seconds: float) -> AsyncIterator[None]:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
-        raise RefusedError(503, f"no answer within {seconds:g} seconds; try again") from None
+        raise RequestError(503, f"no answer within {seconds:g} seconds; try again") from None

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 
-from resnet_jax.serving.limits import Limits, RefusedError
+from resnet_jax.serving.limits import Limits, RequestError
 from resnet_jax.serving.metrics import Metrics
 
 _DISCARD_SECONDS = 5.0
@@ -37,7 +37,7 @@ class Door:
         """Reads the body of a request; it counts as inside until the `with` statement is left.
 
         Raises:
-            RefusedError: There are too many (429), the body is too large (413), too slow (408) or
+            RequestError: There are too many (429), the body is too large (413), too slow (408) or
                 empty (400), or the service stops (503).
         """
         refusal = self._refusal()
@@ -52,11 +52,11 @@ class Door:
             self._inside -= 1
             self._metrics.in_flight.set(self._inside)
 
-    def _refusal(self) -> RefusedError | None:
+    def _refusal(self) -> RequestError | None:
         if not self.is_open:
-            return RefusedError(503, "the service is stopping")
+            return RequestError(503, "the service is stopping")
         if self._inside >= self._limits.queue:
-            return RefusedError(429, f"{self._inside} requests are waiting already; try again")
+            return RequestError(429, f"{self._inside} requests are waiting already; try again")
         return None
 
 
@@ -67,18 +67,18 @@ async def _read(request: Request, limits: Limits) -> bytes:
             while is_more and len(body) <= limits.body_bytes:
                 message = await request.receive()
                 if message["type"] == "http.disconnect":
-                    raise RefusedError(400, "the client left before the body was complete")
+                    raise RequestError(400, "the client left before the body was complete")
                 body += message.get("body", b"")
                 is_more = message.get("more_body", False)
     except TimeoutError:
-        raise RefusedError(408, "the body did not arrive in time") from None
+        raise RequestError(408, "the body did not arrive in time") from None
     if len(body) > limits.body_bytes:
         del body
         if is_more:
             await _discard(request, limits)
-        raise RefusedError(413, f"the body has more than {limits.body_bytes} bytes, the limit")
+        raise RequestError(413, f"the body has more than {limits.body_bytes} bytes, the limit")
     if not body:
-        raise RefusedError(400, "the body is empty: send the bytes of a picture")
+        raise RequestError(400, "the body is empty: send the bytes of a picture")
     return bytes(body)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from resnet_jax.study.networks import Say, Trained
+from resnet_jax.study.networks import Say, TrainedNetwork
 from resnet_jax.study.plan import Plan
 from resnet_jax.study.reading import Images, Reader
 
@@ -24,7 +24,7 @@ class Study:
     """
 
     plan: Plan
-    trained: dict[str, Trained]
+    trained: dict[str, TrainedNetwork]
     readers: dict[str, Reader]
     images: Images
     say: Say
@@ -34,7 +34,7 @@ class Study:
         """Layers of the residual networks, the shallowest first."""
         return self.plan.depths
 
-    def network(self, kind: str, depth: int) -> Trained:
+    def network(self, kind: str, depth: int) -> TrainedNetwork:
         """Returns the `plain` or `resnet` network of a depth."""
         return self.trained[f"{kind}{depth}"]
 

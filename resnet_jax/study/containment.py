@@ -40,7 +40,7 @@ class _Outcome(NamedTuple):
     difference: float
 
 
-def study(subject: Study, out: pathlib.Path) -> Claim:
+def study_containment(subject: Study, out: pathlib.Path) -> Claim:
     """Grows the shallow residual network, untrained and trained, and compares image by image.
 
     Args:

@@ -13,7 +13,7 @@ from resnet_jax.study.figures import figure, line_style, title
 from resnet_jax.study.networks import Training
 
 
-def study(subject: Study, out: pathlib.Path) -> Claim:
+def study_degradation(subject: Study, out: pathlib.Path) -> Claim:
     """Compares the training and test errors of all networks.
 
     Args:

@@ -81,7 +81,7 @@ class Training:
 
 
 @dataclasses.dataclass(frozen=True)
-class Trained:
+class TrainedNetwork:
     """A network at the end of its training, in evaluation mode."""
 
     config: TrainConfig
@@ -100,7 +100,7 @@ def variables_of(model: ResNet) -> Variables:
     return Variables(nnx.to_pure_dict(params), nnx.to_pure_dict(stats))
 
 
-def obtain(config: TrainConfig, folder: pathlib.Path, *, say: Say) -> Trained:
+def obtain(config: TrainConfig, folder: pathlib.Path, *, say: Say) -> TrainedNetwork:
     """Trains a network, or takes it from the folder if the same run ended there before.
 
     Args:
@@ -116,8 +116,8 @@ def obtain(config: TrainConfig, folder: pathlib.Path, *, say: Say) -> Trained:
             say(f"{name}: trained before")
             model = load(weights)
             model.eval()
-            return Trained(config, _training(kept["training"]), model)
-    trained = train(config, say=say)
+            return TrainedNetwork(config, _training(kept["training"]), model)
+    trained = train_network(config, say=say)
     folder.mkdir(parents=True, exist_ok=True)
     save(trained.model, weights)
     record = {
@@ -128,7 +128,7 @@ def obtain(config: TrainConfig, folder: pathlib.Path, *, say: Say) -> Trained:
     return trained
 
 
-def train(config: TrainConfig, *, say: Say) -> Trained:
+def train_network(config: TrainConfig, *, say: Say) -> TrainedNetwork:
     """Trains a network.
 
     Args:
@@ -163,7 +163,7 @@ def train(config: TrainConfig, *, say: Say) -> Trained:
         seconds=time.perf_counter() - start,
         gradients=gradients,
     )
-    return Trained(config, training, _model(evaluator, state))
+    return TrainedNetwork(config, training, _model(evaluator, state))
 
 
 def _one_epoch(

@@ -16,7 +16,7 @@ from resnet_jax.data.on_device.augment import normalize
 from resnet_jax.data.sources import load_split
 from resnet_jax.models import ResNet
 from resnet_jax.models.stem import Stem
-from resnet_jax.study.networks import Trained
+from resnet_jax.study.networks import TrainedNetwork
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.step.state import Variables
 
@@ -77,7 +77,7 @@ class Reader:
         blocks: How many blocks the network has.
     """
 
-    def __init__(self, trained: Trained) -> None:
+    def __init__(self, trained: TrainedNetwork) -> None:
         self.blocks = sum(trained.model.config.depths)
         graph, data = nnx.graphdef(trained.model), trained.config.data
 

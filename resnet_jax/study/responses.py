@@ -41,7 +41,7 @@ class _Lesions(NamedTuple):
         ]
 
 
-def study(subject: Study, out: pathlib.Path) -> Claim:
+def study_responses(subject: Study, out: pathlib.Path) -> Claim:
     """Measures the layers' responses, and the test error without single blocks.
 
     Args:

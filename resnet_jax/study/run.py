@@ -12,16 +12,19 @@ from typing import Any
 import jax
 
 import resnet_jax
-from resnet_jax.study import containment, degradation, responses, sensitivity
 from resnet_jax.study.claims import Claim, Study
+from resnet_jax.study.containment import study_containment
+from resnet_jax.study.degradation import study_degradation
 from resnet_jax.study.networks import Say, obtain
 from resnet_jax.study.plan import Plan
 from resnet_jax.study.reading import Reader, look_at
+from resnet_jax.study.responses import study_responses
+from resnet_jax.study.sensitivity import study_sensitivity
 
-CLAIMS = (degradation, containment, responses, sensitivity)
+CLAIMS = (study_degradation, study_containment, study_responses, study_sensitivity)
 
 
-def run(plan: Plan, out: pathlib.Path, *, say: Say) -> list[Claim]:
+def run_study(plan: Plan, out: pathlib.Path, *, say: Say) -> list[Claim]:
     """Runs a study. Networks that an earlier call with the same plan trained are taken from `out`.
 
     Args:
@@ -40,8 +43,8 @@ def run(plan: Plan, out: pathlib.Path, *, say: Say) -> list[Claim]:
     images = look_at(plan.recipe, plan.probe_images)
     subject = Study(plan, trained, readers, images, say)
     claims = []
-    for module in CLAIMS:
-        claims.append(module.study(subject, out))
+    for study_claim in CLAIMS:
+        claims.append(study_claim(subject, out))
         say(f"{claims[-1].name}: done after {time.perf_counter() - start:.0f} s")
     seconds = time.perf_counter() - start
     _write_results(claims, plan, seconds, out / "results.json")

@@ -24,7 +24,7 @@ _TIMES = {
 }
 
 
-def study(subject: Study, out: pathlib.Path) -> Claim:
+def study_sensitivity(subject: Study, out: pathlib.Path) -> Claim:
     """Compares gradient norms by depth, and measures the magnification in residual blocks.
 
     Args:

@@ -33,7 +33,7 @@ def read_state_dict(path: FilePath) -> Mapping[str, Any]:
         return read_safetensors(file)[0]
     try:
         saved = torch_files.read(file)
-    except torch_files.RefusedError as error:
+    except torch_files.UnsafeGlobalError as error:
         raise WeightsError(
             f"{file} is refused: it asks for {error}, and reading that may run code. Where you "
             f"trust it, load it in PyTorch and save model.state_dict() alone, as .safetensors."

@@ -41,7 +41,7 @@ _STORAGES = {
 }
 
 
-class RefusedError(Exception):
+class UnsafeGlobalError(Exception):
     """The file asks for something that may run code."""
 
 
@@ -97,7 +97,7 @@ class _Unpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _GLOBALS:
-            raise RefusedError(f"{module}.{name}")
+            raise UnsafeGlobalError(f"{module}.{name}")
         return _GLOBALS[module, name]
 
     def persistent_load(self, pid: Any) -> _Storage:
@@ -114,7 +114,7 @@ def read(path: str | os.PathLike[str]) -> Any:
         The object that was saved, with NumPy arrays in the place of the tensors in dictionaries.
 
     Raises:
-        RefusedError: The file asks for anything but tensors and containers.
+        UnsafeGlobalError: The file asks for anything but tensors and containers.
         DamagedError: The file is truncated, damaged or of another format.
         OSError: The file cannot be opened.
     """
@@ -124,7 +124,7 @@ def read(path: str | os.PathLike[str]) -> Any:
         try:
             saved, data, order = _read_zip(file) if is_zip else _read_legacy(file)
             return _with_arrays(saved, data, order)
-        except RefusedError:
+        except UnsafeGlobalError:
             raise
         except Exception as error:  # a damaged pickle or archive may raise anything
             raise DamagedError from error

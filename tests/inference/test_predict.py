@@ -10,7 +10,7 @@ from PIL import Image
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.classifier import Classifier
 from resnet_jax.inference.inputs import Inputs
-from resnet_jax.inference.pictures import find_files, prepare, read_ahead, read_picture
+from resnet_jax.inference.pictures import find_files, prepare_image, read_ahead, read_picture
 from resnet_jax.inference.predict import predict
 
 
@@ -132,11 +132,11 @@ def test_a_picture_is_prepared_as_for_evaluation():
     pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
-    np.testing.assert_array_equal(prepare(buffer.getvalue(), Inputs()), pixels)
-    small = prepare(buffer.getvalue(), Inputs(size=16, crop_fraction=0.8))
+    np.testing.assert_array_equal(prepare_image(buffer.getvalue(), Inputs()), pixels)
+    small = prepare_image(buffer.getvalue(), Inputs(size=16, crop_fraction=0.8))
     resized = Image.fromarray(pixels).resize((20, 26), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(small, np.asarray(resized.crop((2, 5, 18, 21))))
-    grey = prepare(buffer.getvalue(), Inputs(size=16, channels=1, mean=(0.5,), std=(0.5,)))
+    grey = prepare_image(buffer.getvalue(), Inputs(size=16, channels=1, mean=(0.5,), std=(0.5,)))
     assert grey.shape == (16, 16, 1)
 
 

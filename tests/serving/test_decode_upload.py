@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 
 from resnet_jax.inference.inputs import Inputs
-from resnet_jax.inference.pictures import prepare
+from resnet_jax.inference.pictures import prepare_image
 from resnet_jax.serving.decode_upload import read_upload
-from resnet_jax.serving.limits import Limits, RefusedError
+from resnet_jax.serving.limits import Limits, RequestError
 from tests.serving.conftest import encode
 
 INPUTS = Inputs(size=64, crop_fraction=0.875)
 
 
 def refused(data, limits=Limits()):  # noqa: B008
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(RequestError) as caught:
         read_upload(data, INPUTS, limits)
     assert "\n" not in caught.value.reason
     return caught.value.status
@@ -23,7 +23,7 @@ def refused(data, limits=Limits()):  # noqa: B008
 def test_pictures_are_prepared_as_everywhere(pictures):
     for data in pictures:
         found = read_upload(data, INPUTS, Limits())
-        np.testing.assert_array_equal(found, prepare(data, INPUTS))
+        np.testing.assert_array_equal(found, prepare_image(data, INPUTS))
         assert found.shape == (64, 64, 3)
 
 

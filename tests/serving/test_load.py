@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from resnet_jax.inference.classifier import Classifier
-from resnet_jax.inference.pictures import prepare
+from resnet_jax.inference.pictures import prepare_image
 
 
 def test_no_request_is_lost_under_load(service, trained, pictures):
     classifier = Classifier(trained, batch_size=len(pictures))
-    expected = classifier(np.stack([prepare(data, trained.inputs) for data in pictures]))
+    expected = classifier(np.stack([prepare_image(data, trained.inputs) for data in pictures]))
     before = service.counters()
 
     def ask(number):

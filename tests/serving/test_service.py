@@ -13,7 +13,7 @@ from PIL import Image
 
 from resnet_jax.inference.classifier import Classifier
 from resnet_jax.inference.explain import Explainer, overlay
-from resnet_jax.inference.pictures import prepare
+from resnet_jax.inference.pictures import prepare_image
 from tests.serving.conftest import NAMES
 
 
@@ -22,7 +22,7 @@ def test_predictions_are_those_of_the_network(service, trained, pictures):
     for data in pictures[:5]:
         status, found = service.post("/predict?top=6", data)
         assert status == 200
-        expected = classifier(prepare(data, trained.inputs)[None])[0]
+        expected = classifier(prepare_image(data, trained.inputs)[None])[0]
         rows = found["predictions"]
         assert [row["index"] for row in rows] == np.argsort(-expected, kind="stable").tolist()
         assert [row["class"] for row in rows] == [NAMES[row["index"]] for row in rows]
@@ -32,7 +32,7 @@ def test_predictions_are_those_of_the_network(service, trained, pictures):
 
 
 def test_explanations_are_overlays(service, trained, pictures):
-    pixels = prepare(pictures[1], trained.inputs)
+    pixels = prepare_image(pictures[1], trained.inputs)
     status, headers, content = service.ask("POST", "/explain?index=2", pictures[1])
     assert (status, headers["content-type"], headers["x-class-index"]) == (200, "image/png", "2")
     cam, _, probabilities = Explainer(trained)(pixels, 2)

@@ -9,14 +9,14 @@ import numpy as np
 import optax
 import pytest
 
+from resnet_jax import cli
 from resnet_jax.data.on_device.augment import normalize
-from resnet_jax.study.__main__ import main
 from resnet_jax.study.figures import title
 from resnet_jax.study.gradient_record import convolution_norms, record_gradients
-from resnet_jax.study.networks import obtain, train
+from resnet_jax.study.networks import obtain, train_network
 from resnet_jax.study.plan import make_plan
 from resnet_jax.study.reading import Reader, look_at
-from resnet_jax.study.run import run
+from resnet_jax.study.run import run_study
 from resnet_jax.training.recipe.config import ScheduleConfig
 
 
@@ -38,7 +38,7 @@ def trained(plan, folder):
 @pytest.mark.slow
 def test_a_whole_study(plan, tmp_path):
     lines = []
-    claims = run(plan, tmp_path, say=lines.append)
+    claims = run_study(plan, tmp_path, say=lines.append)
     assert [claim.name for claim in claims] == [
         "degradation",
         "containment",
@@ -58,7 +58,7 @@ def test_a_whole_study(plan, tmp_path):
     assert set(results["containment"]["largest_difference_at_the_start"].values()) == {0.0}
     assert (outcomes[1]["right"], outcomes[1]["same"]) == (outcomes[0]["right"], 80)
     # The networks are kept: a second call trains nothing, and finds the same.
-    again = run(plan, tmp_path, say=lines.append)
+    again = run_study(plan, tmp_path, say=lines.append)
     assert "resnet14: trained before" in lines
     assert json.dumps([claim.numbers for claim in again]) == json.dumps(
         [claim.numbers for claim in claims]
@@ -138,7 +138,7 @@ def test_the_step_is_compiled_once(plan, caplog):
     config = dataclasses.replace(plan.config("resnet8"), epochs=1)
     config = dataclasses.replace(config, schedule=ScheduleConfig(warmup_epochs=0))
     with jax.log_compiles():
-        train(config, say=quiet)
+        train_network(config, say=quiet)
     compiled = [line for line in caplog.messages if "XLA compilation of jit(train_step)" in line]
     assert len(compiled) == 1
 
@@ -190,12 +190,14 @@ def test_plans():
         (["--depths=56,20"], "error: --depths=56,20 has to rise"),
         (["--epochs=0"], "error: epochs=0"),
         (["--learning-rate=-1"], "error: optimizer.learning_rate=-1.0"),
-        (["--epoch=1"], "error: unrecognized arguments: --epoch=1"),
+        (["--epoch=1"], "error: unknown argument '--epoch=1'. Did you mean"),
         (["--data=digit/"], "error: data.name='digit/'"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line(words, message, capsys):
-    assert main(words) == 2
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["study", *words])
+    assert caught.value.code == 2
     captured = capsys.readouterr()
     assert captured.err.startswith(message)
     assert captured.err.count("\n") == 1
