@@ -1,33 +1,38 @@
-"""Writes docs/benchmarks.md from the results that are kept in benchmarks/results.
+"""Writes docs/benchmarks.md and docs/benchmarks_layers.md from benchmarks/results.
 
     python -m benchmarks.render
 
-A result is a file that `contest.write` wrote; its heading is here. What was not run yet says so.
+A result is a file that `contest.write` wrote; its heading is here. A section without a result says
+"Not yet run".
 """
 
 from __future__ import annotations
 
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
+LAYERS_PAGE = ROOT / "docs" / "benchmarks_layers.md"
+LAYERS = "convolutions"  # its rows for single layers have a page of their own
+SUMMED = (", all layers, ", ", everything else, ")
 
 SECTIONS = {
     "networks_cpu": (
         "Networks on a CPU",
         "python -m benchmarks.networks --json benchmarks/results/networks_cpu.json",
-        "`flax` is the same network in Flax's usual way; it works by itself after the others. "
-        "`limit` is the lower of two: the rate of a matrix product over the operations of the "
-        "convolutions, and the rate of memory over the bytes that they move at the least. "
-        "Evaluation can lie above it: Winograd's form of a convolution has fewer operations.",
+        "`flax` is the same network written in the usual Flax style; it runs on its own, after the "
+        "others. `limit` is the lower of two bounds: the operations of the convolutions at the "
+        "speed of a matrix product, and the bytes that they must move at the speed of memory. "
+        "Inference can exceed it, because Winograd convolutions need fewer operations.",
     ),
     "input_pipeline": (
-        "Photographs, read and cut",
+        "Reading and cropping photographs",
         "python -m benchmarks.input_pipeline --json benchmarks/results/input_pipeline.json",
-        "`limit` is decoding alone, by libjpeg-turbo at full size.",
+        "`limit` is decoding only, with libjpeg-turbo at full size.",
     ),
     "startup": (
         "Start-up and memory",
@@ -37,23 +42,24 @@ SECTIONS = {
     "initialization": (
         "Building a network",
         "python -m benchmarks.initialization --json benchmarks/results/initialization.json",
-        "The peer is what Flax does for `ResNet(config, rngs=...)`.",
+        "The peer is what Flax does for `ResNet(config, rngs=...)`: one operation after another.",
     ),
     "training_overhead": (
-        "The machinery around the step",
+        "Overhead of the training loop",
         "python -m benchmarks.training_overhead --json benchmarks/results/training_overhead.json",
-        "`bare loop` takes the same steps on the same batches, without records and checkpoints.",
+        "`bare loop` runs the same steps on the same batches, without records and checkpoints.",
     ),
     "digits": (
         "The default recipe",
         "python -m benchmarks.digits --json benchmarks/results/digits.json",
         "`SVC` is scikit-learn's support vector machine, trained on the same split.",
     ),
-    "convolutions": (
-        "Where a training step goes on a CPU",
+    LAYERS: (
+        "Where the time of a training step goes on a CPU",
         "python -m benchmarks.convolutions --json benchmarks/results/convolutions.json",
-        "Milliseconds that all layers of a shape take in a step, each shape alone. `lax` is the "
-        "convolution as Flax calls it; `limit` is the time at the rate of a matrix product.",
+        "Milliseconds per step for all layers of a network. Each layer shape is measured on its "
+        "own. `lax` is the convolution as Flax calls it; `limit` is the time at the speed of a "
+        "matrix product.",
     ),
     "networks_gpu": (
         "Networks on a GPU",
@@ -63,51 +69,125 @@ SECTIONS = {
     "cifar10_fast": (
         "Time to accuracy on a GPU",
         "python -m benchmarks.cifar10_fast cifar10 --json benchmarks/results/cifar10_fast.json",
-        "The recipe `cifar10_fast` for three budgets of epochs. For comparison, airbench's README "
+        "The recipe `cifar10_fast` with three budgets of epochs. For comparison, airbench's README "
         "gives for its own network on an A100, without compilation: 94% in 2.67 s, 95% in 10.4 s, "
         "96% in 27.3 s.",
     ),
 }
 INTRODUCTION = """# Benchmarks
 
-Written by `python -m benchmarks.render` from benchmarks/results; nothing here is typed by hand.
-Ours and its peers work in turn in one run, each in a process of its own. Figures are medians over
-the turns, and `spread` is half of the distance between the quartiles over the median, the largest
-of a row. `ratio` says how many times as fast, as soon or as small as the best of the peers ours is:
-above 1 we are ahead; other forms of ours do not count for it. `limit` is what the machine could do
-at the best, measured in the same run.
+How fast is it? The table has every comparison on a CPU. `ratio` says how many times faster, sooner,
+smaller or more accurate we are than the best peer: above 1 we are ahead, below 1 behind.
+"""
+NO_ACCELERATOR = "Nothing has been measured on a GPU or a TPU yet.\n"
+METHOD = """`python -m benchmarks.render` writes this page from benchmarks/results. No number is
+typed by hand.
+
+How it is measured: we and the peers take turns within one run, each in its own process. Figures are
+medians over the turns. `spread` is half the interquartile range divided by the median, the largest
+of a row. `limit` is the best that the machine could do, measured in the same run. `goal` is the
+ratio we aim at, and `allowed` is a bound that we set ourselves. Columns such as `ours, remat` are
+other variants of ours, which `ratio` ignores.
+"""
+LAYERS_INTRODUCTION = """# Benchmarks: single layers
+
+Milliseconds per training step that all layers of one shape take on a CPU, each shape on its own.
+The sums are in [benchmarks.md](benchmarks.md), with an explanation of the columns.
 """
 
 
 def main() -> None:
-    """Renders the page."""
-    parts = [INTRODUCTION]
+    """Renders both pages."""
+    results = {
+        name: json.loads(_file(name).read_text()) for name in SECTIONS if _file(name).exists()
+    }
+    parts = [INTRODUCTION, _summary(results), METHOD]
+    if "networks_gpu" not in results:
+        parts.insert(1, NO_ACCELERATOR)
     for name, (title, command, remark) in SECTIONS.items():
-        path = RESULTS / f"{name}.json"
         body = "Not yet run."
-        if path.exists():
-            result = json.loads(path.read_text())
-            body = "\n\n".join(filter(None, (remark, _table(result))))
-            command = "\n".join(dict.fromkeys(row["command"] for row in result["rows"]))
+        if result := results.get(name):
+            rows, link = result["rows"], ""
+            if name == LAYERS:
+                rows = [row for row in rows if any(words in row["name"] for words in SUMMED)]
+                link = f"Layer by layer: [{LAYERS_PAGE.name}]({LAYERS_PAGE.name})."
+            body = "\n\n".join(filter(None, (remark, _table(rows), _measured_on(result), link)))
+            command = _commands(result)
         parts.append(f"## {title}\n\n```sh\n{command}\n```\n\n{body}\n")
     PAGE.write_text("\n".join(parts))
+    LAYERS_PAGE.write_text(_layers_page(results[LAYERS]))
 
 
-def _table(result: dict[str, Any]) -> str:
-    peers = list(dict.fromkeys(peer for row in result["rows"] for peer in row["peers"]))
-    heads = ["what", "ours", *peers, "limit", "ratio", "goal", "spread"]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    for row in result["rows"]:
-        figures = [row["ours"], *(row["peers"].get(peer) for peer in peers), row["limit"]]
-        cells = [row["name"], *map(_figure, figures), *map(_ratio, (row["ratio"], row["goal"]))]
-        spread = "" if row["spread"] is None else f"{100 * row['spread']:.0f}%"
-        lines.append("| " + " | ".join([*cells, spread]) + " |")
+def _file(name: str) -> pathlib.Path:
+    return RESULTS / f"{name}.json"
+
+
+def _commands(result: dict[str, Any]) -> str:
+    return "\n".join(dict.fromkeys(row["command"] for row in result["rows"]))
+
+
+def _summary(results: dict[str, Any]) -> str:
+    """Compares each row that has a ratio with its best peer, in a table of four columns."""
+    lines = ["| what | ours | best peer | ratio |", "|---|---:|---:|---:|"]
+    for name, result in results.items():
+        for row in result["rows"] if name != LAYERS else ():
+            if row["ratio"] is not None:
+                peer = _best_peer(row)
+                cells = [figure(row["ours"]), f"{figure(row['peers'][peer])} ({peer})"]
+                lines.append("| " + " | ".join([row["name"], *cells, _ratio(row["ratio"])]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _best_peer(row: dict[str, Any]) -> str:
+    """Finds the peer that the ratio was computed from; more may be better or worse."""
+    peers = [peer for peer in row["peers"] if not peer.startswith("ours")]
+
+    def distance(peer: str) -> float:
+        quotient = row["ours"] / row["peers"][peer]
+        return min(abs(quotient - row["ratio"]), abs(1 / quotient - row["ratio"]))
+
+    return min(peers, key=distance)
+
+
+def _layers_page(result: dict[str, Any]) -> str:
+    parts = [LAYERS_INTRODUCTION, f"```sh\n{_commands(result)}\n```\n"]
+    networks = dict.fromkeys(row["name"].partition(",")[0] for row in result["rows"])
+    for network in networks:
+        rows = [row for row in result["rows"] if row["name"].partition(",")[0] == network]
+        single = [row for row in rows if not any(words in row["name"] for words in SUMMED)]
+        parts.append(f"## {network}\n\n{_table(single)}\n")
+    return "\n".join([*parts, _measured_on(result) + "\n"])
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> str:
+    peers = list(dict.fromkeys(peer for row in rows for peer in row["peers"]))
+    columns = {  # of the optional ones, those with a figure
+        "limit": [figure(row["limit"]) for row in rows],
+        "ratio": [_ratio(row["ratio"]) for row in rows],
+        "goal": [_ratio(row["goal"]) for row in rows],
+        "spread": ["" if row["spread"] is None else f"{row['spread']:.0%}" for row in rows],
+    }
+    columns = {head: cells for head, cells in columns.items() if any(cells)}
+    heads = ["what", "ours", *peers, *columns]
+    lines = ["| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
+    for index, row in enumerate(rows):
+        figures = [row["ours"], *(row["peers"].get(peer) for peer in peers)]
+        cells = [
+            row["name"],
+            *map(figure, figures),
+            *(column[index] for column in columns.values()),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _measured_on(result: dict[str, Any]) -> str:
     about = ", ".join(f"{name} {value}" for name, value in result["machine"].items())
-    return "\n".join(lines) + f"\n\nMeasured on: {about}." + _limits(result["limits"])
+    return f"Measured on: {about}." + _limits(result["limits"])
 
 
 def _limits(limits: dict[str, float]) -> str:
-    """Says how fast the machine itself was, in thousand millions: the range over the rows."""
+    """Says how fast the machine itself was, in units of 1e9: the range over the rows."""
     rates: dict[str, list[float]] = {}
     for name, rate in limits.items():
         _, of_a_row, unit = name.partition(": ")
@@ -117,7 +197,8 @@ def _limits(limits: dict[str, float]) -> str:
     return f" The limits: {', '.join(words)}." if words else ""
 
 
-def _figure(value: float | None) -> str:
+def figure(value: float | None) -> str:
+    """Writes a figure as the pages do: with two decimals below 100."""
     return "" if value is None else f"{value:,.2f}" if value < 100 else f"{value:,.0f}"
 
 

@@ -41,12 +41,13 @@ def test_a_row_compares_with_the_best_peer_and_not_with_other_forms_of_ours(less
     assert row.peers == {"ours, other": 100.0, "a": 2.0, "b": 4.0}
 
 
-def test_the_page_is_that_of_the_results(tmp_path, monkeypatch):
-    page = tmp_path / "page.md"
-    kept = render.PAGE.read_text()
-    monkeypatch.setattr(render, "PAGE", page)
+def test_the_pages_are_those_of_the_results(tmp_path, monkeypatch):
+    kept = {name: getattr(render, name) for name in ("PAGE", "LAYERS_PAGE")}
+    for name, path in kept.items():
+        monkeypatch.setattr(render, name, tmp_path / path.name)
     render.main()
-    assert page.read_text() == kept
+    for path in kept.values():
+        assert (tmp_path / path.name).read_text() == path.read_text()
 
 
 @pytest.mark.parametrize("path", sorted(render.RESULTS.glob("*.json")), ids=lambda path: path.stem)
