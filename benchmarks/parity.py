@@ -33,13 +33,13 @@ BATCH = 2
 PAGE = pathlib.Path(__file__).resolve().parents[1] / "docs" / "parity.md"
 HEADER = f"""# Parity with timm
 
-Every network that timm 1.0.31 registers in `resnet.py` and `resnetv2.py`, but the two pruned ones:
-built by timm with random weights, BatchNorm statistics and scales, loaded here with
-`resnet_jax.weights.load_torch`, and run by both on {BATCH} random images of {SIZE} x {SIZE} in
-evaluation mode, float32, CPU. The error is the greatest difference between the logits over the
-greatest logit; the numbers of parameters are equal to the last one. What is left is the rounding
-of float32, which networks with standardised kernels magnify: each framework is as far from its own
-result in double precision, and there the two differ by 4e-14 (resnetv2_50x1_bit).
+All networks that timm 1.0.31 registers in `resnet.py` and `resnetv2.py`, except the two pruned
+ones. timm builds each network with random weights, BatchNorm statistics and scales. We load it with
+`resnet_jax.weights.load_torch`, and both run {BATCH} random images of {SIZE} x {SIZE} in evaluation
+mode, in float32, on a CPU. The error is the largest difference between the logits divided by the
+largest logit. The numbers of parameters are identical. The remaining error is float32 rounding,
+which networks with standardised kernels magnify: each framework is as far from its own result in
+float64, and in float64 the two differ by 4e-14 (resnetv2_50x1_bit).
 `python benchmarks/parity.py` writes this page.
 
 | name | parameters | error |
