@@ -64,7 +64,7 @@ def study_responses(subject: Study, out: pathlib.Path) -> Claim:
         heading="3. Residual branches are small (残差)",
         text=_text(responses, lesions, subject),
         figures={
-            "responses.svg": "Standard deviation of each 3x3 layer's response behind BatchNorm, "
+            "responses.svg": "Standard deviation of each 3x3 layer's response after BatchNorm, "
             f"before the non-linearity and the addition, over {len(pixels)} test images. Left: in "
             "the order of the layers. Right: sorted.",
             "lesions.svg": "Test error when one block is taken out of the trained network; the "
@@ -141,8 +141,8 @@ def _verdict(responses: dict[str, NDArray[np.float32]], subject: Study) -> str:
         f"{'shrink' if falls else 'do not clearly shrink'} with depth: their medians are "
         f"{', '.join(f'{value:.3f}' for value in seconds)} at "
         f"{', '.join(map(str, subject.depths))} layers. A response has the size of its BatchNorm's "
-        "scale, which starts at 1 and needs many steps to leave it. Beside what it is added to, a "
-        "branch can be small all the same: see claim 4."
+        "scale, which starts at 1 and needs many steps to leave it. Compared with what it is added "
+        "to, a branch can be small all the same: see claim 4."
     )
 
 
