@@ -27,7 +27,6 @@ from resnet_jax.training.step.schedules import make_schedule
 from resnet_jax.training.step.state import (
     Graphs,
     TrainState,
-    Variables,
     initial_state,
     load_variables,
     make_graphs,
@@ -218,16 +217,6 @@ def _check_groups(config: TrainConfig) -> None:
                 f"{field}={size} does not divide the {images} images{of}; choose one that does, or "
                 "none"
             )
-
-
-def variables_like(evaluator: Evaluator) -> Variables:
-    """Describes the network's variables without their values, for restoring."""
-
-    def build() -> Variables:
-        state = initial_state(evaluator.config, optax.identity())
-        return Variables(state.params, state.batch_stats)
-
-    return like(jax.eval_shape(build), replicated(evaluator.mesh))
 
 
 def check_fits(source: Source, config: TrainConfig) -> None:

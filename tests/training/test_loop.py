@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from resnet_jax.errors import ConfigError
-from resnet_jax.inference.evaluate import evaluate_run
+from resnet_jax.inference.evaluate import evaluate_trained
+from resnet_jax.inference.trained import open_run
 from resnet_jax.training.loop import train
 from resnet_jax.training.progress import ProgressReport
 from resnet_jax.training.step.metrics import DivergedError, SkipWatch
@@ -102,7 +103,11 @@ def assert_other_configs_are_refused(workdir, config, vary):
 
 
 def assert_evaluation_is_independent_of_the_batch_size(workdir, before):
-    results = [evaluate_run(workdir, batch_size=size).result for size in (7, 360, 500)]
+    trained = open_run(workdir)
+    results = [
+        evaluate_trained(trained, trained.data, trained.data.test_split, batch_size=size)
+        for size in (7, 360, 500)
+    ]
     assert {result.count for result in results} == {360}
     assert len({(result.top1, result.top5) for result in results}) == 1
     assert results[0].accuracy == before.record["test_accuracy"]
