@@ -1,27 +1,31 @@
-"""Puts the parts of a run together: devices, data, network, compiled steps."""
+"""Builds the parts of a run: devices, data, network, compiled steps."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
 from resnet_jax.data.images.transforms import eval_transform, train_transform
-from resnet_jax.data.loading.batches import Batch as HostBatch
-from resnet_jax.data.loading.pipeline import BatchIterator, EvalLoader, eval_loader, steps_per_epoch
-from resnet_jax.data.loading.pipeline import train_loader as loader_of
+from resnet_jax.data.loading.batches import Batch
+from resnet_jax.data.loading.pipeline import (
+    BatchIterator,
+    EvalLoader,
+    eval_loader,
+    steps_per_epoch,
+    train_loader,
+)
 from resnet_jax.data.sources import Source, load_split
 from resnet_jax.errors import ConfigError
 from resnet_jax.machine.debugging import searches_for_nans
 from resnet_jax.machine.mesh import check_divides, make_mesh, put_batch, replicated, state_shardings
-from resnet_jax.training.recipe.config import ResizeConfig, TrainConfig
+from resnet_jax.training.recipe.config import TrainConfig
+from resnet_jax.training.resizing import shrink, size_at
 from resnet_jax.training.step.optimizers import make_optimizer
 from resnet_jax.training.step.schedules import make_schedule
 from resnet_jax.training.step.state import (
@@ -38,14 +42,14 @@ from resnet_jax.training.workdir.checkpoints import like
 
 @dataclasses.dataclass(frozen=True)
 class Evaluator:
-    """What evaluation needs, built once.
+    """Everything that evaluation needs, built once.
 
     Attributes:
         config: The run.
         mesh: The devices.
         graphs: The network's structure.
         eval_step: Compiled on its first call.
-        workdir: Where `bad_examples.jsonl` is written with `data.on_error="skip"`.
+        workdir: The folder for `bad_examples.jsonl`, which `data.on_error="skip"` writes.
     """
 
     config: TrainConfig
@@ -58,7 +62,7 @@ class Evaluator:
         """Opens a split for evaluation.
 
         Raises:
-            ConfigError: There is no such split, or its images do not fit the network.
+            ConfigError: The split does not exist, or its images do not fit the network.
         """
         source = load_split(self.config.data, split, workdir=self.workdir)
         check_fits(source, self.config)
@@ -74,7 +78,7 @@ class Evaluator:
 
 @dataclasses.dataclass(frozen=True)
 class Trainer:
-    """What training needs besides, built once.
+    """Everything else that training needs, built once.
 
     Attributes:
         config: The run.
@@ -84,7 +88,7 @@ class Trainer:
         schedule: The learning rate of each update.
         train_step: Compiled on its first call; donates the state.
         shapes: Shape and dtype of each array of the state.
-        shardings: Where each of them lies.
+        shardings: The devices that hold each of them.
         steps_per_epoch: Batches of an epoch.
         total_steps: Batches of the run.
     """
@@ -101,8 +105,8 @@ class Trainer:
     total_steps: int
 
     def batches(self) -> BatchIterator:
-        """Opens the training batches of this process; they have no end."""
-        return loader_of(
+        """Opens the endless training batches of this process."""
+        return train_loader(
             self.source,
             batch_size=self.config.batch_size,
             seed=self.config.seed,
@@ -117,10 +121,10 @@ class Trainer:
         )
 
     def first_state(self) -> TrainState:
-        """Draws the state before the first step, or begins with trained weights.
+        """Initializes the state at random, or from the trained weights that the recipe names.
 
         Raises:
-            ConfigError: There are no such weights.
+            ConfigError: The weights do not exist.
             WeightsError: They cannot be read, or do not fit the network.
         """
         finetune = self.config.finetune
@@ -131,26 +135,26 @@ class Trainer:
         return start_from(state, load_variables(self.config, finetune.weights))
 
     def like(self) -> TrainState:
-        """Describes the state without its values, for restoring."""
+        """Describes the state without its values, for restoring a checkpoint."""
         return like(self.shapes, self.shardings)
 
-    def put(self, batch: HostBatch, step: int) -> dict[str, Any]:
-        """Moves a batch to the devices, and shrinks its images where the recipe wants it.
+    def put(self, batch: Batch, step: int) -> dict[str, Any]:
+        """Moves a batch to the devices, and shrinks its images if the recipe resizes them.
 
         Args:
             batch: From `batches`.
             step: From 0.
         """
         on_devices = put_batch(batch, self.mesh)
-        full = batch["image"].shape[1]
         if self.config.resize is None:
             return on_devices
+        full = batch["image"].shape[1]
         size = size_at(self.config.resize, step, total_steps=self.total_steps, full=full)
         return on_devices if size == full else shrink(on_devices, size)
 
 
 def make_evaluator(config: TrainConfig, *, workdir: str | pathlib.Path = ".") -> Evaluator:
-    """Builds what evaluation needs.
+    """Builds everything that evaluation needs.
 
     Args:
         config: The run.
@@ -162,16 +166,21 @@ def make_evaluator(config: TrainConfig, *, workdir: str | pathlib.Path = ".") ->
     mesh = make_mesh(config.mesh.devices)
     check_divides(config.eval_batch_size, mesh, field="eval_batch_size")
     graphs = make_graphs(config.model, finetune=config.finetune)
-    step = jax.jit(make_eval_step(graphs, config), out_shardings=replicated(mesh))
-    return Evaluator(config, mesh, graphs, step, pathlib.Path(workdir))
+    return Evaluator(
+        config=config,
+        mesh=mesh,
+        graphs=graphs,
+        eval_step=jax.jit(make_eval_step(graphs, config), out_shardings=replicated(mesh)),
+        workdir=pathlib.Path(workdir),
+    )
 
 
 def make_trainer(config: TrainConfig, evaluator: Evaluator) -> Trainer:
-    """Builds what training needs.
+    """Builds everything else that training needs.
 
     Args:
         config: The run.
-        evaluator: Of the same run.
+        evaluator: The evaluator of the same run.
 
     Raises:
         ConfigError: The data cannot be opened or do not fit the network, or the batch does not
@@ -183,29 +192,39 @@ def make_trainer(config: TrainConfig, evaluator: Evaluator) -> Trainer:
     source = load_split(config.data, config.data.train_split, workdir=evaluator.workdir)
     check_fits(source, config)
     per_epoch = steps_per_epoch(len(source), config.batch_size)
-    total = config.steps or config.epochs * per_epoch
+    total_steps = config.steps or config.epochs * per_epoch
     schedule = make_schedule(
         config.schedule,
         peak=config.optimizer.learning_rate,
-        total_steps=total,
+        total_steps=total_steps,
         steps_per_epoch=per_epoch,
     )
     optimizer = make_optimizer(config.optimizer, schedule, finetune=config.finetune)
     shapes = jax.eval_shape(lambda: initial_state(config, optimizer))
     shardings = state_shardings(shapes, mesh, fsdp=config.mesh.fsdp)
-    step = jax.jit(
+    train_step = jax.jit(
         make_train_step(evaluator.graphs, optimizer, config),
-        # The search for NaN repeats a step that made one, and needs its inputs for that.
+        # The search for NaNs repeats the step that made one, and needs its inputs.
         donate_argnums=() if searches_for_nans() else 0,
         out_shardings=(shardings, replicated(mesh)),
     )
-    # For the records: outside of a step each operation of the schedule is compiled by itself.
-    rate = jax.jit(schedule)
-    return Trainer(config, mesh, source, optimizer, rate, step, shapes, shardings, per_epoch, total)
+    return Trainer(
+        config=config,
+        mesh=mesh,
+        source=source,
+        optimizer=optimizer,
+        # For the records: outside a step, JAX would compile each operation of the schedule.
+        schedule=jax.jit(schedule),
+        train_step=train_step,
+        shapes=shapes,
+        shardings=shardings,
+        steps_per_epoch=per_epoch,
+        total_steps=total_steps,
+    )
 
 
 def _check_groups(config: TrainConfig) -> None:
-    """Checks that BatchNorm and mixup find whole groups, before anything is written."""
+    """Checks, before anything is written, that groups of BatchNorm and mixup divide the batch."""
     part = config.batch_size // config.accumulation
     for field, size, images in (
         ("model.norm_group_size", config.model.norm_group_size, part),
@@ -237,32 +256,3 @@ def check_fits(source: Source, config: TrainConfig) -> None:
             f"model.num_classes={model.num_classes}: {data.name} has {len(source.class_names)} "
             f"classes; set model.num_classes={len(source.class_names)}"
         )
-
-
-def size_at(config: ResizeConfig, step: int, *, total_steps: int, full: int) -> int:
-    """Returns the height and width of the images of a step.
-
-    Args:
-        config: The growth.
-        step: From 0.
-        total_steps: Length of the run.
-        full: The size that the images come in.
-
-    Returns:
-        `full`, or a multiple of `config.multiple` that is at most `full`.
-    """
-    begin, end = config.begin * total_steps, config.end * total_steps
-    if step >= end:
-        return full
-    share = max(0.0, (step - begin) / (end - begin)) if end > begin else 0.0
-    size = config.first + share * (full - config.first)
-    return min(full, config.multiple * round(size / config.multiple))
-
-
-@functools.partial(jax.jit, static_argnames="size")
-def shrink(batch: Mapping[str, jax.Array], size: int) -> dict[str, jax.Array]:
-    """Resizes the images of a batch, with antialiasing, to `size` x `size` pixels of uint8."""
-    image = batch["image"]
-    shape = (len(image), size, size, image.shape[-1])
-    resized = jax.image.resize(image.astype(jnp.float32), shape, "bilinear", antialias=True)
-    return {**batch, "image": jnp.clip(jnp.round(resized), 0, 255).astype(jnp.uint8)}
