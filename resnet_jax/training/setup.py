@@ -195,7 +195,7 @@ def make_trainer(config: TrainConfig, evaluator: Evaluator) -> Trainer:
     total_steps = config.steps or config.epochs * per_epoch
     schedule = make_schedule(
         config.schedule,
-        peak=config.optimizer.learning_rate,
+        learning_rate=config.optimizer.learning_rate,
         total_steps=total_steps,
         steps_per_epoch=per_epoch,
     )

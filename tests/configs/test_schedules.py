@@ -53,16 +53,20 @@ RUNS = {
 
 
 def run(recipe, images):
-    """The steps of an epoch, those of the run, and the rate as a function of the step."""
+    """The steps of an epoch, those of the run, and the learning rate as a function of the step."""
     config = load_recipe(f"configs/{recipe}")
     per_epoch = steps_per_epoch(images, config.batch_size)
     total = config.steps or config.epochs * per_epoch
-    peak = config.optimizer.learning_rate
-    rate = make_schedule(config.schedule, peak=peak, total_steps=total, steps_per_epoch=per_epoch)
-    return per_epoch, total, jax.jit(rate)
+    schedule = make_schedule(
+        config.schedule,
+        learning_rate=config.optimizer.learning_rate,
+        total_steps=total,
+        steps_per_epoch=per_epoch,
+    )
+    return per_epoch, total, jax.jit(schedule)
 
 
-def assert_equal_rates(ours, expected):
+def assert_equal_learning_rates(ours, expected):
     """In float32: a relative error of 1e-6 or so, and a cosine ends in a difference from 1."""
     np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-7 * max(expected))
 
@@ -70,32 +74,37 @@ def assert_equal_rates(ours, expected):
 @pytest.mark.parametrize("recipe", RUNS)
 def test_steps_and_learning_rates_are_those_of_the_source(recipe):
     images, steps, expected = RUNS[recipe]
-    _, total, rates = run(recipe, images)
+    _, total, schedule = run(recipe, images)
     assert total == steps
-    assert_equal_rates(rates(jnp.array(list(expected))), list(expected.values()))
+    assert_equal_learning_rates(schedule(jnp.array(list(expected))), list(expected.values()))
 
 
-def rates_at_each_epoch(recipe):
-    per_epoch, total, rates = run(recipe, IMAGENET)
-    return rates(jnp.arange(0, total + 1, per_epoch))
+def learning_rates_at_each_epoch(recipe):
+    per_epoch, total, schedule = run(recipe, IMAGENET)
+    return schedule(jnp.arange(0, total + 1, per_epoch))
 
 
 @pytest.fixture
 def sgd(torch):
-    return lambda rate: torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=rate)
+    return lambda learning_rate: torch.optim.SGD(
+        [torch.nn.Parameter(torch.zeros(1))], lr=learning_rate
+    )
 
 
 @pytest.mark.parametrize(
-    ("argument", "epochs", "peak"), [("a1", 600, 5e-3), ("a2", 300, 5e-3), ("a3", 100, 8e-3)]
+    ("argument", "epochs", "learning_rate"),
+    [("a1", 600, 5e-3), ("a2", 300, 5e-3), ("a3", 100, 8e-3)],
 )
-def test_rsbs_learning_rate_is_timms_at_each_epoch(timm, sgd, argument, epochs, peak):
+def test_rsbs_learning_rate_is_timms_at_each_epoch(timm, sgd, argument, epochs, learning_rate):
     scheduler = importlib.import_module(f"{timm.__name__}.scheduler")
     # The defaults of timm's train.py: --sched cosine --warmup-lr 1e-4 --min-lr 1e-6.
     theirs = scheduler.CosineLRScheduler(
-        sgd(peak), t_initial=epochs, lr_min=1e-6, warmup_t=5, warmup_lr_init=1e-4
+        sgd(learning_rate), t_initial=epochs, lr_min=1e-6, warmup_t=5, warmup_lr_init=1e-4
     )
     expected = [theirs._get_lr(epoch)[0] for epoch in range(epochs + 1)]
-    assert_equal_rates(rates_at_each_epoch(f"imagenet_rsb.py:{argument}"), expected)
+    assert_equal_learning_rates(
+        learning_rates_at_each_epoch(f"imagenet_rsb.py:{argument}"), expected
+    )
 
 
 def test_torchvisions_second_learning_rate_is_pytorchs_at_each_epoch(torch, sgd):
@@ -109,7 +118,9 @@ def test_torchvisions_second_learning_rate_is_pytorchs_at_each_epoch(torch, sgd)
         expected.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         theirs.step()
-    assert_equal_rates(rates_at_each_epoch("imagenet_torchvision_v2.py"), expected)
+    assert_equal_learning_rates(
+        learning_rates_at_each_epoch("imagenet_torchvision_v2.py"), expected
+    )
 
 
 def test_ffcvs_images_grow_with_the_length_of_the_run():

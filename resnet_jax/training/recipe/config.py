@@ -50,7 +50,7 @@ class OptimizerConfig:
 
     Attributes:
         name: The rule; Muon takes Adam's, with Nesterov's momentum, for the head and the vectors.
-        learning_rate: The peak of the schedule.
+        learning_rate: The highest learning rate of the schedule.
         momentum: Weight of the old velocity in SGD, LARS and Muon.
         nesterov: Whether SGD and LARS look ahead; Muon always does.
         betas: Weights of the old first and second moment in AdamW, LAMB and Muon's Adam; in Lion
@@ -63,7 +63,7 @@ class OptimizerConfig:
             SGD and LARS, else `decoupled`.
         decay_on: `all` parameters; all but those of norms (`not_norms`); or `matrices`: those
             with more than one dimension, so that biases stay free as well. LARS and LAMB adapt the
-            rate of the same parameters.
+            learning rate of the same parameters.
         clip_norm: Largest global norm of the gradient, or None.
     """
 
@@ -88,13 +88,14 @@ class ScheduleConfig:
         name: The shape after the warm-up.
         warmup_epochs: Length of the warm-up. One-cycle rises over this time.
         warmup_steps: The same in steps, in place of `warmup_epochs`.
-        warmup_start: Learning rate at the first step, as a fraction of the peak.
-        warmup_shape: `linear` rises to the peak; `constant` stays at `warmup_start` and then jumps.
+        warmup_start: Learning rate at the first step, as a fraction of the optimizer's.
+        warmup_shape: `linear` rises from `warmup_start` to 1; `constant` stays there, then jumps.
         from_start: Whether cosine and linear fall from the first step on, as timm's do: the warm-up
             then hides their beginning. Otherwise they begin after it.
-        milestones: For `step`: the fractions of the run at which the rate drops.
+        milestones: For `step`: the fractions of the run at which the learning rate drops.
         drop: For `step`: the factor of each drop.
-        end: For `cosine`, `linear` and `onecycle`: the last rate, as a fraction of the peak.
+        end: For `cosine`, `linear` and `onecycle`: the last learning rate, as a fraction of the
+            optimizer's.
     """
 
     name: Literal["constant", "step", "cosine", "linear", "onecycle"] = "cosine"

@@ -23,13 +23,14 @@ def make_optimizer(
     """Builds the chain that turns gradients into updates.
 
     Clipping comes first. L2 decay joins the gradient before the rule; decoupled decay joins the
-    update after the rule. Then come LAMB's trust ratio, the rates of the stages and the learning
-    rate. LARS has its trust ratio before the rate and its momentum after it, as in the paper.
+    update after the rule. Then come LAMB's trust ratio, the factors of the stages and the learning
+    rate. LARS has its trust ratio before the learning rate and its momentum after it, as in the
+    paper.
 
     Args:
         config: The update rule.
         schedule: The learning rate of each update.
-        finetune: Which parts stay as they are, and the rates of the others.
+        finetune: The frozen parts, and the decay of the learning rate over the others.
 
     Returns:
         An optax transformation; its updates are added to the parameters.
@@ -41,14 +42,14 @@ def make_optimizer(
         et al., Muon; Liu et al., Muon is Scalable for LLM Training, section 2.2 (size of its step).
     """
     mode = decay_mode(config)
-    rate = [*_stage_rates(finetune), optax.scale_by_learning_rate(schedule)]
+    learning_rate = [*_stage_factors(finetune), optax.scale_by_learning_rate(schedule)]
     chain = optax.chain(
         *([] if config.clip_norm is None else [optax.clip_by_global_norm(config.clip_norm)]),
         *(_decay(config) if mode == "l2" else []),
         *([_trust_ratio(config)] if config.name == "lars" else [_rule(config)]),
         *(_decay(config) if mode == "decoupled" else []),
         *([_trust_ratio(config)] if config.name == "lamb" else []),
-        *rate,
+        *learning_rate,
         *([_momentum(config)] if config.name == "lars" else []),
     )
     if finetune is None or not finetune.frozen_stages:
@@ -172,8 +173,8 @@ def _trust_ratio(config: OptimizerConfig) -> optax.GradientTransformation:
     return ratio if mask is None else optax.masked(ratio, mask)
 
 
-def _stage_rates(finetune: FinetuneConfig | None) -> list[optax.GradientTransformation]:
-    """Lowers the rate from each stage to the one before."""
+def _stage_factors(finetune: FinetuneConfig | None) -> list[optax.GradientTransformation]:
+    """Lowers the learning rate from each stage to the one before it."""
     if finetune is None or finetune.rate_decay == 1:
         return []
     decay = finetune.rate_decay

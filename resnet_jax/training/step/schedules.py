@@ -9,18 +9,18 @@ from resnet_jax.training.recipe.config import ScheduleConfig
 
 
 def make_schedule(
-    config: ScheduleConfig, *, peak: float, total_steps: int, steps_per_epoch: int
+    config: ScheduleConfig, *, learning_rate: float, total_steps: int, steps_per_epoch: int
 ) -> optax.Schedule:
     """Builds the learning rate as a function of the number of updates done so far.
 
     Args:
-        config: The shape.
-        peak: The rate after the warm-up.
-        total_steps: Length of the run.
+        config: The shape of the schedule.
+        learning_rate: The learning rate at the end of the warm-up, the highest of the run.
+        total_steps: Number of steps of the run.
         steps_per_epoch: From `resnet_jax.data.loading.pipeline.steps_per_epoch`.
 
     Returns:
-        A function from an update count to a rate.
+        A function from a number of updates to a learning rate.
 
     Raises:
         ConfigError: The warm-up is longer than the run.
@@ -30,10 +30,14 @@ def make_schedule(
         Loshchilov and Hutter, SGDR (cosine). Smith and Topin, Super-Convergence (one cycle).
     """
     warmup = _warmup_steps(config, total_steps=total_steps, steps_per_epoch=steps_per_epoch)
-    main = _main_schedule(config, peak=peak, warmup=warmup, total_steps=total_steps)
+    main = _main_schedule(
+        config, learning_rate=learning_rate, warmup=warmup, total_steps=total_steps
+    )
     if not warmup:
         return main
-    return optax.join_schedules([_warmup(config, peak=peak, steps=warmup), main], [warmup])
+    return optax.join_schedules(
+        [_warmup(config, learning_rate=learning_rate, steps=warmup), main], [warmup]
+    )
 
 
 def _warmup_steps(config: ScheduleConfig, *, total_steps: int, steps_per_epoch: int) -> int:
@@ -53,35 +57,39 @@ def _warmup_steps(config: ScheduleConfig, *, total_steps: int, steps_per_epoch: 
     return warmup
 
 
-def _warmup(config: ScheduleConfig, *, peak: float, steps: int) -> optax.Schedule:
-    start = config.warmup_start * peak
+def _warmup(config: ScheduleConfig, *, learning_rate: float, steps: int) -> optax.Schedule:
+    start = config.warmup_start * learning_rate
     if config.warmup_shape == "constant":
         return optax.constant_schedule(start)
     if config.name == "onecycle":
-        return _cosine_rise(start, peak, steps)
-    return optax.linear_schedule(start, peak, steps)
+        return _cosine_rise(start, learning_rate, steps)
+    return optax.linear_schedule(start, learning_rate, steps)
 
 
-def _cosine_rise(start: float, peak: float, steps: int) -> optax.Schedule:
-    fall = optax.cosine_decay_schedule(peak - start, steps)
-    return lambda count: peak - fall(count)
+def _cosine_rise(start: float, learning_rate: float, steps: int) -> optax.Schedule:
+    fall = optax.cosine_decay_schedule(learning_rate - start, steps)
+    return lambda count: learning_rate - fall(count)
 
 
 def _main_schedule(
-    config: ScheduleConfig, *, peak: float, warmup: int, total_steps: int
+    config: ScheduleConfig, *, learning_rate: float, warmup: int, total_steps: int
 ) -> optax.Schedule:
     hidden = warmup if config.from_start else 0
     steps = max(total_steps - warmup + hidden, 1)
     match config.name:
         case "constant":
-            return optax.constant_schedule(peak)
+            return optax.constant_schedule(learning_rate)
         case "step":
             drops = {round(m * total_steps) - warmup: config.drop for m in config.milestones}
-            return optax.piecewise_constant_schedule(peak, drops)
+            return optax.piecewise_constant_schedule(learning_rate, drops)
         case "linear":
-            return _later(optax.linear_schedule(peak, config.end * peak, steps), hidden)
+            return _later(
+                optax.linear_schedule(learning_rate, config.end * learning_rate, steps), hidden
+            )
         case "cosine" | "onecycle":
-            return _later(optax.cosine_decay_schedule(peak, steps, alpha=config.end), hidden)
+            return _later(
+                optax.cosine_decay_schedule(learning_rate, steps, alpha=config.end), hidden
+            )
 
 
 def _later(schedule: optax.Schedule, steps: int) -> optax.Schedule:

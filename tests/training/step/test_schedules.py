@@ -5,8 +5,10 @@ from resnet_jax.training.recipe.config import ScheduleConfig
 from resnet_jax.training.step.schedules import make_schedule
 
 
-def schedule(peak=1.0, total=100, **fields):
-    return make_schedule(ScheduleConfig(**fields), peak=peak, total_steps=total, steps_per_epoch=10)
+def schedule(learning_rate=1.0, total=100, **fields):
+    return make_schedule(
+        ScheduleConfig(**fields), learning_rate=learning_rate, total_steps=total, steps_per_epoch=10
+    )
 
 
 @pytest.mark.parametrize(
@@ -38,9 +40,9 @@ def schedule(peak=1.0, total=100, **fields):
     ],
 )
 def test_schedule_has_the_values_of_its_formula(fields, expected):
-    rate = schedule(**fields)
+    learning_rate = schedule(**fields)
     for step, value in expected.items():
-        np.testing.assert_allclose(rate(step), value, atol=1e-6, err_msg=f"step {step}")
+        np.testing.assert_allclose(learning_rate(step), value, atol=1e-6, err_msg=f"step {step}")
 
 
 def test_a_warmup_longer_than_the_run_is_refused():
@@ -71,6 +73,11 @@ def test_one_cycle_follows_pytorch(step):
         sgd.step()
         cycle.step()
     ours = schedule(
-        peak=0.4, total=1000, name="onecycle", warmup_steps=300, warmup_start=0.04, end=0.0004
+        learning_rate=0.4,
+        total=1000,
+        name="onecycle",
+        warmup_steps=300,
+        warmup_start=0.04,
+        end=0.0004,
     )
     np.testing.assert_allclose(ours(step), sgd.param_groups[0]["lr"], rtol=1e-5)
