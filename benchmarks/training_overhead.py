@@ -160,7 +160,11 @@ class _BareLoop:
     def cadence(self) -> Cadence:
         """When the run records and saves."""
         trainer = self._trainer
-        return Cadence(trainer.config, trainer.steps_per_epoch, trainer.total_steps)
+        return Cadence(
+            trainer.config,
+            steps_per_epoch=trainer.steps_per_epoch,
+            total_steps=trainer.total_steps,
+        )
 
     def __enter__(self) -> Self:
         self._stack = contextlib.ExitStack()

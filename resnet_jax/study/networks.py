@@ -148,11 +148,11 @@ def train_network(config: TrainConfig, *, say: Say) -> TrainedNetwork:
             gradients.setdefault("initial", norms["first step"])
             gradients.setdefault("first epoch", norms["mean"])
             gradients["last epoch"] = norms["mean"]
-            test = evaluate(evaluator.eval_step, state.evaluated, tests, mesh=trainer.mesh)
+            test = evaluate(evaluator, state.evaluated, tests)
             epochs.append(_epoch(sums, test))
             say(_line(config, number, epochs[-1], time.perf_counter() - start))
     whole = evaluator.batches(config.data.train_split)
-    fitted = evaluate(evaluator.eval_step, state.evaluated, whole, mesh=trainer.mesh)
+    fitted = evaluate(evaluator, state.evaluated, whole)
     training = Training(
         network=config.model.name,
         epochs=epochs,

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 from resnet_jax.training.recipe.config import TrainConfig
 
 
 @dataclasses.dataclass(frozen=True)
 class Cadence:
-    """Answers for one run; steps count from 1, and the last one gets everything.
+    """Says what is due after each step of a run; after the last step everything is.
+
+    Steps count from 1.
 
     Attributes:
         config: The run.
-        steps_per_epoch: Batches of an epoch.
-        total_steps: Batches of the run.
+        steps_per_epoch: Number of batches of an epoch.
+        total_steps: Number of batches of the run.
     """
 
     config: TrainConfig
@@ -31,7 +34,7 @@ class Cadence:
         return step % every == 0 or self.is_due_for_validation(step) or self.is_last(step)
 
     def is_due_for_validation(self, step: int) -> bool:
-        """Whether the validation split is evaluated after this step; never where there is none."""
+        """Whether the validation split is evaluated after this step, if there is one."""
         if self.config.data.validation_split is None:
             return False
         return step % self._steps(self.config.eval_every_epochs) == 0 or self.is_last(step)
@@ -42,13 +45,39 @@ class Cadence:
         every = plan.every_steps or self._steps(plan.every_epochs)
         return step % every == 0 or self.is_last(step)
 
-    def steps_to_due(self, step: int, *, most: int) -> int:
-        """Counts the steps from `step` to the next after which something is due; up to `most`."""
-        for steps in range(1, most):
-            ahead = step + steps
-            if self.is_due_for_record(ahead) or self.is_due_for_checkpoint(ahead):
-                return steps
-        return most
+    def evaluations(self, step: int) -> dict[str, str]:
+        """Names the splits that are evaluated after this step.
+
+        Returns:
+            The splits in TFDS syntax, by the name of their metrics: `validation`, and at the end
+            `test`.
+        """
+        data = self.config.data
+        splits = {}
+        if data.validation_split and self.is_due_for_validation(step):
+            splits["validation"] = data.validation_split
+        if self.is_last(step):
+            splits["test"] = data.test_split
+        return splits
+
+    def spans(self, start: int, *, most: int) -> Iterator[tuple[int, int]]:
+        """Cuts the rest of a run into spans of steps, so that nothing is due within a span.
+
+        Args:
+            start: Steps that are done already.
+            most: The most steps of a span.
+
+        Yields:
+            The number of steps done before the span, and after it.
+        """
+        while start < self.total_steps:
+            furthest = min(start + most, self.total_steps)
+            end = next(filter(self._is_anything_due, range(start + 1, furthest)), furthest)
+            yield start, end
+            start = end
+
+    def _is_anything_due(self, step: int) -> bool:
+        return self.is_due_for_record(step) or self.is_due_for_checkpoint(step)
 
     def _steps(self, epochs: int) -> int:
         return epochs * self.steps_per_epoch

@@ -1,4 +1,4 @@
-"""How a run ends: what a person is told about it, and the picture of its curves."""
+"""Concludes a run: draws its curves and reports the result."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+Status = Literal["finished", "interrupted", "before"]
+
+
 @dataclasses.dataclass(frozen=True)
 class Result:
     """How a call of `train` ended.
@@ -29,40 +32,54 @@ class Result:
         record: The last record of the run: `test_accuracy`, `test_count` and the others.
     """
 
-    status: Literal["finished", "interrupted", "before"]
+    status: Status
     step: int
     total_steps: int
     record: Record
 
 
-def last_record(files: Workdir) -> Record:
-    """Reads the last record of a run; empty where there is none."""
+def conclude(
+    files: Workdir, console: Console, *, start: int, step: int, total_steps: int
+) -> Result:
+    """Draws the curves of a finished run and says where its files are.
+
+    Args:
+        files: The folder of the run.
+        console: Where to report.
+        start: Batches seen before the call of `train`.
+        step: Batches seen after it.
+        total_steps: Batches of the whole run.
+    """
+    status = _status(start=start, step=step, total_steps=total_steps)
     records = read_records(files)
-    return records[-1] if records else {}
-
-
-def conclude(result: Result, files: Workdir, console: Console) -> None:
-    """Draws the curves of a finished run and says where everything lies."""
+    result = Result(status, step, total_steps, record=records[-1] if records else {})
     root = files.root
-    if result.status == "interrupted":
-        say(console, f"interrupted: saved step {result.step} of {result.total_steps} in {root}")
+    if status == "interrupted":
+        say(console, f"interrupted: saved step {step} of {total_steps} in {root}")
         say(console, "resume with the same command")
-        return
-    if result.status == "before":
+        return result
+    if status == "before":
         say(console, f"the run in {root} is finished: nothing to do")
-    if jax.process_index() == 0 and not (result.status == "before" and files.curves.is_file()):
-        draw_curves(read_records(files), files.curves)
+    if jax.process_index() == 0 and not (status == "before" and files.curves.is_file()):
+        draw_curves(records, files.curves)
     record = result.record
     if "test_accuracy" in record:
         share, count = record["test_accuracy"], record["test_count"]
         right, expected = round(share * count), record.get("test_expected", count)
         counted = f"counted {count} of {expected} images"
         say(console, f"test accuracy {share:.2%} ({right} right; {counted})")
-    say(console, f"checkpoint   {files.checkpoints / str(result.step)}")
+    say(console, f"checkpoint   {files.checkpoints / str(step)}")
     say(console, f"TensorBoard  {files.tensorboard}  (tensorboard --logdir={files.tensorboard})")
     say(console, f"metrics      {files.metrics}")
     say(console, f"curves       {files.curves}")
     say(console, f"evaluate     python train.py --mode=eval --workdir={root}")
+    return result
+
+
+def _status(*, start: int, step: int, total_steps: int) -> Status:
+    if start == total_steps:
+        return "before"
+    return "finished" if step == total_steps else "interrupted"
 
 
 def draw_curves(records: Sequence[Record], path: pathlib.Path) -> None:

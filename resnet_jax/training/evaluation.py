@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 
-from jax.sharding import Mesh
-
 from resnet_jax.data.loading.pipeline import EvalLoader
 from resnet_jax.machine.mesh import put_batch
+from resnet_jax.training.setup import Evaluator
 from resnet_jax.training.step.metrics import Totals, ratio
 from resnet_jax.training.step.state import Variables
-from resnet_jax.training.step.steps import EvalStep
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """How a network does on a split.
+    """The result of a network on a split.
 
     Attributes:
         count: Images counted, each once.
-        expected: Images of the split; fewer are counted only where the recipe skips bad ones.
+        expected: Images of the split; `count` is lower only if the recipe skips bad images.
         loss: Mean cross-entropy, without label smoothing.
         top1: Images whose label has the highest logit.
         top5: Images whose label is among the five highest logits.
@@ -33,36 +31,39 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float:
-        """Share of the images that are right."""
+        """Share of the images whose label has the highest logit."""
         return self.top1 / self.count
 
     @property
     def top5_accuracy(self) -> float:
-        """Share of the images whose label is among the first five."""
+        """Share of the images whose label is among the five highest logits."""
         return self.top5 / self.count
 
+    def values(self, split: str) -> dict[str, float | None]:
+        """Gives the metrics of a record, each with the split's name in front."""
+        return {
+            f"{split}_loss": self.loss,
+            f"{split}_accuracy": self.accuracy,
+            f"{split}_top5_accuracy": self.top5_accuracy,
+            f"{split}_count": self.count,
+            f"{split}_expected": self.expected,
+        }
 
-def evaluate(
-    eval_step: EvalStep,
-    variables: Variables,
-    batches: EvalLoader,
-    *,
-    mesh: Mesh,
-) -> Evaluation:
+
+def evaluate(evaluator: Evaluator, variables: Variables, batches: EvalLoader) -> Evaluation:
     """Evaluates a network.
 
     Args:
-        eval_step: Compiled, from `make_eval_step`.
-        variables: What is evaluated.
+        evaluator: The compiled step and the devices.
+        variables: The variables of the network.
         batches: This process's part of the split; every process has the same number of batches.
-        mesh: The devices.
 
     Returns:
         The result over the whole split. It does not depend on the batch size.
     """
     totals = Totals()
     for batch in batches:
-        totals.add(eval_step(variables, put_batch(batch, mesh)))
+        totals.add(evaluator.eval_step(variables, put_batch(batch, evaluator.mesh)))
     sums = totals.fetch()
     return Evaluation(
         count=int(sums["count"]),

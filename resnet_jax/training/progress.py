@@ -1,7 +1,8 @@
-"""What a person sees while a run goes on: a bar on a terminal, plain lines elsewhere."""
+"""Reports the progress of a run: with a bar on a terminal, with plain lines elsewhere."""
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from typing import Self
@@ -19,12 +20,12 @@ from rich.progress import (
 
 
 class ProgressReport:
-    """Shows how far a run is; use it in a `with` statement. Only the first process speaks.
+    """Shows the progress of a run; use it in a `with` statement. Only the first process prints.
 
     Args:
-        console: Where to.
-        start: Steps that were done before.
-        total: Steps of the whole run.
+        console: Where to print.
+        start: Number of steps that an earlier call did.
+        total: Number of steps of the run.
     """
 
     def __init__(self, console: Console, *, start: int, total: int) -> None:
@@ -46,13 +47,13 @@ class ProgressReport:
         if self._bar is not None:
             self._bar.stop()
 
-    def advance(self) -> None:
-        """Counts one step."""
+    def advance(self, steps: int = 1) -> None:
+        """Counts steps."""
         if self._first is None:
-            # The first step compiles: the time left counts from its end.
+            # The first step compiles, so the time left is estimated from its end.
             self._first = time.perf_counter()
         if self._bar is not None:
-            self._bar.advance(self._task)
+            self._bar.advance(self._task, steps)
 
     def show(self, step: int, values: Mapping[str, float | None]) -> None:
         """Shows the record of a step."""
@@ -70,8 +71,20 @@ class ProgressReport:
         return f"  {int(seconds // 60)}:{int(seconds % 60):02d} left"
 
 
+@dataclasses.dataclass(frozen=True)
+class Stopwatch:
+    """Measures the speed of the steps after step `start`, from its construction on."""
+
+    start: int
+    began: float = dataclasses.field(default_factory=time.perf_counter)
+
+    def steps_per_second(self, step: int) -> float:
+        """Averages over the steps up to this one."""
+        return (step - self.start) / (time.perf_counter() - self.began)
+
+
 def say(console: Console, text: str) -> None:
-    """Writes one line as it is."""
+    """Prints a line unchanged, in the first process only."""
     if jax.process_index() == 0:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
@@ -88,7 +101,7 @@ def _make_bar(console: Console) -> Progress:
 
 
 def _phrases(values: Mapping[str, float | None]) -> list[str]:
-    """Puts the numbers that a person wants to see into words."""
+    """Formats the few numbers of a record that a person reads."""
     wording = {
         "train_loss": "loss {:.3f}",
         "train_accuracy": "accuracy {:.1%}",

@@ -44,9 +44,9 @@ def signal_after(monkeypatch):
         left = iter(range(steps - 1, -1, -1))
         advance = ProgressReport.advance
 
-        def counted(self):
-            advance(self)
-            if next(left, None) == 0:
+        def counted(self, steps):
+            advance(self, steps)
+            if any(next(left, None) == 0 for _ in range(steps)):
                 signal.raise_signal(number)
 
         monkeypatch.setattr(ProgressReport, "advance", counted)

@@ -81,6 +81,16 @@ def ratio(sums: Mapping[str, float], name: str, *, over: str = "count") -> float
     return sums[name] / sums[over] if sums.get(over) else None
 
 
+def training_values(sums: Mapping[str, float]) -> dict[str, float | None]:
+    """Turns the sums of `train_step` into the metrics of a record."""
+    return {
+        "train_loss": ratio(sums, "loss"),
+        "train_accuracy": ratio(sums, "top1"),
+        "gradient_norm": ratio(sums, "gradient_norm", over="steps"),
+        "skipped": sums["skipped"],
+    }
+
+
 class DivergedError(ValueError):
     """Too many steps in a row had a loss or a gradient that is not finite."""
 
