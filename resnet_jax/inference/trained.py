@@ -19,7 +19,8 @@ from resnet_jax.machine.mesh import make_mesh, replicated
 from resnet_jax.models import ResNet
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.step.state import Variables, build_model, make_graphs
-from resnet_jax.training.workdir.checkpoints import Checkpoints, like
+from resnet_jax.training.workdir.checkpoint_parts import like
+from resnet_jax.training.workdir.checkpoints import Checkpoints
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.weights.files import is_own_file
 from resnet_jax.zoo import list_models

@@ -37,7 +37,7 @@ from resnet_jax.training.step.state import (
     start_from,
 )
 from resnet_jax.training.step.steps import EvalStep, TrainStep, make_eval_step, make_train_step
-from resnet_jax.training.workdir.checkpoints import like
+from resnet_jax.training.workdir.checkpoint_parts import like
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,8 @@ import pytest
 
 from resnet_jax.training.recipe.config import CheckpointConfig
 from resnet_jax.training.step.state import TrainState, Variables
-from resnet_jax.training.workdir.checkpoints import CheckpointError, Checkpoints, like
+from resnet_jax.training.workdir.checkpoint_parts import like
+from resnet_jax.training.workdir.checkpoints import CheckpointError, Checkpoints
 
 HERE = jax.sharding.SingleDeviceSharding(jax.devices()[0])
 

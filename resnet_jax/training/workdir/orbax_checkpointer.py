@@ -1,0 +1,70 @@
+"""How Orbax is opened: which checkpoints it keeps, how it writes arrays, and what it prints."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from absl import logging
+from orbax.checkpoint import v1 as ocp
+
+from resnet_jax.training.recipe.config import CheckpointConfig
+
+BEST_BY = "validation_accuracy"
+
+# Bytes. Each device that holds a copy of an array may save a slice of it. By default Orbax slices
+# even the scale of a norm; those hundreds of small writes stop training for longer than the data
+# takes. An array with smaller slices than this is saved whole, by one device.
+_MIN_SLICE = 2**20
+
+
+def open_checkpointer(
+    directory: pathlib.Path, config: CheckpointConfig
+) -> ocp.training.Checkpointer:
+    """Opens the checkpoints of a folder, and silences what Orbax prints besides its errors.
+
+    Args:
+        directory: The absolute path of the folder; created if it is missing.
+        config: Which checkpoints are kept.
+    """
+    # Orbax logs every step of its work, and the traceback of every error that it also raises.
+    logging.set_verbosity(logging.FATAL)
+    _ignore_writes_after_a_failed_save()
+    policies = ocp.training.preservation_policies
+    keep: list[Any] = [policies.LatestN(config.keep_latest)]
+    if config.keep_best:
+        best = policies.BestN(
+            get_metric_fn=lambda metrics: metrics[BEST_BY],
+            n=config.keep_best,
+            keep_checkpoints_without_metrics=False,
+        )
+        keep.append(best)
+    context = ocp.Context()
+    context.array.saving.min_slice_bytes_for_replica_parallel = _MIN_SLICE
+    return ocp.training.Checkpointer(
+        directory, preservation_policy=policies.AnyPreservationPolicy(keep), context=context
+    )
+
+
+def _ignore_writes_after_a_failed_save() -> None:
+    """Hides tracebacks that add nothing to the error of a failed save.
+
+    The first write that fails ends the save and its event loop. The other writes still report to
+    that loop, from threads of TensorStore, where nothing can catch the error.
+    """
+    if isinstance(sys.unraisablehook, _QuietHook):
+        return
+    sys.unraisablehook = _QuietHook(sys.unraisablehook)
+
+
+@dataclasses.dataclass(frozen=True)
+class _QuietHook:
+    otherwise: Callable[[Any], object]
+
+    def __call__(self, unraisable: Any) -> None:
+        error = unraisable.exc_value
+        if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+            self.otherwise(unraisable)
