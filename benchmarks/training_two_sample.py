@@ -33,7 +33,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import torch
-from flax import nnx
 from scipy import stats
 
 from benchmarks import contest
@@ -51,7 +50,7 @@ from resnet_jax.training.recipe.config import (
     TrainConfig,
 )
 from resnet_jax.training.setup import Trainer, make_evaluator, make_trainer
-from resnet_jax.training.step.state import Variables, start_from
+from resnet_jax.training.step.state import start_from, variables_of
 from resnet_jax.weights import load_torch
 from resnet_jax.weights.leaves import skeleton
 from resnet_jax.zoo import model_config
@@ -116,9 +115,7 @@ def train_here(trainer: Trainer, network: torch.nn.Module, stream: Iterator[Batc
     """Trains our network from the weights of PyTorch's; returns the losses."""
     model = skeleton(model_config(NETWORK, num_classes=10))
     load_torch(model, network.state_dict())
-    params, batch_stats = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
-    variables = Variables(nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats))
-    state = start_from(trainer.first_state(), variables)
+    state = start_from(trainer.first_state(), variables_of(model))
     losses = []
     for step, batch in enumerate(stream):
         state, sums = trainer.train_step(state, trainer.put(batch, step))

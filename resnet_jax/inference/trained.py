@@ -18,7 +18,7 @@ from resnet_jax.inference.inputs import Inputs, inputs_from_plain, inputs_of_dat
 from resnet_jax.machine.mesh import make_mesh, replicated
 from resnet_jax.models import ResNet
 from resnet_jax.training.recipe.config import TrainConfig
-from resnet_jax.training.step.state import Variables, build_model, make_graphs
+from resnet_jax.training.step.state import Variables, build_model, make_graphs, variables_of
 from resnet_jax.training.workdir.checkpoint_parts import like
 from resnet_jax.training.workdir.checkpoints import Checkpoints
 from resnet_jax.training.workdir.layout import Workdir
@@ -164,13 +164,9 @@ def open_run(
 
 
 def _variables_like(config: TrainConfig) -> Variables:
-    """Describes a run's variables on the devices of this machine, whatever it was trained on."""
+    """Describes a run's variables on this machine's devices, regardless of where it trained."""
     model = nnx.eval_shape(lambda: build_model(config.model, rngs=nnx.Rngs(0)))
-    variables = Variables(
-        nnx.to_pure_dict(nnx.state(model, nnx.Param)),
-        nnx.to_pure_dict(nnx.state(model, nnx.BatchStat)),
-    )
-    return like(variables, replicated(make_mesh()))
+    return like(variables_of(model), replicated(make_mesh()))
 
 
 def _described_images(data: DataConfig) -> tuple[tuple[str, ...] | None, int | None]:

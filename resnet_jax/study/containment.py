@@ -19,9 +19,8 @@ from resnet_jax.models import ResNet, grow
 from resnet_jax.models.initialize import initialize
 from resnet_jax.study.claims import Claim, Study, table
 from resnet_jax.study.figures import colour, figure
-from resnet_jax.study.networks import variables_of
 from resnet_jax.study.reading import Images
-from resnet_jax.training.step.state import Variables
+from resnet_jax.training.step.state import Variables, variables_of
 
 
 class _Outcome(NamedTuple):

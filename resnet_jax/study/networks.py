@@ -25,7 +25,7 @@ from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.recipe.overrides import to_json
 from resnet_jax.training.setup import Evaluator, Trainer, make_evaluator, make_trainer
 from resnet_jax.training.step.metrics import Totals
-from resnet_jax.training.step.state import TrainState, Variables, initial_state
+from resnet_jax.training.step.state import TrainState, Variables, initial_state, variables_of
 from resnet_jax.training.step.steps import make_train_step
 from resnet_jax.weights import load, save
 
@@ -92,12 +92,6 @@ class TrainedNetwork:
     def variables(self) -> Variables:
         """Its arrays as nested dicts."""
         return variables_of(self.model)
-
-
-def variables_of(model: ResNet) -> Variables:
-    """Returns the parameters and statistics of a network as nested dicts."""
-    params, stats = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
-    return Variables(nnx.to_pure_dict(params), nnx.to_pure_dict(stats))
 
 
 def obtain(config: TrainConfig, folder: pathlib.Path, *, say: Say) -> TrainedNetwork:

@@ -27,6 +27,12 @@ class Variables(NamedTuple):
     batch_stats: PyTree
 
 
+def variables_of(model: ResNet) -> Variables:
+    """Returns the parameters and statistics of a network as nested dicts."""
+    params, batch_stats = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
+    return Variables(nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats))
+
+
 class TrainState(NamedTuple):
     """A run between two steps: plain arrays, nothing hidden.
 
@@ -136,9 +142,7 @@ def initial_state(
     """
     if key is None:
         key = parameter_key(config.seed)
-    model = initialize(lambda rngs: build_model(config.model, rngs=rngs), key)
-    params, batch_stats = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
-    variables = Variables(nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats))
+    variables = variables_of(initialize(lambda rngs: build_model(config.model, rngs=rngs), key))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         skipped=jnp.zeros((), jnp.int32),
@@ -169,8 +173,7 @@ def load_variables(config: TrainConfig, source: str) -> Variables:
         in_features=config.model.in_features,
         rngs=nnx.Rngs(params=parameter_key(config.seed)),
     )
-    params, batch_stats = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
-    return Variables(nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats))
+    return variables_of(model)
 
 
 def start_from(state: TrainState, variables: Variables) -> TrainState:

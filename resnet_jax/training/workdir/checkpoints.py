@@ -76,11 +76,6 @@ class Checkpoints:
             return  # a save in flight waits for the other processes, which may be gone
         self.close()
 
-    @property
-    def directory(self) -> pathlib.Path:
-        """The folder of the checkpoints."""
-        return self._directory
-
     def steps(self) -> list[int]:
         """Lists the numbers of the complete checkpoints, in rising order."""
         return [checkpoint.step for checkpoint in self._manager.checkpoints]
