@@ -32,7 +32,7 @@ import numpy as np
 from resnet_jax.training.setup import make_evaluator, make_trainer
 from resnet_jax.training.workdir.checkpoints import Checkpoints
 from resnet_jax.training.workdir.layout import Workdir
-from resnet_jax.training.workdir.records import Record, read_records
+from resnet_jax.training.workdir.records import MetricsRecord, read_records
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 UNFINISHED = ".orbax-checkpoint-tmp"
@@ -142,7 +142,7 @@ def saved(files: Workdir) -> set[str]:
     return {path.name for path in files.checkpoints.iterdir() if path.name[0].isdigit()}
 
 
-def records(files: Workdir) -> list[Record]:
+def records(files: Workdir) -> list[MetricsRecord]:
     """Reads the records of a run without what a clock gave."""
     return [
         {name: value for name, value in record.items() if name != "images_per_second"}

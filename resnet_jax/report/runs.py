@@ -14,7 +14,7 @@ from resnet_jax.errors import ConfigError
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.recipe.overrides import to_json
 from resnet_jax.training.workdir.layout import Workdir
-from resnet_jax.training.workdir.records import Record, read_records
+from resnet_jax.training.workdir.records import MetricsRecord, read_records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Run:
     label: str
     files: Workdir
     config: TrainConfig
-    records: tuple[Record, ...]
+    records: tuple[MetricsRecord, ...]
 
     @property
     def step(self) -> int:

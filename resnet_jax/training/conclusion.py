@@ -12,7 +12,7 @@ from rich.console import Console
 
 from resnet_jax.training.progress import say
 from resnet_jax.training.workdir.layout import Workdir
-from resnet_jax.training.workdir.records import Record, read_records
+from resnet_jax.training.workdir.records import MetricsRecord, read_records
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ class Result:
     status: Status
     step: int
     total_steps: int
-    record: Record
+    record: MetricsRecord
 
 
 def conclude(
@@ -82,7 +82,7 @@ def _status(*, start: int, step: int, total_steps: int) -> Status:
     return "finished" if step == total_steps else "interrupted"
 
 
-def draw_curves(records: Sequence[Record], path: pathlib.Path) -> None:
+def draw_curves(records: Sequence[MetricsRecord], path: pathlib.Path) -> None:
     """Draws loss and accuracy over the epochs.
 
     Args:
@@ -105,7 +105,7 @@ def draw_curves(records: Sequence[Record], path: pathlib.Path) -> None:
     FigureCanvasAgg(figure).print_png(str(path))
 
 
-def _draw(axes: Axes, records: Sequence[Record], split: str, quantity: str) -> None:
+def _draw(axes: Axes, records: Sequence[MetricsRecord], split: str, quantity: str) -> None:
     name = f"{split}_{quantity}"
     points = [(record["epoch"], record[name]) for record in records if record.get(name) is not None]
     if points:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from resnet_jax.data.loading.batches import Batch as HostBatch
+from resnet_jax.data.loading.batches import Batch
 from resnet_jax.data.loading.iterator import BatchIterator
 from resnet_jax.data.on_device.resident import ResidentData, steps_indices, take_batch, to_device
 from resnet_jax.data.sources.examples import InMemorySource, Source
@@ -18,13 +18,13 @@ from resnet_jax.errors import ConfigError
 from resnet_jax.machine.mesh import replicated, split_by_example
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.setup import Trainer
-from resnet_jax.training.step.metrics import Sums
+from resnet_jax.training.step.metrics import MetricSums
 from resnet_jax.training.step.state import TrainState
 from resnet_jax.training.step.steps import TrainStep
 
 STEPS_PER_DISPATCH = 64
 
-PutBatch = Callable[[HostBatch, int], dict[str, Any]]
+PutBatch = Callable[[Batch, int], dict[str, Any]]
 """Moves the batch of a step, from 0, to the devices."""
 
 
@@ -39,7 +39,7 @@ class Feed(Protocol):
     most: int
     batches: BatchIterator
 
-    def advance(self, state: TrainState, step: int, steps: int) -> tuple[TrainState, Sums]:
+    def advance(self, state: TrainState, step: int, steps: int) -> tuple[TrainState, MetricSums]:
         """Takes `steps` steps, at most `most`, of which the first is number `step`, from 0.
 
         Returns:
@@ -65,7 +65,7 @@ class StreamedFeed:
         self._train_step = train_step
         self._put = put
 
-    def advance(self, state: TrainState, step: int, steps: int) -> tuple[TrainState, Sums]:
+    def advance(self, state: TrainState, step: int, steps: int) -> tuple[TrainState, MetricSums]:
         """Takes one step."""
         del steps
         return self._train_step(state, self._put(next(self.batches), step))
@@ -104,7 +104,7 @@ class ResidentFeed:
         self._take = jax.jit(take_batch, out_shardings=split)
         self._run = jax.jit(make_run(train_step, split), donate_argnums=0)
 
-    def advance(self, state: TrainState, step: int, steps: int) -> tuple[TrainState, Sums]:
+    def advance(self, state: TrainState, step: int, steps: int) -> tuple[TrainState, MetricSums]:
         """Takes `steps` steps in one dispatch."""
         indices = np.zeros((self.most, self._config.batch_size), np.int32)
         indices[:steps] = steps_indices(
@@ -119,7 +119,9 @@ class ResidentFeed:
         self.batches.skip(steps)
         if self.most == 1:
             return self._train_step(state, self._take(self._data, indices[0]))
-        result: tuple[TrainState, Sums] = self._run(state, self._data, indices, np.int32(steps))
+        result: tuple[TrainState, MetricSums] = self._run(
+            state, self._data, indices, np.int32(steps)
+        )
         return result
 
 
@@ -180,11 +182,13 @@ def make_run(train_step: TrainStep, split: jax.sharding.Sharding) -> Callable[..
 
     def run(
         state: TrainState, data: ResidentData, indices: jax.Array, steps: jax.Array
-    ) -> tuple[TrainState, Sums]:
+    ) -> tuple[TrainState, MetricSums]:
         def batch_of(at: jax.Array) -> dict[str, jax.Array]:
             return jax.lax.with_sharding_constraint(take_batch(data, indices[at]), split)
 
-        def body(at: jax.Array, carry: tuple[TrainState, Sums]) -> tuple[TrainState, Sums]:
+        def body(
+            at: jax.Array, carry: tuple[TrainState, MetricSums]
+        ) -> tuple[TrainState, MetricSums]:
             state, table = carry
             state, sums = train_step(state, batch_of(at))
             return state, {name: table[name].at[at].set(value) for name, value in sums.items()}

@@ -14,7 +14,7 @@ import numpy as np
 
 from resnet_jax.training.step.losses import cross_entropy
 
-Sums = dict[str, jax.Array]
+MetricSums = dict[str, jax.Array]
 
 # Steps that may wait on the device; more would only hold memory.
 _MAX_AHEAD = 16
@@ -23,7 +23,7 @@ _MAX_AHEAD = 16
 _MAX_UNREAD = 16
 
 
-def evaluation_sums(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> Sums:
+def evaluation_sums(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> MetricSums:
     """Sums the plain cross-entropy and the hits over the examples of a batch that are real.
 
     Args:
@@ -53,9 +53,9 @@ class Totals:
 
     def __init__(self, start: Mapping[str, float] | None = None) -> None:
         self._sums: dict[str, float] = dict(start or {})
-        self._pending: list[tuple[Sums, int]] = []
+        self._pending: list[tuple[MetricSums, int]] = []
 
-    def add(self, sums: Sums, steps: int = 1) -> None:
+    def add(self, sums: MetricSums, steps: int = 1) -> None:
         """Takes sums; waits only where the device is far behind.
 
         Args:

@@ -16,14 +16,14 @@ from resnet_jax.machine.debugging import searches_for_nans
 from resnet_jax.training.recipe.config import EmaConfig, TrainConfig
 from resnet_jax.training.step.gradients import LossFunction, gradient_of
 from resnet_jax.training.step.losses import make_loss
-from resnet_jax.training.step.metrics import Sums, evaluation_sums
+from resnet_jax.training.step.metrics import MetricSums, evaluation_sums
 from resnet_jax.training.step.optimizers import depths
 from resnet_jax.training.step.state import Graphs, TrainState, Variables
 
 PyTree = Any
-Batch = dict[str, jax.Array]
-TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Sums]]
-EvalStep = Callable[[Variables, Batch], Sums]
+DeviceBatch = dict[str, jax.Array]
+TrainStep = Callable[[TrainState, DeviceBatch], tuple[TrainState, MetricSums]]
+EvalStep = Callable[[Variables, DeviceBatch], MetricSums]
 
 
 class _Keys(NamedTuple):
@@ -56,7 +56,7 @@ def make_train_step(
     mix = build_mix(config.augment, num_classes=config.model.num_classes)
     loss_fn = _make_loss_fn(graphs, config)
 
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
+    def train_step(state: TrainState, batch: DeviceBatch) -> tuple[TrainState, MetricSums]:
         keys = _step_keys(config.seed, state)
         changed = augment(keys.augment, batch["image"])
         images = normalize(changed, config.data.mean, config.data.std)
@@ -116,7 +116,7 @@ def _hold(params: PyTree, frozen: int) -> PyTree:
 def make_eval_step(graphs: Graphs, config: TrainConfig) -> EvalStep:
     """Makes the function `eval_step(variables, batch) -> sums` over the examples that are real."""
 
-    def eval_step(variables: Variables, batch: Batch) -> Sums:
+    def eval_step(variables: Variables, batch: DeviceBatch) -> MetricSums:
         module = nnx.merge(graphs.evaluate, variables.params, variables.batch_stats)
         logits = module(normalize(batch["image"], config.data.mean, config.data.std))
         return evaluation_sums(logits, batch["label"], batch["mask"])
@@ -152,7 +152,7 @@ def _average(state: TrainState, config: EmaConfig | None) -> TrainState:
 
 def _training_sums(
     loss: jax.Array, norm: jax.Array, logits: jax.Array, labels: jax.Array, finite: jax.Array
-) -> Sums:
+) -> MetricSums:
     batch_size = labels.shape[0]
     hits = (logits.argmax(axis=-1) == labels).sum()
     return {

@@ -29,10 +29,10 @@ def _as_if_missing(module: str) -> Iterator[None]:
 with _as_if_missing("torch"):  # which takes long, for tensors that nobody writes here
     from tensorboardX import SummaryWriter
 
-Record = dict[str, Any]
+MetricsRecord = dict[str, Any]
 
 
-def read_records(workdir: Workdir) -> list[Record]:
+def read_records(workdir: Workdir) -> list[MetricsRecord]:
     """Reads the records of a run in the order of their steps.
 
     A last line that a killed process left half written is left out.
