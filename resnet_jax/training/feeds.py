@@ -1,4 +1,4 @@
-"""How a run goes forward: a batch of the stream at a time, or many from a set on the device."""
+"""Feeds run the steps: one streamed batch at a time, or many from a dataset on the device."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
-from resnet_jax.data.loading.batches import Batch
 from resnet_jax.data.loading.iterator import BatchIterator
 from resnet_jax.data.on_device.resident import ResidentData, steps_indices, take_batch, to_device
 from resnet_jax.data.sources.examples import InMemorySource, Source
@@ -24,23 +22,25 @@ from resnet_jax.training.step.steps import TrainStep
 
 STEPS_PER_DISPATCH = 64
 
-PutBatch = Callable[[Batch, int], dict[str, Any]]
-"""Moves the batch of a step, from 0, to the devices."""
-
 
 class Feed(Protocol):
-    """Takes a run forward.
+    """Runs training steps on batches that it supplies itself.
 
     Attributes:
-        most: The most steps that one call can take.
-        batches: Knows the position in the data; to be saved, restored and closed.
+        most: The most steps that one call can run.
+        batches: Holds the position in the data; saved and restored with a checkpoint.
     """
 
     most: int
     batches: BatchIterator
 
     def advance(self, state: TrainState, step: int, steps: int) -> tuple[TrainState, MetricSums]:
-        """Takes `steps` steps, at most `most`, of which the first is number `step`, from 0.
+        """Runs a number of steps.
+
+        Args:
+            state: The state before them.
+            step: The number of the first step, from 0.
+            steps: How many steps, at most `most`.
 
         Returns:
             The state after them, and their sums: scalars, or arrays whose first `steps` values are
@@ -50,62 +50,52 @@ class Feed(Protocol):
 
 
 class StreamedFeed:
-    """Takes each batch from the host.
+    """Runs one step at a time, and moves each batch to the devices.
 
     Args:
-        train_step: Compiled, from `make_train_step`.
-        batches: The host's part of the batches.
-        put: Moves them to the devices.
+        trainer: The run.
+        batches: This process's part of the batches.
     """
 
     most = 1
 
-    def __init__(self, train_step: TrainStep, batches: BatchIterator, put: PutBatch) -> None:
+    def __init__(self, trainer: Trainer, batches: BatchIterator) -> None:
         self.batches = batches
-        self._train_step = train_step
-        self._put = put
+        self._trainer = trainer
 
     def advance(self, state: TrainState, step: int, steps: int) -> tuple[TrainState, MetricSums]:
-        """Takes one step."""
+        """Runs one step."""
         del steps
-        return self._train_step(state, self._put(next(self.batches), step))
+        batch = self._trainer.put(next(self.batches), step)
+        return self._trainer.train_step(state, batch)
 
 
 class ResidentFeed:
-    """Takes many steps in one dispatch, over a set that lies on every device.
+    """Runs many steps in one dispatch, over a dataset that every device holds.
 
-    The examples of a step, and its random numbers, are those of the stream with the same seed.
+    With the same seed, the examples of a step and its random numbers are those of `StreamedFeed`.
 
     Args:
-        train_step: Compiled, from `make_train_step`.
-        batches: Would give the batches from the host; here it only counts.
+        trainer: The run.
+        batches: Only counts the steps, so that a checkpoint of either feed fits the other.
         source: The training split.
-        config: The run.
-        mesh: The devices; each holds the whole set, and its share of each batch.
-        most: Steps of a dispatch.
+        most: The most steps of a dispatch.
     """
 
     def __init__(
-        self,
-        train_step: TrainStep,
-        batches: BatchIterator,
-        source: InMemorySource,
-        config: TrainConfig,
-        mesh: Mesh,
-        *,
-        most: int,
+        self, trainer: Trainer, batches: BatchIterator, *, source: InMemorySource, most: int
     ) -> None:
         self.batches = batches
         self.most = most
-        self._config = config
-        self._data = to_device(source, replicated(mesh))
-        self._train_step = train_step
-        split = split_by_example(mesh)
+        self._config = trainer.config
+        self._data = to_device(source, replicated(trainer.mesh))
+        self._train_step = trainer.train_step
+        split = split_by_example(trainer.mesh)
         self._take = jax.jit(take_batch, out_shardings=split)
-        self._run = jax.jit(make_run(train_step, split), donate_argnums=0)
+        self._run = jax.jit(make_run(trainer.train_step, split), donate_argnums=0)
 
     def advance(self, state: TrainState, step: int, steps: int) -> tuple[TrainState, MetricSums]:
-        """Takes `steps` steps in one dispatch."""
+        """Runs the steps in one dispatch."""
         indices = np.zeros((self.most, self._config.batch_size), np.int32)
         indices[:steps] = steps_indices(
             len(self._data.label),
@@ -126,14 +116,14 @@ class ResidentFeed:
 
 
 def open_feed(trainer: Trainer, batches: BatchIterator) -> Feed:
-    """Chooses how a run goes forward.
+    """Chooses the feed of a run.
 
     Args:
         trainer: The run.
-        batches: The host's part of the batches.
+        batches: This process's part of the batches.
 
     Raises:
-        ConfigError: The recipe asks for a set on the device, and that cannot be.
+        ConfigError: The recipe sets `data.device_resident=True`, and that is impossible.
     """
     config, source = trainer.config, trainer.source
     on_cpu = trainer.mesh.devices.flat[0].platform == "cpu"
@@ -144,14 +134,14 @@ def open_feed(trainer: Trainer, batches: BatchIterator) -> Feed:
     if wanted is None:
         wanted = not on_cpu and obstacle is None
     if not wanted or not isinstance(source, InMemorySource):
-        return StreamedFeed(trainer.train_step, batches, trainer.put)
-    # XLA runs the body of a loop on CPU several times slower than the same step by itself.
+        return StreamedFeed(trainer, batches)
+    # On a CPU, XLA runs a step inside a loop several times slower than the same step alone.
     most = 1 if on_cpu else STEPS_PER_DISPATCH
-    return ResidentFeed(trainer.train_step, batches, source, config, trainer.mesh, most=most)
+    return ResidentFeed(trainer, batches, source=source, most=most)
 
 
 def _obstacle(config: TrainConfig, source: Source) -> str | None:
-    """Says why a set cannot live on the device, and what to set."""
+    """Says why a dataset cannot be kept on the device, and which setting allows it."""
     if config.data.image_size is not None:
         return "images are cropped on the host; set data.image_size=None"
     if config.augment.policy is not None:
@@ -166,18 +156,17 @@ def _obstacle(config: TrainConfig, source: Source) -> str | None:
 def make_run(train_step: TrainStep, split: jax.sharding.Sharding) -> Callable[..., Any]:
     """Makes the function `run(state, data, indices, steps) -> (state, sums)`.
 
-    It is one loop on the device. The number of its rounds is an argument, so that it is compiled
-    once, however far the next record, evaluation or checkpoint is; `lax.scan` would be compiled for
-    each length.
+    It loops on the device. The number of rounds is an argument, so one compilation serves any
+    distance to the next record, evaluation or checkpoint; `lax.scan` would need one for each.
 
     Args:
         train_step: From `make_train_step`.
         split: The sharding of a batch.
 
     Returns:
-        A function for `jax.jit` with `donate_argnums=0`: from a state, a set on the device, the
-        rows of its batches [rows, batch] and the number of the rows that count, to the state after
-        them and the sums of each step, [rows].
+        A function for `jax.jit` with `donate_argnums=0`. It takes a state, a dataset on the device,
+        the examples of each batch [rows, batch] and how many of these rows count. It returns the
+        state after them and the sums of each step, [rows].
     """
 
     def run(

@@ -39,20 +39,13 @@ def busy(config, vary):
 
 
 def resident(trainer, most):
-    return ResidentFeed(
-        trainer.train_step,
-        trainer.batches(),
-        trainer.source,
-        trainer.config,
-        trainer.mesh,
-        most=most,
-    )
+    return ResidentFeed(trainer, trainer.batches(), source=trainer.source, most=most)
 
 
 @pytest.mark.parametrize("most", [1, 5])
 def test_a_set_on_the_device_gives_the_losses_of_the_stream(make, busy, copied, most):
     _, trainer = make(busy)
-    stream = StreamedFeed(trainer.train_step, trainer.batches(), trainer.put)
+    stream = StreamedFeed(trainer, trainer.batches())
     state, expected = trainer.first_state(), []
     for step in range(25):
         state, sums = stream.advance(state, step, 1)
@@ -116,9 +109,7 @@ def test_many_steps_in_one_dispatch_stop_where_something_is_due(tmp_path, busy, 
     run(busy, tmp_path / "streamed")
 
     def open_resident(trainer, batches):
-        return ResidentFeed(
-            trainer.train_step, batches, trainer.source, busy, trainer.mesh, most=16
-        )
+        return ResidentFeed(trainer, batches, source=trainer.source, most=16)
 
     monkeypatch.setattr("resnet_jax.training.loop.open_feed", open_resident)
     run(busy, tmp_path / "resident")
