@@ -11,7 +11,7 @@ import jax
 def search_for_nans() -> None:
     """Stops at the first NaN with the operation that made it; every step takes longer.
 
-    It has to be called before the steps are built: they are then neither donated nor skipped.
+    Call it before the steps are built, which then neither donate the state nor skip a step.
     """
     jax.config.update("jax_debug_nans", True)
 
@@ -25,7 +25,7 @@ class StepTrace:
     """Writes a trace of a few steps for TensorBoard and Perfetto; use it in a `with` statement.
 
     Args:
-        folder: Where to; None traces nothing.
+        folder: The folder of the trace; None traces nothing.
         first: The first step of the trace, late enough that everything is compiled.
         steps: How many steps.
     """
@@ -45,7 +45,7 @@ class StepTrace:
             self._running = False
 
     def before(self, step: int) -> None:
-        """Begins or ends the trace where this step begins or comes after it."""
+        """Starts the trace at its first step, and ends it at the first step after it."""
         if self._folder is None:
             return
         if not self._running and self._first <= step < self._last:

@@ -42,13 +42,13 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def state_shardings(state: PyTree, mesh: Mesh, *, fsdp: bool) -> PyTree:
-    """Says where each array of a training state lies.
+    """Chooses the sharding of each array of a training state.
 
     Args:
         state: Arrays or their shapes, in any structure.
         mesh: The devices.
-        fsdp: Cut each matrix and kernel along the longest axis that the devices divide; otherwise,
-            and for everything else, each device holds the whole.
+        fsdp: Split each matrix and kernel along the longest axis that the devices divide. Without
+            it, and for everything else, each device holds the whole array.
 
     Returns:
         A sharding for each array.
@@ -73,10 +73,10 @@ def split_by_example(mesh: Mesh) -> NamedSharding:
 
 
 def check_divides(batch_size: int, mesh: Mesh, *, field: str, parts: int = 1) -> None:
-    """Checks that each device gets the same number of images, in each of a step's parts.
+    """Checks that each device gets the same number of images in each part of a step.
 
     Raises:
-        ConfigError: It would not; the message names the nearest sizes that divide.
+        ConfigError: The batch does not divide; the message names the nearest sizes that do.
     """
     unit = mesh.size * parts
     if batch_size % unit:

@@ -1,4 +1,4 @@
-"""Several processes that train together: how they find each other, and what happens if one dies."""
+"""Several processes that train together: how they meet, and what happens if one dies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from resnet_jax.errors import ConfigError
 
-# A process that was not heard of for so long counts as dead, and the others end with a message.
+# A process that is silent for this long counts as dead; the others end with a message.
 _HEARTBEAT_SECONDS = 60
 
 # Words in the errors of a collective, or of the coordination, whose other side is gone.
@@ -45,7 +45,7 @@ def join(processes: Processes) -> None:
     """Joins the other processes, before anything is computed.
 
     With an address it meets them there. Without one it takes what a TPU VM, SLURM, Kubernetes or
-    Open MPI says, by JAX's own detection; where there is none of these the process stays alone.
+    Open MPI says, by JAX's own detection. Without any of these the process runs alone.
 
     Raises:
         ConfigError: Some of the three are missing, or the others did not come in time.

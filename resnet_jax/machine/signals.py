@@ -1,4 +1,4 @@
-"""A polite end: the first signal is noted, the second leaves at once."""
+"""Interruption of a run: the first signal asks for a save, the second ends at once."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Interruption:
         return self.signal is not None
 
     def is_due(self, step: int) -> bool:
-        """Whether the run shall stop after this step; all processes ask after every step alike."""
+        """Whether the run must stop after this step; every process asks after every step."""
         if self._together:
             return bool(multihost_utils.reached_preemption_sync_point(step))
         return self.requested

@@ -164,7 +164,7 @@ class CheckpointConfig:
         every_epochs: Epochs from one to the next; the last step always gets one.
         every_steps: Steps from one to the next, in place of `every_epochs`.
         keep_latest: How many of the newest stay.
-        keep_best: How many of the best on the validation split stay besides.
+        keep_best: How many of the best on the validation split are kept in addition.
     """
 
     every_epochs: PositiveInt = 1
@@ -209,7 +209,7 @@ class TrainConfig:
             None leaves the shares.
         finetune: Trained weights to begin with, or None.
         resize: Progressive resizing, or None.
-        label_smoothing: Share of the target that is spread over all classes, in training alone.
+        label_smoothing: Share of the target that is spread over all classes, in training only.
         ema: The moving average, or None to evaluate the live parameters.
         max_skipped: Steps in a row with a loss or gradient that is not finite before the run stops.
         log_every_steps: Steps from one record of metrics to the next.

@@ -1,7 +1,7 @@
-"""Metrics travel as sums and counts; the division comes last.
+"""Metrics as sums and counts, which are divided last.
 
-So the result is the same for every batch size and number of devices, and each example counts
-once. `SkipWatch` reads one of the counts: steps that were skipped in a row.
+So each example counts once, and the result depends neither on the batch size nor on the number of
+devices. `SkipWatch` reads one of the counts: the steps that were skipped in a row.
 """
 
 from __future__ import annotations
@@ -16,23 +16,24 @@ from resnet_jax.training.step.losses import cross_entropy
 
 MetricSums = dict[str, jax.Array]
 
-# Steps that may wait on the device; more would only hold memory.
+# The most steps that may wait on the device; more would only hold memory.
 _MAX_AHEAD = 16
 
-# Dispatches that may wait on the device before their counters are read.
+# The most dispatches whose counters stay unread.
 _MAX_UNREAD = 16
 
 
 def evaluation_sums(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> MetricSums:
-    """Sums the plain cross-entropy and the hits over the examples of a batch that are real.
+    """Sums the cross-entropy and the hits over the examples of a batch, without its padding.
 
     Args:
         logits: [batch, classes].
         labels: [batch] integers.
-        mask: [batch] bool, False where an example only fills the batch.
+        mask: [batch] bool, False for padding.
 
     Returns:
-        Scalars `loss`, `top1`, `top5` and `count`. With fewer than five classes `top5` counts all.
+        Scalars `loss`, `top1`, `top5` and `count`. With fewer than five classes, `top5` counts
+        all examples.
     """
     best = jax.lax.top_k(logits, min(5, logits.shape[-1]))[1]
     hits = (best == labels[:, None]) & mask[:, None]
@@ -56,11 +57,11 @@ class Totals:
         self._pending: list[tuple[MetricSums, int]] = []
 
     def add(self, sums: MetricSums, steps: int = 1) -> None:
-        """Takes sums; waits only where the device is far behind.
+        """Takes sums, and waits only if the device is many steps late.
 
         Args:
-            sums: Of one step; or arrays of those of many.
-            steps: How many values of those arrays count.
+            sums: Scalars of one step, or arrays with a value for each of several steps.
+            steps: How many values of these arrays count.
         """
         self._pending.append((sums, steps))
         if len(self._pending) > _MAX_AHEAD:
@@ -77,7 +78,7 @@ class Totals:
 
 
 def ratio(sums: Mapping[str, float], name: str, *, over: str = "count") -> float | None:
-    """Divides one sum by another; None where nothing was counted."""
+    """Divides one sum by another; None if nothing was counted."""
     return sums[name] / sums[over] if sums.get(over) else None
 
 
@@ -96,11 +97,11 @@ class DivergedError(ValueError):
 
 
 class SkipWatch:
-    """Reads the counter of skipped steps after every step, some steps late.
+    """Checks the counter of skipped steps of every step, some steps late.
 
     Args:
-        most: Steps in a row that may be skipped.
-        learning_rate: What to lower, for the message.
+        most: The most steps in a row that may be skipped.
+        learning_rate: The learning rate to lower, for the message.
     """
 
     def __init__(self, *, most: int, learning_rate: float) -> None:
@@ -109,12 +110,12 @@ class SkipWatch:
         self._pending: list[tuple[int, jax.Array, int]] = []
 
     def add(self, step: int, in_row: jax.Array, steps: int) -> None:
-        """Takes the counter after a dispatch; it is read once the device is further on.
+        """Takes the counter after a dispatch, and reads it once the device has gone on.
 
         Args:
             step: The last step of the dispatch, from 1.
-            in_row: The counter after its steps: a scalar, or an array of which `steps` count.
-            steps: How many steps it had.
+            in_row: The counter after each step: a scalar, or an array of which `steps` count.
+            steps: How many steps the dispatch had.
 
         Raises:
             DivergedError: Too many steps in a row were skipped.
@@ -125,7 +126,7 @@ class SkipWatch:
             self._pending = self._pending[-_MAX_UNREAD:]
 
     def check(self) -> None:
-        """Reads every counter that is left.
+        """Reads all remaining counters.
 
         Raises:
             DivergedError: Too many steps in a row were skipped.

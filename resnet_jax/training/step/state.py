@@ -1,4 +1,4 @@
-"""What a run carries from one step to the next; how it begins, with trained weights too."""
+"""The state of training, and how it begins: at random or with trained weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PyTree = Any
 
 
 class Variables(NamedTuple):
-    """The arrays that make a network compute: plain nested dicts."""
+    """The arrays of a network, as nested dicts."""
 
     params: PyTree
     batch_stats: PyTree
@@ -39,7 +39,7 @@ class TrainState(NamedTuple):
     Attributes:
         step: Updates done so far.
         skipped: Steps that did nothing because the loss or a gradient was not finite.
-        skipped_in_row: How many of them came last, one after the other.
+        skipped_in_row: Skipped steps since the last update.
         params: The live parameters.
         batch_stats: The live BatchNorm statistics.
         opt_state: The optimizer's memory.
@@ -56,7 +56,7 @@ class TrainState(NamedTuple):
 
     @property
     def evaluated(self) -> Variables:
-        """The variables that evaluation uses: the averages where they are kept."""
+        """The variables that evaluation uses: the averages, if the run keeps them."""
         return self.average or Variables(self.params, self.batch_stats)
 
 
@@ -97,7 +97,7 @@ def make_graphs(config: ModelConfig, *, finetune: FinetuneConfig | None = None) 
 
     Args:
         config: The network.
-        finetune: Its frozen stages evaluate in training as well.
+        finetune: How many stages are frozen; they stay in evaluation mode during training.
 
     Raises:
         ConfigError: More stages are to be frozen than there are.
@@ -118,9 +118,9 @@ def make_graphs(config: ModelConfig, *, finetune: FinetuneConfig | None = None) 
 
 
 def parameter_key(seed: int) -> jax.Array:
-    """Returns the key of a run's first parameters, which no step has.
+    """Returns the key of a run's first parameters, which differs from the key of every step.
 
-    Steps fold their number into the key of the seed; this one's number lies beyond them.
+    Each step folds its number into the key of the seed; no step reaches this number.
     """
     return jax.random.fold_in(jax.random.key(seed), 2**32 - 1)
 
@@ -130,7 +130,7 @@ def initial_state(
 ) -> TrainState:
     """Draws the first parameters.
 
-    Pure, so that it can run under `jax.jit` with the sharding that the state shall have.
+    Pure, so that `jax.jit` can run it and place the state on the devices.
 
     Args:
         config: The run.
@@ -177,7 +177,7 @@ def load_variables(config: TrainConfig, source: str) -> Variables:
 
 
 def start_from(state: TrainState, variables: Variables) -> TrainState:
-    """Puts variables into a first state, where its own lie; averages begin with them as well."""
+    """Replaces the variables of a first state, and its averages, on the same devices."""
 
     def put(new: jax.Array, old: jax.Array) -> jax.Array:
         return jax.device_put(new, old.sharding)

@@ -1,4 +1,4 @@
-"""The pure functions that a run repeats: one training step, one step of evaluation."""
+"""The pure functions that a run repeats: the training step and the evaluation step."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def make_train_step(
 ) -> TrainStep:
     """Makes the function `train_step(state, batch) -> (state, sums)`.
 
-    It is pure: its randomness comes from the run's seed and the number of the step. Where the loss
-    or the gradient is not finite it changes nothing but the counters of skipped steps.
+    It is pure: its randomness comes from the run's seed and the number of the step. If the loss or
+    the gradient is not finite, it changes only the counters of skipped steps.
 
     Args:
         graphs: From `make_graphs`.
@@ -103,7 +103,7 @@ def _make_loss_fn(graphs: Graphs, config: TrainConfig) -> LossFunction:
 
 
 def _hold(params: PyTree, frozen: int) -> PyTree:
-    """Cuts the gradient of the first parts of the network."""
+    """Stops the gradient of the first `frozen` parts of the network."""
     if not frozen:
         return params
     return jax.tree.map(
@@ -114,7 +114,7 @@ def _hold(params: PyTree, frozen: int) -> PyTree:
 
 
 def make_eval_step(graphs: Graphs, config: TrainConfig) -> EvalStep:
-    """Makes the function `eval_step(variables, batch) -> sums` over the examples that are real."""
+    """Makes the function `eval_step(variables, batch) -> sums`, which leaves out padding."""
 
     def eval_step(variables: Variables, batch: DeviceBatch) -> MetricSums:
         module = nnx.merge(graphs.evaluate, variables.params, variables.batch_stats)
@@ -125,21 +125,21 @@ def make_eval_step(graphs: Graphs, config: TrainConfig) -> EvalStep:
 
 
 def _step_keys(seed: int, state: TrainState) -> _Keys:
-    # A skipped step still moves on: a retry with the same random numbers would fail again.
+    # Skipped steps count too: a retry with the same random numbers would fail again.
     number = state.step + state.skipped
     return _Keys(*jax.random.split(jax.random.fold_in(jax.random.key(seed), number), 3))
 
 
 def _choose(finite: jax.Array, updated: TrainState, state: TrainState) -> TrainState:
-    """Takes the update, or where it is not finite the old state with its counters moved."""
+    """Chooses the update, or if it is not finite, the old state with its counters increased."""
     if searches_for_nans():
-        return updated  # the search wants to see it
+        return updated  # the search needs to see the NaN
     skipped = state._replace(skipped=state.skipped + 1, skipped_in_row=state.skipped_in_row + 1)
     return jax.tree.map(lambda new, old: jnp.where(finite, new, old), updated, skipped)
 
 
 def _average(state: TrainState, config: EmaConfig | None) -> TrainState:
-    """Moves the averages toward the live values; the weight of the old ones warms up."""
+    """Moves the averages toward the live values; the decay warms up."""
     if config is None:
         return state
     updates = (state.step // config.every).astype(jnp.float32)

@@ -1,7 +1,7 @@
-"""Digests of checkpoints: what was written is what is read, or the checkpoint counts as damaged.
+"""Digests of checkpoints, which show whether a file changed after it was written.
 
-The arrays of a checkpoint carry no checksum of their own: a byte that flipped on the disk can go
-unnoticed into the weights.
+The arrays of a checkpoint have no checksum of their own. Without digests, a byte that flips on the
+disk could get into the weights unnoticed.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _POLL_SECONDS = 0.05
 
 
 class Digests:
-    """The digests of the checkpoints in a folder; they are computed in the background.
+    """The digests of the checkpoints in a folder, computed in the background.
 
     Args:
-        directory: Where the checkpoints lie. The digests lie in a folder of it.
+        directory: The folder of the checkpoints; its folder `digests` holds the digests.
     """
 
     def __init__(self, directory: pathlib.Path) -> None:
@@ -40,8 +40,8 @@ class Digests:
         """Compares a checkpoint with its digest.
 
         Returns:
-            What is wrong, in words; None where all is well, or where there is no digest because the
-            process was killed before it could write one.
+            The first difference in words. None if there is none, or if there is no digest because
+            the process was killed before it could write one.
         """
         file = self._file(step)
         try:
@@ -57,7 +57,7 @@ class Digests:
         return None
 
     def close(self) -> None:
-        """Writes what is still to be written; the saves must have ended."""
+        """Writes the remaining digests; call it after all saves have ended."""
         self._closing.set()
         self._worker.shutdown(wait=True)
         for future in self._pending:
@@ -68,7 +68,7 @@ class Digests:
 
     def _write_when_complete(self, step: int) -> None:
         folder = self._directory / str(step)
-        # It appears under its name when it is complete.
+        # Orbax gives a checkpoint its name when it is complete.
         while not folder.is_dir():
             if self._closing.wait(_POLL_SECONDS) and not folder.is_dir():
                 return
@@ -78,7 +78,7 @@ class Digests:
             write_text(self._file(step), text)
             self._drop_strays()
         except OSError:
-            return  # removed meanwhile, or no room: a checkpoint without a digest is still one
+            return  # it was removed, or the disk is full: a checkpoint may lack its digest
 
     def _drop_strays(self) -> None:
         for file in self._file(0).parent.glob("*.json"):

@@ -1,4 +1,4 @@
-"""What a run is computed on, recorded in its folder."""
+"""Records the devices, system and versions that a run is computed with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Environment = dict[str, Any]
 
 
 def describe_environment() -> Environment:
-    """Says what this process runs on: devices of all processes, system, versions."""
+    """Describes the devices of all processes, the system and the versions of packages."""
     devices = jax.devices()
     kinds = sorted({device.device_kind for device in devices})
     facts = {
@@ -33,12 +33,12 @@ def describe_environment() -> Environment:
 
 
 def record_environment(files: Workdir, *, start: int) -> None:
-    """Writes down what a run is computed on from a step on. Only the first process writes.
+    """Records what a run is computed with from a step on. Only the first process writes.
 
     Args:
         files: The run's folder.
-        start: The step. What a process recorded from this step on, before it was killed, is taken
-            out; where nothing has changed nothing is added.
+        start: The step. Entries from this step on, which a process wrote before it was killed, are
+            removed. Nothing is added if nothing changed.
     """
     if jax.process_index() != 0:
         return
@@ -50,7 +50,7 @@ def record_environment(files: Workdir, *, start: int) -> None:
 
 
 def read_environments(files: Workdir) -> list[Environment]:
-    """Reads what a run was computed on, each with the `step` from which on; may be empty.
+    """Reads what a run was computed with; each entry has the `step` at which it began.
 
     Raises:
         ConfigError: The file is damaged.

@@ -1,4 +1,4 @@
-"""The folder of a run: what lies where, and which run it belongs to."""
+"""The folder of a run: the names of its files, and the run that it belongs to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from resnet_jax.errors import ConfigError
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.recipe.overrides import differing_fields, from_json, to_json
 
-# Fields that may change between two starts: they do not change what the run computes.
+# Fields that may change when a run resumes: they do not change what it computes.
 _FREE = (
     "mesh.",
     "checkpoint.",
@@ -52,7 +52,7 @@ class Workdir:
 
     @property
     def environment(self) -> pathlib.Path:
-        """What the run was computed on, a JSON object a line, one line a change."""
+        """What the run was computed with: one JSON object a line, one line a change."""
         return self.root / "environment.jsonl"
 
     @property
@@ -62,7 +62,7 @@ class Workdir:
 
     @property
     def curves(self) -> pathlib.Path:
-        """The picture of losses and accuracies."""
+        """The plot of losses and accuracies."""
         return self.root / "curves.png"
 
     @property
@@ -86,13 +86,13 @@ class Workdir:
             raise ConfigError(f"{self.config}: {error}") from None
 
     def claim(self, config: TrainConfig) -> None:
-        """Takes the folder for a run, or makes sure that it already belongs to this one.
+        """Claims the folder for a run, or checks that it already belongs to this run.
 
-        Of several processes only the first writes; two writers would take the file from each other.
+        Only the first process writes, because two writers would replace each other's file.
 
         Raises:
-            ConfigError: It belongs to another run; the differing fields are named.
-            OSError: It cannot be written.
+            ConfigError: The folder belongs to another run; the message names differing fields.
+            OSError: The folder cannot be written.
         """
         if self.config.is_file():
             differing = differing_fields(self.read_config(), config)
@@ -112,12 +112,12 @@ class Workdir:
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-    """Replaces a file as a whole, so that a killed process leaves the old or the new one."""
+    """Replaces a file atomically: a killed process leaves the old file or the new one."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
-    """Replaces a file as `write_text` does."""
+    """Replaces a file atomically, as `write_text` does."""
     partial = path.with_name(path.name + ".partial")
     try:
         partial.write_bytes(content)

@@ -15,7 +15,7 @@ from resnet_jax.training.workdir.layout import Workdir, write_text
 
 @contextlib.contextmanager
 def _as_if_missing(module: str) -> Iterator[None]:
-    """Lets imports go on as if a module were not installed, unless it was imported before."""
+    """Hides a module from imports, unless it was imported before."""
     if module in sys.modules:
         yield
         return
@@ -26,7 +26,7 @@ def _as_if_missing(module: str) -> Iterator[None]:
         sys.modules.pop(module, None)
 
 
-with _as_if_missing("torch"):  # which takes long, for tensors that nobody writes here
+with _as_if_missing("torch"):  # slow to import, and only needed to write tensors
     from tensorboardX import SummaryWriter
 
 MetricsRecord = dict[str, Any]
@@ -35,7 +35,7 @@ MetricsRecord = dict[str, Any]
 def read_records(workdir: Workdir) -> list[MetricsRecord]:
     """Reads the records of a run in the order of their steps.
 
-    A last line that a killed process left half written is left out.
+    A half-written last line, left by a killed process, is ignored.
     """
     if not workdir.metrics.is_file():
         return []
@@ -52,9 +52,9 @@ class MetricsLog:
     """Writes records; use it in a `with` statement. Only the first process writes.
 
     Args:
-        workdir: Where to.
-        start: The step that the run continues from: records of later steps, which a process wrote
-            before it was killed, are taken out, so that no step stands there twice.
+        workdir: The folder of the run.
+        start: The step that the run continues from. Records of later steps, which a process wrote
+            before it was killed, are removed, so that no step is recorded twice.
     """
 
     def __init__(self, workdir: Workdir, *, start: int) -> None:
@@ -63,8 +63,8 @@ class MetricsLog:
         if jax.process_index() == 0:
             kept = [record for record in read_records(workdir) if record["step"] <= start]
             write_text(workdir.metrics, "".join(f"{json.dumps(record)}\n" for record in kept))
-            # TensorBoard leaves out what an earlier process wrote from this step on, from 1 as well
-            # where that one was killed before it saved anything.
+            # TensorBoard ignores what an earlier process wrote from this step on. That is step 1
+            # if the earlier process was killed before it saved anything.
             self._writer = SummaryWriter(str(workdir.tensorboard), purge_step=start + 1)
 
     def __enter__(self) -> Self:
@@ -79,7 +79,7 @@ class MetricsLog:
 
         Args:
             step: Batches seen so far.
-            values: Numbers by name; None where there is nothing to say.
+            values: Numbers by name; None if there is nothing to report.
         """
         if self._writer is None:
             return
