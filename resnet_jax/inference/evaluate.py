@@ -61,8 +61,8 @@ def evaluate_trained(
     batches = eval_loader(
         source,
         batch_size=compiled.batch_size,
-        hosts=jax.process_count(),
-        host=jax.process_index(),
+        processes=jax.process_count(),
+        process=jax.process_index(),
         workers=data.workers,
         transform=trained.inputs.transform(),
     )

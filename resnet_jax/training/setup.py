@@ -69,8 +69,8 @@ class Evaluator:
         return eval_loader(
             source,
             batch_size=self.config.eval_batch_size,
-            hosts=jax.process_count(),
-            host=jax.process_index(),
+            processes=jax.process_count(),
+            process=jax.process_index(),
             workers=self.config.data.workers,
             transform=eval_transform(self.config.data, channels=source.channels),
         )
@@ -110,8 +110,8 @@ class Trainer:
             self.source,
             batch_size=self.config.batch_size,
             seed=self.config.seed,
-            hosts=jax.process_count(),
-            host=jax.process_index(),
+            processes=jax.process_count(),
+            process=jax.process_index(),
             workers=self.config.data.workers,
             transform=train_transform(
                 self.config.data, self.config.augment, channels=self.source.channels

@@ -16,7 +16,7 @@ from resnet_jax.errors import ConfigError
 
 
 class Batch(TypedDict):
-    """One batch of a host.
+    """One batch of a process.
 
     image: uint8 [batch, height, width, channels]; label: int32 [batch]; mask: bool [batch], False
     for rows that only fill the shape.
@@ -29,19 +29,19 @@ class Batch(TypedDict):
 
 @dataclass(frozen=True)
 class TrainBatches:
-    """Maps a step to the batch of one host."""
+    """Maps a step to the batch of one process."""
 
     source: Source
     batch_size: int
     seed: int
-    hosts: int
-    host: int
+    processes: int
+    process: int
     transform: Transform | None
     repeats: int = 1
     straddle: bool = False
 
     def __call__(self, step: int) -> Batch:
-        """Gives the host's rows of the batch of `step`."""
+        """Gives the process's rows of the batch of `step`."""
         indices = step_indices(
             len(self.source),
             self.batch_size,
@@ -50,12 +50,12 @@ class TrainBatches:
             repeats=self.repeats,
             straddle=self.straddle,
         )
-        first = self.host * (self.batch_size // self.hosts)
-        rows = range(first, first + self.batch_size // self.hosts)
+        first = self.process * (self.batch_size // self.processes)
+        rows = range(first, first + self.batch_size // self.processes)
         chosen = indices[rows.start : rows.stop]
         if isinstance(self.source, InMemorySource) and self.transform is None:
             return _gather(self.source, chosen)
-        # Keyed by the row of the global batch: the same numbers however many hosts there are.
+        # Keyed by the row of the global batch: the same numbers however many processes there are.
         examples = (
             self._read(int(index), [self.seed, step, row])
             for index, row in zip(chosen, rows, strict=True)
@@ -74,18 +74,18 @@ class TrainBatches:
 
 @dataclass(frozen=True)
 class EvalBatches:
-    """Maps a number to the batch of one host, in the order of the source."""
+    """Maps a number to the batch of one process, in the order of the source."""
 
     source: Source
     batch_size: int
-    hosts: int
-    host: int
+    processes: int
+    process: int
     transform: Transform | None
 
     def __call__(self, number: int) -> Batch:
-        """Gives the host's rows of batch `number`."""
-        local = self.batch_size // self.hosts
-        first = number * self.batch_size + self.host * local
+        """Gives the process's rows of batch `number`."""
+        local = self.batch_size // self.processes
+        first = number * self.batch_size + self.process * local
         indices = np.arange(first, first + local)
         inside = indices < len(self.source)
         # Rows past the end repeat the last example, for the shape; the mask takes them out.

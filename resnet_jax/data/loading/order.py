@@ -15,7 +15,7 @@ def steps_per_epoch(num_examples: int, batch_size: int) -> int:
 
     Args:
         num_examples: Examples of the training split.
-        batch_size: Examples of a step, over all hosts.
+        batch_size: Examples of a step, over all processes.
 
     Returns:
         The number of steps, at least 1.
@@ -61,11 +61,11 @@ def step_indices(
     repeats: int = 1,
     straddle: bool = False,
 ) -> NDArray[np.int64]:
-    """Gives the examples of one training step, over all hosts.
+    """Gives the examples of one training step, over all processes.
 
     Args:
         num_examples: Examples of the split.
-        batch_size: Examples of a step, over all hosts.
+        batch_size: Examples of a step, over all processes.
         seed: Seed of the run.
         step: From 0, without end.
         repeats: How often each example stands in the batch. First comes one of each, then the

@@ -1,7 +1,7 @@
 """Pipelines: batches of a source, shuffled without end for training, in order for evaluation.
 
 A training batch is a pure function of the seed and the step. So the state of an iterator is one
-number, each host computes its own rows, and a set that lives on the device follows the same order.
+number, each process computes its own rows, and a dataset on the device follows the same order.
 """
 
 from __future__ import annotations
@@ -25,41 +25,43 @@ def train_loader(
     *,
     batch_size: int,
     seed: int,
-    hosts: int = 1,
-    host: int = 0,
+    processes: int = 1,
+    process: int = 0,
     workers: int = 0,
     transform: Transform | None = None,
     repeats: int = 1,
     straddle: bool = False,
 ) -> BatchIterator:
-    """Iterates without end over the training batches of one host.
+    """Iterates without end over the training batches of one process.
 
     Each epoch is a new permutation of the whole split, cut into batches; the examples that fill no
-    batch are left out of that epoch. The hosts' batches, put together in the order of the hosts,
-    are the batch that one host alone would see.
+    batch are left out of that epoch. The batches of all processes, joined in the order of the
+    processes, are the batch that a single process would see.
 
     Args:
         source: The training split.
-        batch_size: Examples of a step, over all hosts.
+        batch_size: Examples of a step, over all processes.
         seed: Seed of the order and of the transforms, not negative.
-        hosts: Number of processes that train together.
-        host: This process, from 0.
+        processes: Number of processes that train together.
+        process: This process, from 0.
         workers: Spawned processes that read and decode; 0 for threads of this process.
         transform: Brings an example to the pixels of the batch; None decodes it.
         repeats: How often each example stands in a batch, for repeated augmentation.
         straddle: Whether the last batch of an epoch is filled from the next one.
 
     Returns:
-        An iterator of batches with `batch_size // hosts` rows, which can be saved and restored.
+        An iterator of batches with `batch_size // processes` rows, which can be saved and restored.
 
     Raises:
-        ValueError: The batch is larger than the split, or the hosts do not divide it.
+        ValueError: The batch is larger than the split, or the processes do not divide it.
     """
     steps_per_epoch(len(source), batch_size)  # refuses a split shorter than a batch
-    _check_hosts(batch_size, hosts, host)
+    _check_processes(batch_size, processes, process)
     if seed < 0:
         raise ConfigError(f"seed={seed} is negative; give 0 or more")
-    batches = TrainBatches(source, batch_size, seed, hosts, host, transform, repeats, straddle)
+    batches = TrainBatches(
+        source, batch_size, seed, processes, process, transform, repeats, straddle
+    )
     identity = {
         "examples": len(source),
         "batch_size": batch_size,
@@ -77,16 +79,16 @@ def train_loader(
 
 
 class EvalLoader:
-    """The batches of one host over a whole split, each example once; can be iterated again.
+    """The batches of one process over a whole split, each example once; can be iterated again.
 
     Args:
         batches: Maps a number to a batch.
-        steps: Number of batches, the same on every host.
+        steps: Number of batches, the same on every process.
         workers: Spawned processes; 0 for threads of this process.
         threads: Threads that read ahead where there are no processes.
 
     Attributes:
-        examples: Those of the split, over all hosts.
+        examples: Those of the split, over all processes.
     """
 
     def __init__(self, batches: EvalBatches, *, steps: int, workers: int, threads: int) -> None:
@@ -113,49 +115,52 @@ def eval_loader(
     source: Source,
     *,
     batch_size: int,
-    hosts: int = 1,
-    host: int = 0,
+    processes: int = 1,
+    process: int = 0,
     workers: int = 0,
     transform: Transform | None = None,
 ) -> EvalLoader:
     """Goes once over a split in its own order.
 
     The last batch is filled up to the shape of the others with rows whose mask is False. Over all
-    hosts each example stands in exactly one row whose mask is True.
+    processes each example stands in exactly one row whose mask is True.
 
     Args:
         source: The split.
-        batch_size: Rows of a step, over all hosts.
-        hosts: Number of processes that evaluate together.
-        host: This process, from 0.
+        batch_size: Rows of a step, over all processes.
+        processes: Number of processes that evaluate together.
+        process: This process, from 0.
         workers: Spawned processes that read and decode; 0 for threads of this process.
         transform: Brings an example to the pixels of the batch; None decodes it.
 
     Returns:
-        The batches of this host, `batch_size // hosts` rows each, the same number on every host.
+        The batches of this process, `batch_size // processes` rows each; every process has the
+        same number of them.
 
     Raises:
-        ValueError: The split is empty, or the hosts do not divide the batch.
+        ValueError: The split is empty, or the processes do not divide the batch.
     """
     if not len(source):
         raise ConfigError("the split has no examples; evaluate one that has")
-    _check_hosts(batch_size, hosts, host)
+    _check_processes(batch_size, processes, process)
     return EvalLoader(
-        EvalBatches(source, batch_size, hosts, host, transform),
+        EvalBatches(source, batch_size, processes, process, transform),
         steps=-(-len(source) // batch_size),
         workers=workers,
         threads=_threads(source, transform),
     )
 
 
-def _check_hosts(batch_size: int, hosts: int, host: int) -> None:
-    if batch_size < 1 or hosts < 1 or batch_size % hosts:
+def _check_processes(batch_size: int, processes: int, process: int) -> None:
+    if batch_size < 1 or processes < 1 or batch_size % processes:
         raise ConfigError(
-            f"batch_size={batch_size} cannot be divided among {hosts} hosts; give a multiple of "
-            f"{max(hosts, 1)}"
+            f"batch_size={batch_size} cannot be divided among {processes} processes; give a "
+            f"multiple of {max(processes, 1)}"
         )
-    if not 0 <= host < hosts:
-        raise ConfigError(f"host={host} is not one of {hosts} hosts; they count from 0")
+    if not 0 <= process < processes:
+        raise ConfigError(
+            f"process={process} is not one of {processes} processes; they count from 0"
+        )
 
 
 def _threads(source: Source, transform: Transform | None) -> int:

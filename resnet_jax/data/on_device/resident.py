@@ -59,7 +59,7 @@ def steps_indices(
 
     Args:
         num_examples: Examples of the split.
-        batch_size: Examples of a step, over all hosts.
+        batch_size: Examples of a step, over all processes.
         seed: Seed of the run.
         first_step: The first of the steps.
         steps: Their number.

@@ -72,18 +72,23 @@ def test_the_seed_decides_the_order(numbered):
     assert (first != other).any()
 
 
-@pytest.mark.parametrize("hosts", [2, 4])
+@pytest.mark.parametrize("processes", [2, 4])
 @pytest.mark.parametrize("transform", [None, noise])
-def test_hosts_partition_the_batch_of_one_host(numbered, hosts, transform):
+def test_processes_partition_the_batch_of_one_process(numbered, processes, transform):
     whole = take(train_loader(numbered, batch_size=4, seed=0, transform=transform), 5)
     parts = [
         take(
             train_loader(
-                numbered, batch_size=4, seed=0, hosts=hosts, host=host, transform=transform
+                numbered,
+                batch_size=4,
+                seed=0,
+                processes=processes,
+                process=process,
+                transform=transform,
             ),
             5,
         )
-        for host in range(hosts)
+        for process in range(processes)
     ]
     for step, batch in enumerate(whole):
         for key in batch:
@@ -168,12 +173,18 @@ def test_a_closed_iterator_says_so(numbered):
 
 
 @pytest.mark.parametrize("batch_size", [2, 4, 10, 12, 64])
-@pytest.mark.parametrize("hosts", [1, 2])
+@pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("transform", [None, noise])
-def test_evaluation_counts_each_example_once(numbered, batch_size, hosts, transform):
+def test_evaluation_counts_each_example_once(numbered, batch_size, processes, transform):
     loaders = [
-        eval_loader(numbered, batch_size=batch_size, hosts=hosts, host=host, transform=transform)
-        for host in range(hosts)
+        eval_loader(
+            numbered,
+            batch_size=batch_size,
+            processes=processes,
+            process=process,
+            transform=transform,
+        )
+        for process in range(processes)
     ]
     assert len({len(loader) for loader in loaders}) == 1
     for _ in range(2):
@@ -182,7 +193,7 @@ def test_evaluation_counts_each_example_once(numbered, batch_size, hosts, transf
         seen = []
         for part in batches:
             for batch in part:
-                assert batch["image"].shape == (batch_size // hosts, 1, 1, 1)
+                assert batch["image"].shape == (batch_size // processes, 1, 1, 1)
                 seen.extend(batch["label"][batch["mask"]])
         assert sorted(seen) == list(range(10))
 
@@ -202,8 +213,8 @@ def test_images_of_several_sizes_are_refused(numbered):
     [
         ({"batch_size": 11}, "batch_size=11 does not fit a training split of 10 examples"),
         ({"batch_size": 0}, "batch_size=0 does not fit"),
-        ({"batch_size": 4, "hosts": 3}, "batch_size=4 cannot be divided among 3 hosts"),
-        ({"batch_size": 4, "hosts": 2, "host": 2}, "host=2 is not one of 2 hosts"),
+        ({"batch_size": 4, "processes": 3}, "batch_size=4 cannot be divided among 3 processes"),
+        ({"batch_size": 4, "processes": 2, "process": 2}, "process=2 is not one of 2 processes"),
         ({"batch_size": 4, "seed": -1}, "seed=-1 is negative"),
     ],
 )
