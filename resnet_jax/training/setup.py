@@ -21,9 +21,9 @@ from resnet_jax.data.loading.pipeline import (
     train_loader,
 )
 from resnet_jax.data.sources import Source, load_split
-from resnet_jax.errors import ConfigError
 from resnet_jax.machine.debugging import searches_for_nans
 from resnet_jax.machine.mesh import check_divides, make_mesh, put_batch, replicated, state_shardings
+from resnet_jax.training.checks import check_fits, check_groups
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.resizing import shrink, size_at
 from resnet_jax.training.step.optimizers import make_optimizer
@@ -188,7 +188,7 @@ def make_trainer(config: TrainConfig, evaluator: Evaluator) -> Trainer:
     """
     mesh = evaluator.mesh
     check_divides(config.batch_size, mesh, field="batch_size", parts=config.accumulation)
-    _check_groups(config)
+    check_groups(config)
     source = load_split(config.data, config.data.train_split, workdir=evaluator.workdir)
     check_fits(source, config)
     per_epoch = steps_per_epoch(len(source), config.batch_size)
@@ -221,38 +221,3 @@ def make_trainer(config: TrainConfig, evaluator: Evaluator) -> Trainer:
         steps_per_epoch=per_epoch,
         total_steps=total_steps,
     )
-
-
-def _check_groups(config: TrainConfig) -> None:
-    """Checks, before anything is written, that groups of BatchNorm and mixup divide the batch."""
-    part = config.batch_size // config.accumulation
-    for field, size, images in (
-        ("model.norm_group_size", config.model.norm_group_size, part),
-        ("augment.mix_group_size", config.augment.mix_group_size, config.batch_size),
-    ):
-        if size is not None and images % size:
-            of = " of a part of the batch" if images < config.batch_size else " of a batch"
-            raise ConfigError(
-                f"{field}={size} does not divide the {images} images{of}; choose one that does, or "
-                "none"
-            )
-
-
-def check_fits(source: Source, config: TrainConfig) -> None:
-    """Checks that the network can take the images and name their classes.
-
-    Raises:
-        ConfigError: It cannot; the message says which field to change.
-    """
-    model, data = config.model, config.data
-    if source.channels != model.in_features:
-        raise ConfigError(
-            f"model.in_features={model.in_features}: the images of {data.name} are [height, width, "
-            f"{source.channels}]; set model.in_features={source.channels} or "
-            f"data.channels={model.in_features}"
-        )
-    if len(source.class_names) > model.num_classes:
-        raise ConfigError(
-            f"model.num_classes={model.num_classes}: {data.name} has {len(source.class_names)} "
-            f"classes; set model.num_classes={len(source.class_names)}"
-        )
