@@ -81,7 +81,7 @@ class BatchIterator(Iterator[Batch]):
             state: What `get_state` gave.
 
         Raises:
-            ValueError: The state comes from an iterator that was set up in another way, which would
+            ConfigError: The state comes from an iterator with other settings, which would
                 give other batches; the first difference is named.
         """
         for field, value in self._identity.items():

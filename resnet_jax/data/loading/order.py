@@ -21,7 +21,7 @@ def steps_per_epoch(num_examples: int, batch_size: int) -> int:
         The number of steps, at least 1.
 
     Raises:
-        ValueError: The split is shorter than one batch.
+        ConfigError: The split is shorter than one batch.
     """
     if not num_examples:
         raise ConfigError(

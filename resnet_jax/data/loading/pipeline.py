@@ -53,7 +53,7 @@ def train_loader(
         An iterator of batches with `batch_size // processes` rows, which can be saved and restored.
 
     Raises:
-        ValueError: The batch is larger than the split, or the processes do not divide it.
+        ConfigError: The batch is larger than the split, or the processes do not divide it.
     """
     steps_per_epoch(len(source), batch_size)  # refuses a split shorter than a batch
     _check_processes(batch_size, processes, process)
@@ -138,7 +138,7 @@ def eval_loader(
         same number of them.
 
     Raises:
-        ValueError: The split is empty, or the processes do not divide the batch.
+        ConfigError: The split is empty, or the processes do not divide the batch.
     """
     if not len(source):
         raise ConfigError("the split has no examples; evaluate one that has")

@@ -1,7 +1,7 @@
-"""Sets that live on the device: many steps in one dispatch, in the order of the streamed mode.
+"""Datasets that live on the device: many steps in one dispatch, in the order of the streamed mode.
 
-A `lax.scan` over the rows of `steps_indices`, with `take_batch` as the first thing in its body,
-sees batch for batch what `train_loader` with the same seed gives.
+A loop over the rows of `steps_indices` that begins with `take_batch` sees the same batches as
+`train_loader` with the same seed. The loop is `make_run` in `resnet_jax/training/feeds.py`.
 """
 
 from __future__ import annotations

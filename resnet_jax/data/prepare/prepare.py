@@ -64,8 +64,8 @@ def prepare(
         The folder of the set, which `data.name=NAME` then finds; None with `shard`.
 
     Raises:
-        ValueError: The set exists, the files have changed since an interrupted call, a file is bad,
-            or the source is a set that has to be prepared in another way.
+        ConfigError: The dataset exists, the files have changed since an interrupted call, a file is
+            bad, or the source is a dataset that has to be prepared in another way.
     """
     DataConfig(name=source)  # refuses what is no name
     if workers < 1:

@@ -131,7 +131,7 @@ def join_parts(name: str, scratch: Path, layout: Layout, parts: list[Part]) -> N
     """Writes the description of the set beside its parts, and removes all but these.
 
     Raises:
-        ValueError: A split has no examples.
+        ConfigError: A split has no examples.
     """
     import tensorflow_datasets as tfds
 

@@ -23,7 +23,7 @@ class BadExamples:
         setting: What the user sets the limit by, for messages.
 
     Raises:
-        ValueError: The limit is negative.
+        ConfigError: The limit is negative.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class BadExamples:
             reason: Why it cannot be used.
 
         Raises:
-            ValueError: More examples than the limit were skipped.
+            ConfigError: More examples than the limit were skipped.
         """
         if name in self._known:
             return

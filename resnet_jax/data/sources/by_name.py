@@ -42,7 +42,7 @@ def open_split(
         The split's examples.
 
     Raises:
-        ValueError: There is no such set, or no such split, or it cannot be read.
+        ConfigError: There is no such set, or no such split, or it cannot be read.
     """
     if name.startswith(("folder:", "zip:")):
         from resnet_jax.data.sources.folders import open_file_split

@@ -99,7 +99,7 @@ class Source(abc.ABC):
             skipped stands the next one that was not, as in training, marked as not valid.
 
         Raises:
-            ValueError: The images differ in shape, or an example cannot be used.
+            ConfigError: The images differ in shape, or an example cannot be used.
         """
         examples = [self.read(index) for index in range(len(self))]
         valid = np.array([example is not None for example in examples], dtype=np.bool_)

@@ -45,7 +45,7 @@ class FolderFiles:
         path: The folder.
 
     Raises:
-        ValueError: There is no such folder.
+        ConfigError: There is no such folder.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -91,7 +91,7 @@ class ZipFiles:
         path: The archive.
 
     Raises:
-        ValueError: There is no such archive, or it is damaged.
+        ConfigError: There is no such archive, or it is damaged.
     """
 
     def __init__(self, path: str | Path) -> None:

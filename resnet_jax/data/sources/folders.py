@@ -125,7 +125,7 @@ def read_layout(files: Files, *, seed: int = 0, bad_examples: BadExamples | None
         The classes and the files of each split.
 
     Raises:
-        ValueError: A class has no images, a file is no image, a split has a class that `train` has
+        ConfigError: A class has no images, a file is no image, a split has a class that `train` has
             not, or nothing fits the layout.
     """
     # Sorted, since the order of a listing may differ from machine to machine.

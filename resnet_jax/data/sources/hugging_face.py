@@ -30,7 +30,7 @@ class HuggingFaceSource(Source):
         channels: 1 or 3, to which the images are converted.
 
     Raises:
-        ValueError: There is no such split, or the set has not exactly one image and one label.
+        ConfigError: There is no such split, or the set has not exactly one image and one label.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ def open_hugging_face_split(name: str, split: str, *, channels: int | None) -> H
         channels: 1 or 3; None for 3.
 
     Raises:
-        ValueError: The extra is missing, or there is no such set or split.
+        ConfigError: The extra is missing, or there is no such set or split.
     """
     try:
         import datasets

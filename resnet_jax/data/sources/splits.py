@@ -25,7 +25,7 @@ def select_split(examples: Mapping[str, Sequence[T]], split: str, *, origin: str
         The examples, parts in the order in which they are written.
 
     Raises:
-        ValueError: The syntax is wrong or there is no such split.
+        ConfigError: The syntax is wrong or there is no such split.
     """
     selected: list[T] = []
     for part in split.split("+"):

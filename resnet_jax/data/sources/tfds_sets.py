@@ -26,7 +26,7 @@ class TfdsSource(Source):
         channels: 1 or 3 converts the images; None leaves them as the set has them.
 
     Raises:
-        ValueError: The set is in another file format, has no such split, or has not exactly one
+        ConfigError: The set is in another file format, has no such split, or has not exactly one
             image and one label.
     """
 
@@ -139,7 +139,7 @@ def find_prepared(name: str, *, data_dir: str | Path | None) -> Path:
         The folder of the version, which holds `dataset_info.json`.
 
     Raises:
-        ValueError: There is none; the message gives the commands that prepare it.
+        ConfigError: There is none; the message gives the commands that prepare it.
     """
     path, _, version = name.partition(":")
     roots = [Path(data_dir).expanduser()] if data_dir else _usual_roots()
