@@ -1,7 +1,8 @@
 """Pipelines: batches of a source, shuffled without end for training, in order for evaluation.
 
 A training batch is a pure function of the seed and the step. So the state of an iterator is one
-number, each process computes its own rows, and a dataset on the device follows the same order.
+number, each process computes its own rows, and a dataset that lives on the device follows the same
+order.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ def train_loader(
     """Iterates without end over the training batches of one process.
 
     Each epoch is a new permutation of the whole split, cut into batches; the examples that fill no
-    batch are left out of that epoch. The batches of all processes, joined in the order of the
-    processes, are the batch that a single process would see.
+    batch are left out of that epoch. The batches of all processes, concatenated in their order, are
+    the batch that a single process would see.
 
     Args:
         source: The training split.
@@ -60,7 +61,14 @@ def train_loader(
     if seed < 0:
         raise ConfigError(f"seed={seed} is negative; give 0 or more")
     batches = TrainBatches(
-        source, batch_size, seed, processes, process, transform, repeats, straddle
+        source,
+        batch_size,
+        seed=seed,
+        processes=processes,
+        process=process,
+        transform=transform,
+        repeats=repeats,
+        straddle=straddle,
     )
     identity = {
         "examples": len(source),
@@ -134,8 +142,8 @@ def eval_loader(
         transform: Brings an example to the pixels of the batch; None decodes it.
 
     Returns:
-        The batches of this process, `batch_size // processes` rows each; every process has the
-        same number of them.
+        The batches of this process, `batch_size // processes` rows each; every process has the same
+        number of them.
 
     Raises:
         ConfigError: The split is empty, or the processes do not divide the batch.
@@ -144,7 +152,7 @@ def eval_loader(
         raise ConfigError("the split has no examples; evaluate one that has")
     _check_processes(batch_size, processes, process)
     return EvalLoader(
-        EvalBatches(source, batch_size, processes, process, transform),
+        EvalBatches(source, batch_size, processes=processes, process=process, transform=transform),
         steps=-(-len(source) // batch_size),
         workers=workers,
         threads=_threads(source, transform),
