@@ -1,4 +1,4 @@
-"""Encoded image files to pixels (NumPy): JPEG with libjpeg-turbo, everything else with Pillow.
+"""Image files to arrays (NumPy): JPEG with libjpeg-turbo, everything else with Pillow.
 
 JPEG pixels are those of Pillow to the bit (both use libjpeg-turbo), at about 1.2 times its speed;
 at a half, a quarter or an eighth of the size decoding is faster still.
@@ -26,7 +26,7 @@ from resnet_jax.data.images.orientation import (
 )
 from resnet_jax.errors import ConfigError
 
-# Pillow warns of pictures above its own limit; here they are held against that of the recipe.
+# Pillow warns of images above its own limit; here they are compared with that of the recipe.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _MODES = {1: "L", 3: "RGB"}
@@ -41,9 +41,9 @@ class PlainJpeg(NamedTuple):
     """What the header of a JPEG says that libjpeg-turbo can decode.
 
     Attributes:
-        height: Of the upright picture, in pixels.
-        width: Of the upright picture, in pixels.
-        orientation: How the picture is stored: 1 to 8, as in EXIF.
+        height: Of the upright image, in pixels.
+        width: Of the upright image, in pixels.
+        orientation: How the image is stored: 1 to 8, as in EXIF.
     """
 
     height: int
@@ -52,17 +52,17 @@ class PlainJpeg(NamedTuple):
 
 
 def decode_image(
-    data: bytes, *, channels: int = 3, max_pixels: int = MAX_PIXELS
+    image: bytes, *, channels: int = 3, max_pixels: int = MAX_PIXELS
 ) -> NDArray[np.uint8]:
-    """Decodes an image file: upright by its EXIF orientation, the first picture of several.
+    """Decodes an image file: upright by its EXIF orientation, the first image of several.
 
     Greyscale, palette, CMYK and 16-bit images are converted (16-bit levels are scaled, not cut
     off); transparency is dropped, as in `PIL.Image.convert("RGB")`.
 
     Args:
-        data: The content of the file.
+        image: The content of the file.
         channels: 1 for greyscale, 3 for RGB.
-        max_pixels: Larger pictures are refused before they are decoded.
+        max_pixels: Larger images are refused before they are decoded.
 
     Returns:
         uint8 array [height, width, channels].
@@ -70,29 +70,29 @@ def decode_image(
     Raises:
         BadImageError: The content is empty, no image, damaged, truncated or too large.
     """
-    jpeg = read_plain_jpeg(data, max_pixels=max_pixels)
+    jpeg = read_plain_jpeg(image, max_pixels=max_pixels)
     if jpeg is None:
-        return _decode_with_pillow(data, channels, max_pixels)
-    pixels = decode_jpeg_at_least(
-        data, jpeg, height=jpeg.height, width=jpeg.width, channels=channels
+        return _decode_with_pillow(image, channels, max_pixels)
+    decoded = decode_jpeg_at_least(
+        image, jpeg, height=jpeg.height, width=jpeg.width, channels=channels
     )
-    return np.ascontiguousarray(pixels)
+    return np.ascontiguousarray(decoded)
 
 
 def decode_jpeg_at_least(
-    data: bytes, jpeg: PlainJpeg, *, height: int, width: int, channels: int = 3
+    image: bytes, jpeg: PlainJpeg, *, height: int, width: int, channels: int = 3
 ) -> NDArray[np.uint8]:
     """Decodes a JPEG at the smallest of its scales (1, 1/2, 1/4, 1/8) that is not below a size.
 
     Args:
-        data: The content of the file.
+        image: The content of the file.
         jpeg: What `read_plain_jpeg` gives for it.
         height: The least height in pixels.
         width: The least width in pixels.
         channels: 1 for greyscale, 3 for RGB.
 
     Returns:
-        uint8 array [height, width, channels], the whole upright picture; where it had to be turned,
+        uint8 array [height, width, channels], the whole upright image; where it had to be turned,
         as a view with other strides.
 
     Raises:
@@ -105,8 +105,8 @@ def decode_jpeg_at_least(
     if jpeg.orientation >= FIRST_TURNED:
         stored = jpeg.width, jpeg.height
     try:
-        pixels = simplejpeg.decode_jpeg(
-            data,
+        decoded = simplejpeg.decode_jpeg(
+            image,
             colorspace=_JPEG_SPACES[channels],
             min_height=-(-stored[0] // factor),
             min_width=-(-stored[1] // factor),
@@ -115,96 +115,96 @@ def decode_jpeg_at_least(
     except ValueError as error:
         if _tells_of_damage(str(error)):
             raise BadImageError(f"the file is damaged: {error}") from error
-        return _decode_with_pillow(data, channels, jpeg.height * jpeg.width)
-    return turn_upright(pixels, jpeg.orientation)
+        return _decode_with_pillow(image, channels, jpeg.height * jpeg.width)
+    return turn_upright(decoded, jpeg.orientation)
 
 
-def image_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Reads the size of a picture from its header.
+def image_size(image: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Reads the size of an image from its header.
 
     Args:
-        data: The content of an image file.
-        max_pixels: Larger pictures are refused.
+        image: The content of an image file.
+        max_pixels: Larger images are refused.
 
     Returns:
-        Height and width in pixels of the upright picture.
+        Height and width in pixels of the upright image.
 
     Raises:
-        BadImageError: The content is empty, no image, or the picture is too large.
+        BadImageError: The content is empty, no image, or the image is too large.
     """
-    jpeg = read_plain_jpeg(data, max_pixels=max_pixels)
+    jpeg = read_plain_jpeg(image, max_pixels=max_pixels)
     if jpeg is not None:
         return jpeg.height, jpeg.width
-    with _opened(data, max_pixels) as image:
-        width, height = image.size
-        # The size of a TIFF is that of the upright picture already.
-        turned = image.format != "TIFF" and _orientation(image) >= FIRST_TURNED
+    with _opened(image, max_pixels) as opened:
+        width, height = opened.size
+        # The size of a TIFF is that of the upright image already.
+        turned = opened.format != "TIFF" and _orientation(opened) >= FIRST_TURNED
     return (width, height) if turned else (height, width)
 
 
-def read_plain_jpeg(data: bytes, *, max_pixels: int = MAX_PIXELS) -> PlainJpeg | None:
+def read_plain_jpeg(image: bytes, *, max_pixels: int = MAX_PIXELS) -> PlainJpeg | None:
     """Reads the header of a JPEG that needs no change of ink.
 
     Args:
-        data: The content of an image file.
-        max_pixels: Larger pictures are refused.
+        image: The content of an image file.
+        max_pixels: Larger images are refused.
 
     Returns:
         Its size and orientation; None for other formats, CMYK and damaged headers: those are
         Pillow's.
 
     Raises:
-        BadImageError: The picture is too large.
+        BadImageError: The image is too large.
     """
-    if data[:2] != b"\xff\xd8":
+    if image[:2] != b"\xff\xd8":
         return None
     try:
-        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+        height, width, space, _ = simplejpeg.decode_jpeg_header(image)
     except ValueError:
         return None
     if space not in ("YCbCr", "Gray", "GRAY", "RGB"):
         return None
     _check_pixels(width, height, max_pixels)
-    orientation = jpeg_orientation(data)
+    orientation = jpeg_orientation(image)
     if orientation >= FIRST_TURNED:
         height, width = width, height
     return PlainJpeg(height, width, orientation)
 
 
 def _tells_of_damage(message: str) -> bool:
-    """Tells damage from what libjpeg merely remarks on, such as stray bytes behind the picture."""
+    """Tells damage from what libjpeg only remarks on, such as stray bytes after the image."""
     corrupt = message.startswith("Corrupt JPEG data") and "extraneous bytes" not in message
     return corrupt or message.startswith("Premature end")
 
 
-def _decode_with_pillow(data: bytes, channels: int, max_pixels: int) -> NDArray[np.uint8]:
-    with _opened(data, max_pixels) as image:
-        image.load()  # which turns a TIFF upright, and takes its orientation away
-        orientation = _orientation(image)
-        pixels = np.asarray(_eight_bit(image).convert(_MODES[channels]))
-    pixels = pixels.reshape(*pixels.shape[:2], channels)
-    return np.ascontiguousarray(turn_upright(pixels, orientation))
+def _decode_with_pillow(image: bytes, channels: int, max_pixels: int) -> NDArray[np.uint8]:
+    with _opened(image, max_pixels) as opened:
+        opened.load()  # which turns a TIFF upright, and takes its orientation away
+        orientation = _orientation(opened)
+        decoded = np.asarray(_eight_bit(opened).convert(_MODES[channels]))
+    decoded = decoded.reshape(*decoded.shape[:2], channels)
+    return np.ascontiguousarray(turn_upright(decoded, orientation))
 
 
-def _orientation(image: Image.Image) -> int:
+def _orientation(opened: Image.Image) -> int:
     try:
-        value = image.getexif().get(ORIENTATION)
-    except Exception:  # as in `jpeg_orientation`: the picture is there all the same
+        value = opened.getexif().get(ORIENTATION)
+    except Exception:  # as in `jpeg_orientation`: the image is there all the same
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 @contextlib.contextmanager
-def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
+def _opened(image: bytes, max_pixels: int) -> Iterator[Image.Image]:
     """Opens a file with Pillow and says what is wrong with it."""
     if max_pixels > (Image.MAX_IMAGE_PIXELS or max_pixels):
         Image.MAX_IMAGE_PIXELS = max_pixels  # Pillow's own limit would come first
-    if not data:
+    if not image:
         raise BadImageError("the file is empty")
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            _check_pixels(*image.size, max_pixels)
-            yield image
+        with Image.open(io.BytesIO(image)) as opened:
+            _check_pixels(*opened.size, max_pixels)
+            yield opened
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         size = f"more than {Image.MAX_IMAGE_PIXELS} pixels"
         raise BadImageError(_too_large(size, max_pixels)) from error
@@ -217,13 +217,13 @@ def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
         raise BadImageError(f"the file is damaged: {reason}") from error
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
+def _eight_bit(opened: Image.Image) -> Image.Image:
     """Scales 16-bit levels to 8 bits, where Pillow would cut them off at 255."""
-    if not image.mode.startswith("I"):
-        if image.mode == "F":
+    if not opened.mode.startswith("I"):
+        if opened.mode == "F":
             raise BadImageError("the pixels are floating-point numbers of unknown range")
-        return image
-    levels = np.asarray(image).astype(np.int64).clip(0, 65535)
+        return opened
+    levels = np.asarray(opened).astype(np.int64).clip(0, 65535)
     return Image.fromarray(((levels * 255 + 32767) // 65535).astype(np.uint8))
 
 
@@ -233,4 +233,4 @@ def _check_pixels(width: int, height: int, max_pixels: int) -> None:
 
 
 def _too_large(size: str, max_pixels: int) -> str:
-    return f"the picture is too large: {size}, and data.max_pixels={max_pixels}"
+    return f"the image is too large: {size}, and data.max_pixels={max_pixels}"

@@ -1,4 +1,4 @@
-"""One example as it is stored, and what makes pixels of it."""
+"""One example as it is stored, and its image opened: only here is asked if it is decoded."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from resnet_jax.data.images.decode import decode_image, decode_jpeg_at_least, read_plain_jpeg
 
 
 class Record(NamedTuple):
@@ -22,4 +24,50 @@ class Record(NamedTuple):
 
 
 Transform = Callable[[Record, np.random.Generator], NDArray[np.uint8]]
-"""Turns a stored example into pixels of one shape, with the random numbers that it is given."""
+"""Turns a stored example into an image of one shape, with the random numbers that it is given."""
+
+
+class OpenImage(NamedTuple):
+    """An image whose size is known, and whose pixels can be had at several scales.
+
+    Attributes:
+        height: Of the upright image, in pixels.
+        width: Of the upright image, in pixels.
+        at_least: Maps a height and a width to the whole image, uint8 [height, width, channels], not
+            smaller than that. A JPEG is decoded at 1/8, 1/4 or 1/2 where it can be; every other
+            image has one scale.
+    """
+
+    height: int
+    width: int
+    at_least: Callable[[int, int], NDArray[np.uint8]]
+
+    def whole(self) -> NDArray[np.uint8]:
+        """Gives the image at its own size, uint8 [height, width, channels]."""
+        return np.ascontiguousarray(self.at_least(self.height, self.width))
+
+
+def open_image(image: bytes | NDArray[np.uint8], *, channels: int, max_pixels: int) -> OpenImage:
+    """Opens an image, encoded or not.
+
+    Args:
+        image: `Record.image`.
+        channels: 1 for greyscale, 3 for RGB; a file is converted.
+        max_pixels: Larger files are refused before they are decoded.
+
+    Raises:
+        BadImageError: The file is empty, not an image, damaged, truncated or too large.
+    """
+    if isinstance(image, bytes):
+        encoded, jpeg = image, read_plain_jpeg(image, max_pixels=max_pixels)
+        if jpeg is not None:
+            return OpenImage(
+                jpeg.height,
+                jpeg.width,
+                lambda height, width: decode_jpeg_at_least(
+                    encoded, jpeg, height=height, width=width, channels=channels
+                ),
+            )
+        image = decode_image(encoded, channels=channels, max_pixels=max_pixels)
+    decoded = image
+    return OpenImage(decoded.shape[0], decoded.shape[1], lambda *_: decoded)

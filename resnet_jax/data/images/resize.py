@@ -1,4 +1,4 @@
-"""From a stored example to pixels of one size, on the host: one image at a time, in the workers."""
+"""From a stored example to an image of one size, on the host: one at a time, in the workers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from resnet_jax.data.config import MAX_PIXELS
-from resnet_jax.data.images.decode import decode_image, decode_jpeg_at_least, read_plain_jpeg
-from resnet_jax.data.images.record import Record
+from resnet_jax.data.images.record import Record, open_image
 
 Interpolation = Literal["bilinear", "bicubic"]
 
@@ -42,7 +41,7 @@ class ResizeCentreCrop:
         crop_fraction: What the window takes of the shorter side.
         interpolation: The filter.
         channels: 1 for greyscale, 3 for RGB.
-        max_pixels: Larger pictures are refused before they are decoded.
+        max_pixels: Larger images are refused before they are decoded.
     """
 
     size: int
@@ -54,13 +53,15 @@ class ResizeCentreCrop:
     def __call__(self, record: Record, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Gives uint8 [size, size, channels]; the generator is not used."""
         del rng
-        pixels = _pixels(record, self.channels, self.max_pixels)
-        height, width = pixels.shape[:2]
-        resized_height, resized_width = _resized(height, width, int(self.size / self.crop_fraction))
+        opened = open_image(record.image, channels=self.channels, max_pixels=self.max_pixels)
+        resized_height, resized_width = _resized(
+            opened.height, opened.width, int(self.size / self.crop_fraction)
+        )
         top, left = round((resized_height - self.size) / 2), round((resized_width - self.size) / 2)
-        image = Image.fromarray(pixels if self.channels == 3 else pixels[..., 0])
-        # All of it, not the window alone: Pillow may swap its two passes for another window.
-        resized = image.resize((resized_width, resized_height), _PILLOW[self.interpolation])
+        image = opened.whole()
+        pillow = Image.fromarray(image if self.channels == 3 else image[..., 0])
+        # All of it, not only the window: Pillow may swap its two passes for another window.
+        resized = pillow.resize((resized_width, resized_height), _PILLOW[self.interpolation])
         window = (left, top, left + self.size, top + self.size)
         return np.asarray(resized.crop(window)).reshape(self.size, self.size, self.channels)
 
@@ -79,7 +80,7 @@ class RandomResizedCrop:
         ratio: Least and greatest width over height of the window, drawn evenly in its logarithm.
         interpolation: The filter.
         channels: 1 for greyscale, 3 for RGB.
-        max_pixels: Larger pictures are refused before they are decoded.
+        max_pixels: Larger images are refused before they are decoded.
 
     References:
         Szegedy et al., Going deeper with convolutions, 2015.
@@ -94,24 +95,14 @@ class RandomResizedCrop:
 
     def __call__(self, record: Record, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Gives uint8 [size, size, channels]."""
-        encoded = record.image if isinstance(record.image, bytes) else None
-        jpeg = read_plain_jpeg(encoded, max_pixels=self.max_pixels) if encoded else None
-        if encoded is None or jpeg is None:
-            pixels = _pixels(record, self.channels, self.max_pixels)
-            height, width = pixels.shape[:2]
-            box = random_box(rng, height, width, area=self.area, ratio=self.ratio)
-        else:
-            height, width = jpeg.height, jpeg.width
-            box = random_box(rng, height, width, area=self.area, ratio=self.ratio)
-            pixels = decode_jpeg_at_least(
-                encoded,
-                jpeg,
-                height=math.ceil(height * self.size / box.height),
-                width=math.ceil(width * self.size / box.width),
-                channels=self.channels,
-            )
-        scale = round(height / pixels.shape[0])
-        return _resize_window(pixels, box, scale, self.size, self.interpolation)
+        opened = open_image(record.image, channels=self.channels, max_pixels=self.max_pixels)
+        height, width = opened.height, opened.width
+        box = random_box(rng, height, width, area=self.area, ratio=self.ratio)
+        image = opened.at_least(
+            math.ceil(height * self.size / box.height), math.ceil(width * self.size / box.width)
+        )
+        scale = round(height / image.shape[0])
+        return _resize_window(image, box, scale, self.size, self.interpolation)
 
 
 def random_box(
@@ -150,7 +141,7 @@ def random_box(
 
 
 def _resize_window(
-    pixels: NDArray[np.uint8], box: Box, scale: int, size: int, interpolation: Interpolation
+    image: NDArray[np.uint8], box: Box, scale: int, size: int, interpolation: Interpolation
 ) -> NDArray[np.uint8]:
     """Resizes a window, given in pixels of the image before it was decoded at 1 / scale."""
     # To the nearest pixel: half a pixel here is at most half a pixel of the result.
@@ -158,21 +149,15 @@ def _resize_window(
     left, right = round(box.left / scale), round((box.left + box.width) / scale)
     cv2 = _opencv()
     filters = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
-    window = pixels[top : max(bottom, top + 1), left : max(right, left + 1)]
+    window = image[top : max(bottom, top + 1), left : max(right, left + 1)]
     result = cv2.resize(window, (size, size), interpolation=filters[interpolation])
-    return np.asarray(result, dtype=np.uint8).reshape(size, size, pixels.shape[2])
+    return np.asarray(result, dtype=np.uint8).reshape(size, size, image.shape[2])
 
 
 def _resized(height: int, width: int, shorter: int) -> tuple[int, int]:
     if height <= width:
         return shorter, int(shorter * width / height)
     return int(shorter * height / width), shorter
-
-
-def _pixels(record: Record, channels: int, max_pixels: int) -> NDArray[np.uint8]:
-    if isinstance(record.image, bytes):
-        return decode_image(record.image, channels=channels, max_pixels=max_pixels)
-    return record.image
 
 
 @functools.cache

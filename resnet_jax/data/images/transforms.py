@@ -8,19 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_jax.data.config import AugmentConfig, DataConfig
-from resnet_jax.data.images.decode import decode_image
 from resnet_jax.data.images.policies import Policy, apply_policy, build_policy
-from resnet_jax.data.images.record import Record, Transform
+from resnet_jax.data.images.record import Record, Transform, open_image
 from resnet_jax.data.images.resize import RandomResizedCrop, ResizeCentreCrop
 
 
 @dataclass(frozen=True)
 class Decode:
-    """Gives the pixels of an image as they are.
+    """Decodes an image as it is.
 
     Attributes:
         channels: 1 for greyscale, 3 for RGB.
-        max_pixels: Larger pictures are refused before they are decoded.
+        max_pixels: Larger images are refused before they are decoded.
     """
 
     channels: int
@@ -29,9 +28,8 @@ class Decode:
     def __call__(self, record: Record, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Gives uint8 [height, width, channels]; the generator is not used."""
         del rng
-        if isinstance(record.image, bytes):
-            return decode_image(record.image, channels=self.channels, max_pixels=self.max_pixels)
-        return record.image
+        opened = open_image(record.image, channels=self.channels, max_pixels=self.max_pixels)
+        return opened.whole()
 
 
 @dataclass(frozen=True)

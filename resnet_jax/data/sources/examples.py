@@ -1,4 +1,4 @@
-"""Random access to labelled images, as stored and as pixels."""
+"""Random access to labelled images, as stored and decoded."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_jax.data.config import MAX_PIXELS
-from resnet_jax.data.images.decode import BadImageError, decode_image
-from resnet_jax.data.images.record import Record
+from resnet_jax.data.images.decode import BadImageError
+from resnet_jax.data.images.record import Record, open_image
 from resnet_jax.data.sources.bad_examples import REMEDY, BadExamples
 from resnet_jax.errors import ConfigError
 
@@ -32,7 +32,7 @@ class Source(abc.ABC):
         channels: Channels of the decoded images, 1 or 3.
         image_shape: (height, width, channels) where every image is known to have the same.
         bad_examples: Takes the examples that are skipped; None stops at the first.
-        max_pixels: Larger pictures cannot be used.
+        max_pixels: Larger images cannot be used.
     """
 
     class_names: tuple[str, ...]
@@ -56,16 +56,15 @@ class Source(abc.ABC):
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is outside of a source of {len(self)} examples")
         with self._naming(index):
-            return self._example(index, self.pixels)
+            return self._example(index, self.decode)
 
     def __iter__(self) -> Iterator[Example]:
         return (self[index] for index in range(len(self)))
 
-    def pixels(self, record: Record) -> NDArray[np.uint8]:
-        """Decodes a record to uint8 [height, width, channels]."""
-        if isinstance(record.image, bytes):
-            return decode_image(record.image, channels=self.channels, max_pixels=self.max_pixels)
-        return record.image
+    def decode(self, record: Record) -> NDArray[np.uint8]:
+        """Decodes the image of a record to uint8 [height, width, channels]."""
+        opened = open_image(record.image, channels=self.channels, max_pixels=self.max_pixels)
+        return opened.whole()
 
     def read(
         self, index: int, decode: Callable[[Record], NDArray[np.uint8]] | None = None
@@ -74,7 +73,7 @@ class Source(abc.ABC):
 
         Args:
             index: 0 <= index < len(self).
-            decode: Turns the record into pixels; None for `pixels`.
+            decode: Turns the record into an image; None for the method `decode`.
 
         Returns:
             The example; None where it was skipped, and recorded in `bad_examples`.
@@ -84,9 +83,9 @@ class Source(abc.ABC):
         """
         if self.bad_examples is None:
             with self._naming(index):
-                return self._example(index, decode or self.pixels)
+                return self._example(index, decode or self.decode)
         try:
-            return self._example(index, decode or self.pixels)
+            return self._example(index, decode or self.decode)
         except BadImageError as error:
             self.bad_examples.add(self.name(index), str(error))
             return None
@@ -171,7 +170,7 @@ class InMemorySource(Source):
         return len(self.images)
 
     def record(self, index: int) -> Record:
-        """Gives the example at `index`; its image is pixels."""
+        """Gives the example at `index`; its image is decoded."""
         return Record(self.images[index], int(self.labels[index]))
 
     def in_memory(self) -> InMemorySource:

@@ -151,7 +151,7 @@ def huge_png(width, height):
     ("size", "named"), [((9500, 9500), "9500 x 9500"), ((60000, 60000), "more than 89478485")]
 )
 def test_a_decompression_bomb_is_refused(size, named):
-    message = f"the picture is too large: {named} pixels, and data.max_pixels=89478485"
+    message = f"the image is too large: {named} pixels, and data.max_pixels=89478485"
     with pytest.raises(BadImageError, match=message):
         decode_image(huge_png(*size))
 

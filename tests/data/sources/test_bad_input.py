@@ -85,7 +85,7 @@ REASONS = {
     "header only": "the file is no image|the file is damaged",
     "empty": "the file is empty",
     "no image": "the file is no image of a known format",
-    "bomb": "the picture is too large: 3000 x 3000 pixels, and data.max_pixels=1000000",
+    "bomb": "the image is too large: 3000 x 3000 pixels, and data.max_pixels=1000000",
     "unreadable": "the file cannot be read: No such file",
     "pipe": "it is no regular file",
     "enormous": "the file has 1073741825 bytes, the limit is 1073741824",
