@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from typing import Literal
 
-from resnet_jax.errors import ConfigError, nearest
+from resnet_jax.data.source_names import check_name
+from resnet_jax.errors import ConfigError
 
 MAX_PIXELS = 89_478_485
 """The default of `DataConfig.max_pixels`, and Pillow's own limit."""
-
-PREFIXES = ("folder", "zip", "hf")
 
 _AUGMENT_LIMITS = {
     "shift": math.inf,
@@ -42,9 +40,9 @@ class DataConfig:
     """Where the examples come from and how they are read.
 
     Attributes:
-        name: `digits`, a TFDS set (`cifar10`, `imagenet2012_subset/10pct`), `folder:PATH`,
-            `zip:PATH` or `hf:NAME`.
-        data_dir: Where prepared TFDS sets lie. None: see `resnet_jax.data.sources.open_split`.
+        name: `digits`, a dataset of TFDS (`cifar10`, `imagenet2012_subset/10pct`), or one of the
+            forms in `resnet_jax.data.source_names.SOURCES`, such as `folder:PATH`.
+        data_dir: Where prepared TFDS datasets lie. None: see `resnet_jax.data.sources.open_split`.
         repeats: How often an example stands in a batch, each time with other random changes; an
             epoch then has the same number of steps and a part of the examples (repeated
             augmentation).
@@ -54,7 +52,7 @@ class DataConfig:
             `train+validation`.
         validation_split: Split for choices made while training; None for none.
         test_split: Split that is reported at the end; it chooses nothing.
-        channels: 1 or 3 converts the images; None leaves them as the set has them.
+        channels: 1 or 3 converts the images; None leaves them as the dataset has them.
         image_size: Height and width to which images are brought on the host: by a random resized
             crop for training, by resizing and the centre crop for evaluation. None: as they are.
         crop_fraction: What the centre crop takes of the shorter side.
@@ -63,7 +61,7 @@ class DataConfig:
         interpolation: The filter of every resizing; evaluation uses it with antialiasing.
         mean: Mean of the pixels in units of 0..1, one number for all channels or one a channel.
         std: Standard deviation of the pixels, in the same units.
-        in_memory: Decode every image once and keep them; None: where the set is small.
+        in_memory: Decode every image once and keep them; None: where the dataset is small.
         device_resident: Keep the training split on the device and train many steps in one dispatch,
             with the same examples and random numbers; None: on a GPU or TPU, where the split is in
             memory and nothing is done to its images on the host.
@@ -71,7 +69,7 @@ class DataConfig:
         on_error: `stop` at an example that cannot be used, or `skip` it: count it and list it in
             `bad_examples.jsonl`.
         max_bad_examples: The most examples that may be skipped.
-        max_pixels: Larger pictures count as bad: a small file can unfold into more memory than
+        max_pixels: Larger images count as bad: a small file can unfold into more memory than
             there is.
     """
 
@@ -98,7 +96,7 @@ class DataConfig:
     max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
+        check_name(self.name)
         for field in ("train_split", "test_split"):
             if not getattr(self, field).strip():
                 raise ConfigError(f"data.{field}='' names no split; write one, such as 'train'")
@@ -116,9 +114,7 @@ class DataConfig:
         if self.max_bad_examples < 0:
             raise ConfigError(f"data.max_bad_examples={self.max_bad_examples} is negative")
         if self.max_pixels < 1:
-            raise ConfigError(
-                f"data.max_pixels={self.max_pixels} allows no picture; give 1 or more"
-            )
+            raise ConfigError(f"data.max_pixels={self.max_pixels} allows no image; give 1 or more")
         if self.repeats < 1:
             raise ConfigError(f"data.repeats={self.repeats} is no count; 1 means no repetition")
         if self.workers < 0:
@@ -216,15 +212,3 @@ def _check_crops(config: DataConfig) -> None:
                 f"data.{field}={(least, greatest)} is no range; give two numbers, the smaller "
                 f"first, above 0 and at most {limit:g}"
             )
-
-
-def _check_name(name: str) -> None:
-    prefix, colon, rest = name.partition(":")
-    if colon and prefix in PREFIXES:
-        if not rest:
-            raise ConfigError(f"data.name={name!r} names nothing; write {prefix}:PATH")
-    elif not re.fullmatch(r"[a-z]\w*(/[\w.\-]+)?(:\d+\.\d+\.\d+)?", name):
-        raise ConfigError(
-            f"data.name={name!r} is no name of a data set.{nearest(prefix, PREFIXES)} Give "
-            "'digits', a TFDS name such as 'cifar10', folder:PATH, zip:PATH or hf:NAME"
-        )

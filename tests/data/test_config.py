@@ -1,7 +1,10 @@
+import pkgutil
+
 import pytest
 from pydantic import TypeAdapter
 
 from resnet_jax.data.config import AugmentConfig, DataConfig
+from resnet_jax.data.source_names import ADVICE, SOURCES
 from resnet_jax.errors import ConfigError
 
 
@@ -22,7 +25,7 @@ def test_names_of_every_kind_are_taken(name):
     ("fields", "message"),
     [
         ({"name": "foldr:photos"}, "data.name='foldr:photos' .* Did you mean 'folder'"),
-        ({"name": "my photos"}, "data.name='my photos' is no name .* folder:PATH"),
+        ({"name": "my photos"}, "data.name='my photos' is not the name .* folder:PATH"),
         ({"name": "zip:"}, "data.name='zip:' names nothing; write zip:PATH"),
         ({"train_split": " "}, "data.train_split='' names no split"),
         ({"mean": (0.5, 0.5)}, r"data.mean=\(0.5, 0.5\) has 2 numbers; give 1, or 3"),
@@ -56,3 +59,11 @@ def test_a_wrong_data_field_is_named(fields, message):
 def test_a_wrong_augment_field_is_named(fields, message):
     with pytest.raises(ConfigError, match=message):
         AugmentConfig(**fields)
+
+
+@pytest.mark.parametrize("prefix", SOURCES)
+def test_every_row_of_the_table_of_sources_is_found(prefix):
+    kind = SOURCES[prefix]
+    assert callable(pkgutil.resolve_name(kind.opener))
+    assert kind.files is None or callable(pkgutil.resolve_name(kind.files))
+    assert f"{prefix}:{kind.takes}" in ADVICE

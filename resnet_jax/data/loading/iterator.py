@@ -95,7 +95,7 @@ class BatchIterator(Iterator[Batch]):
         self._step = int(state["step"])
 
     def skip(self, steps: int) -> None:
-        """Moves forward without reading, for a set whose batches are taken from elsewhere."""
+        """Moves forward without reading, for a dataset whose batches are taken from elsewhere."""
         self._stop()
         self._step += steps
 

@@ -1,6 +1,6 @@
-"""Folders and zip archives of pictures to prepared TFDS sets (array_record), without TensorFlow.
+"""Folders and zip archives of images to prepared TFDS datasets (array_record), without TensorFlow.
 
-The files pass through as they are: nothing is decoded but their headers. The set is written part by
+The files pass through as they are: only their headers are decoded. The dataset is written part by
 part, each part under its final name only when it is whole, so that an interrupted preparation
 continues, and the parts can be shared out among machines.
 """
@@ -26,6 +26,7 @@ from resnet_jax.data.prepare.shards import (
     write_part,
     write_whole,
 )
+from resnet_jax.data.source_names import FILE_FORMS, source_kind
 from resnet_jax.data.sources.bad_examples import BadExamples
 from resnet_jax.data.sources.digits import default_data_dir, prepare_digits
 from resnet_jax.data.sources.files import Files
@@ -47,13 +48,13 @@ def prepare(
     bad_examples: BadExamples | None = None,
     progress: Progress | None = None,
 ) -> Path | None:
-    """Prepares a data set.
+    """Prepares a dataset.
 
     Args:
         source: `folder:PATH`, `zip:PATH`, `digits`, or a name of the TFDS catalogue, which is
             downloaded and needs TensorFlow.
-        name: Name of the set; None for that of the folder or archive.
-        data_dir: Folder of prepared sets; None for the one in the user's cache.
+        name: Name of the dataset; None for that of the folder or archive.
+        data_dir: Folder of prepared datasets; None for the one in the user's cache.
         shard: `I/N`, I from 1 to N: writes only every N-th part, and joins nothing. A last call
             without it joins the parts that all N calls wrote, and writes what is missing.
         workers: Threads that read and write.
@@ -61,7 +62,7 @@ def prepare(
         progress: Is told how far it is.
 
     Returns:
-        The folder of the set, which `data.name=NAME` then finds; None with `shard`.
+        The folder of the dataset, which `data.name=NAME` then finds; None with `shard`.
 
     Raises:
         ConfigError: The dataset exists, the files have changed since an interrupted call, a file is
@@ -70,7 +71,8 @@ def prepare(
     DataConfig(name=source)  # refuses what is no name
     if workers < 1:
         raise ConfigError(f"workers={workers} can write nothing; give 1 or more")
-    if not source.startswith(("folder:", "zip:")):
+    kind = source_kind(source)
+    if kind is None or kind.files is None:
         _refuse_options(source, {"name": name, "shard": shard, "skip-bad": bad_examples})
         if source == "digits":
             return prepare_digits(data_dir or default_data_dir())
@@ -101,12 +103,12 @@ def _refuse_options(source: str, options: Mapping[str, object]) -> None:
     for option, value in options.items():
         if value is not None:
             raise ConfigError(
-                f"--{option} is for folder:PATH and zip:PATH; leave it out for {source}"
+                f"--{option} is for {' and '.join(FILE_FORMS)}; leave it out for {source}"
             )
 
 
 def _prepare_of_catalogue(name: str, data_dir: str | Path | None) -> Path:
-    if name.startswith("hf:"):
+    if source_kind(name) is not None:
         raise ConfigError(f"{name} needs no preparation; train with --config.data.name={name}")
     try:
         return find_prepared(name, data_dir=data_dir)
@@ -187,9 +189,9 @@ def _set_name(name: str) -> str:
     clean = re.sub(r"\W+", "_", name).strip("_").lower()
     if not re.fullmatch(r"[a-z]\w{,99}", clean, re.ASCII):
         raise ConfigError(
-            f"name={name!r} is no name for a set; set --name: a letter, then letters, digits and _ "
-            "(at most 100)"
+            f"name={name!r} is not a name for a dataset; set --name: a letter, then letters, "
+            "digits and _ (at most 100)"
         )
     if clean == "digits":
-        raise ConfigError("name='digits' is that of the embedded set; set --name to another")
+        raise ConfigError("name='digits' is that of the embedded dataset; set --name to another")
     return clean

@@ -1,4 +1,4 @@
-"""The array_record files of a set in preparation, each written whole or not at all."""
+"""The array_record files of a dataset in preparation, each written whole or not at all."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _readable(
 
 
 def join_parts(name: str, scratch: Path, layout: Layout, parts: list[Part]) -> None:
-    """Writes the description of the set beside its parts, and removes all but these.
+    """Writes the description of the dataset next to its parts, and removes all but these.
 
     Raises:
         ConfigError: A split has no examples.

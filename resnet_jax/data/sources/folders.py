@@ -1,17 +1,19 @@
-"""Pictures in folders, one folder a class, on disk or in a zip archive."""
+"""Images in folders, one folder a class, on disk or in a zip archive."""
 
 from __future__ import annotations
 
 import hashlib
+import pkgutil
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from resnet_jax.data.images.decode import BadImageError
 from resnet_jax.data.images.record import Record
+from resnet_jax.data.source_names import source_kind
 from resnet_jax.data.sources.bad_examples import REMEDY, BadExamples
 from resnet_jax.data.sources.examples import Source
-from resnet_jax.data.sources.files import Files, FolderFiles, ZipFiles
+from resnet_jax.data.sources.files import Files
 from resnet_jax.data.sources.splits import select_split
 from resnet_jax.errors import ConfigError, nearest
 
@@ -81,18 +83,21 @@ class FileSource(Source):
 
 
 def open_files(name: str) -> Files:
-    """Opens `folder:PATH` or `zip:PATH`."""
-    kind, _, path = name.partition(":")
-    return FolderFiles(path) if kind == "folder" else ZipFiles(path)
+    """Opens the files of a source that is made of files, such as `folder:PATH`."""
+    kind = source_kind(name)
+    assert kind is not None
+    assert kind.files is not None
+    files: Files = pkgutil.resolve_name(kind.files)(name.partition(":")[2])
+    return files
 
 
 def open_file_split(
     name: str, split: str, *, channels: int | None, bad_examples: BadExamples | None
 ) -> FileSource:
-    """Opens one split of `folder:PATH` or `zip:PATH`.
+    """Opens one split of labelled files.
 
     Args:
-        name: `folder:PATH` or `zip:PATH`.
+        name: One of `resnet_jax.data.source_names.FILE_FORMS`, such as `folder:PATH`.
         split: A split in TFDS syntax.
         channels: 1 or 3; None for 3.
         bad_examples: Takes the examples that are skipped; None stops at the first.

@@ -1,4 +1,4 @@
-"""Image classification sets of Hugging Face: from the Hub, saved to disk, or a folder of files.
+"""Image classification datasets of Hugging Face: from the Hub, saved to disk, or a folder of files.
 
 Needs the extra `hf`. Images stay encoded until they are read, as everywhere else.
 """
@@ -13,6 +13,7 @@ import numpy as np
 
 from resnet_jax.data.images.decode import BadImageError
 from resnet_jax.data.images.record import Record
+from resnet_jax.data.sources.bad_examples import BadExamples
 from resnet_jax.data.sources.examples import Source
 from resnet_jax.data.sources.splits import select_split
 from resnet_jax.errors import ConfigError
@@ -24,13 +25,14 @@ class HuggingFaceSource(Source):
     """One split.
 
     Args:
-        tables: The set's own splits.
+        tables: The dataset's own splits.
         split: A split in TFDS syntax.
-        origin: The name of the set, for messages.
+        origin: The name of the dataset, for messages.
         channels: 1 or 3, to which the images are converted.
 
     Raises:
-        ConfigError: There is no such split, or the set has not exactly one image and one label.
+        ConfigError: There is no such split, or the dataset has not exactly one image and
+            one label.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class HuggingFaceSource(Source):
         return Record(_content(values[self._image_key]), self._label(values[self._label_key]))
 
     def name(self, index: int) -> str:
-        """Names the set, the split and the row."""
+        """Names the dataset, the split and the row."""
         return f"{self._origin}, example {index}"
 
     def _label(self, value: Any) -> int:
@@ -76,18 +78,21 @@ class HuggingFaceSource(Source):
         return kept.cast_column(self._image_key, datasets.Image(decode=False))
 
 
-def open_hugging_face_split(name: str, split: str, *, channels: int | None) -> HuggingFaceSource:
+def open_hugging_face_split(
+    name: str, split: str, *, channels: int | None, bad_examples: BadExamples | None
+) -> HuggingFaceSource:
     """Opens one split of `hf:NAME`.
 
     Args:
-        name: `hf:` before the name of a set on the Hub (`org/set`, with a configuration
+        name: `hf:` before the name of a dataset on the Hub (`org/set`, with a configuration
             `org/set:config`), before a folder that `save_to_disk` wrote, or before a folder of
             files that `datasets.load_dataset` can read, such as parquet.
         split: A split in TFDS syntax.
         channels: 1 or 3; None for 3.
+        bad_examples: Takes the examples that are skipped; None stops at the first.
 
     Raises:
-        ConfigError: The extra is missing, or there is no such set or split.
+        ConfigError: The extra is missing, or there is no such dataset or split.
     """
     try:
         import datasets
@@ -101,10 +106,12 @@ def open_hugging_face_split(name: str, split: str, *, channels: int | None) -> H
     except Exception as error:  # of the Hub's client, of the network, of a reader of files
         reason = " ".join(str(error).split())
         raise ConfigError(
-            f"data.name={name!r} cannot be opened: {reason}; give the name of a set on the Hub, or "
-            "the path of a folder that save_to_disk wrote or that holds parquet files"
+            f"data.name={name!r} cannot be opened: {reason}; give the name of a dataset on the "
+            "Hub, or the path of a folder that save_to_disk wrote or that holds parquet files"
         ) from error
-    return HuggingFaceSource(tables, split, origin=name, channels=channels or 3)
+    source = HuggingFaceSource(tables, split, origin=name, channels=channels or 3)
+    source.bad_examples = bad_examples
+    return source
 
 
 def _load(datasets: Any, place: str) -> dict[str, Any]:
@@ -134,7 +141,7 @@ def _image_and_label(tables: Mapping[str, Any], origin: str) -> tuple[str, str]:
     if len(images) != 1 or len(labels) != 1:
         raise ConfigError(
             f"data.name={origin!r} has {len(images)} image and {len(labels)} label columns among "
-            f"{', '.join(features)}; only sets with one of each can be read"
+            f"{', '.join(features)}; only datasets with one of each can be read"
         )
     return images[0], labels[0]
 
@@ -150,7 +157,7 @@ def _classes(tables: Mapping[str, Any], key: str) -> tuple[tuple[str, ...], dict
 
 
 def _content(image: Mapping[str, Any] | None) -> bytes:
-    """Gives the file of an image, which lies in the table or beside it."""
+    """Gives the file of an image, which lies in the table or next to it."""
     content = (image or {}).get("bytes")
     if content:
         return bytes(content)

@@ -1,4 +1,4 @@
-"""TFDS sets that were prepared as array_record, read without TensorFlow."""
+"""TFDS datasets that were prepared as array_record, read without TensorFlow."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from resnet_jax.data.images.decode import BadImageError
 from resnet_jax.data.images.record import Record
+from resnet_jax.data.source_names import ADVICE
 from resnet_jax.data.sources.digits import default_data_dir, prepare_digits
 from resnet_jax.data.sources.examples import Source
 from resnet_jax.errors import ConfigError, nearest
@@ -18,16 +19,16 @@ _INFO = "dataset_info.json"
 
 
 class TfdsSource(Source):
-    """One split of a prepared set.
+    """One split of a prepared dataset.
 
     Args:
-        directory: The folder of the set's version, which holds `dataset_info.json`.
+        directory: The folder of the dataset's version, which holds `dataset_info.json`.
         split: A split in TFDS syntax.
-        channels: 1 or 3 converts the images; None leaves them as the set has them.
+        channels: 1 or 3 converts the images; None leaves them as the dataset has them.
 
     Raises:
-        ConfigError: The set is in another file format, has no such split, or has not exactly one
-            image and one label.
+        ConfigError: The dataset is in another file format, has no such split, or has not exactly
+            one image and one label.
     """
 
     def __init__(self, directory: Path, split: str, *, channels: int | None = None) -> None:
@@ -60,12 +61,12 @@ class TfdsSource(Source):
         except RuntimeError as error:  # of the array_record reader
             reason = " ".join(str(error).split())
             raise BadImageError(
-                f"the prepared set is damaged here, prepare it again: {reason}"
+                f"the prepared dataset is damaged here, prepare it again: {reason}"
             ) from error
         return Record(example[self._image_key], int(example[self._label_key]))
 
     def name(self, index: int) -> str:
-        """Names the set, the split, the index and, where it is known, the file."""
+        """Names the dataset, the split, the index and, where it is known, the file."""
         name = f"{self._directory.parent.name} {self._split}, example {index}"
         try:
             file = self._reader[index].get("file")
@@ -86,7 +87,8 @@ class TfdsSource(Source):
         except Exception as error:  # TFDS raises nearly anything on files that are damaged
             reason = " ".join(str(error).split())
             raise ConfigError(
-                f"{self._directory} is no whole set: {reason}; remove it and prepare it again"
+                f"{self._directory} is not a whole dataset: {reason}; remove it and prepare it "
+                "again"
             ) from error
 
     @functools.cached_property
@@ -115,13 +117,13 @@ class TfdsSource(Source):
 def open_tfds_split(
     name: str, split: str, *, data_dir: str | Path | None, channels: int | None
 ) -> TfdsSource:
-    """Opens one split of a prepared set; `digits` is prepared first where it is missing.
+    """Opens one split of a prepared dataset; `digits` is prepared first where it is missing.
 
     Args:
         name: `digits`, `SET`, `SET/CONFIG`, either of them with `:VERSION`.
         split: A split in TFDS syntax.
-        data_dir: Where prepared sets lie; None for the usual places.
-        channels: 1 or 3 converts the images; None leaves them as the set has them.
+        data_dir: Where prepared datasets lie; None for the usual places.
+        channels: 1 or 3 converts the images; None leaves them as the dataset has them.
     """
     if name == "digits":
         return TfdsSource(prepare_digits(data_dir or default_data_dir()), split, channels=channels)
@@ -129,7 +131,7 @@ def open_tfds_split(
 
 
 def find_prepared(name: str, *, data_dir: str | Path | None) -> Path:
-    """Finds the folder of a prepared set.
+    """Finds the folder of a prepared dataset.
 
     Args:
         name: `SET`, `SET/CONFIG`, either of them with `:VERSION`; without one, the newest.
@@ -167,9 +169,8 @@ def _missing(name: str, path: str, roots: list[Path], data_dir: str | Path | Non
         prepared = [folder.name for root in roots if root.is_dir() for folder in root.iterdir()]
         known = ["digits", *catalogue, *prepared]
         return (
-            f"data.name={name!r} is no data set: TFDS has none of this name and none lies in "
-            f"{places}.{nearest(path, known)} Give 'digits', a TFDS name, folder:PATH, zip:PATH "
-            "or hf:NAME"
+            f"data.name={name!r} is not a dataset: TFDS has none of this name and none lies in "
+            f"{places}.{nearest(path, known)} {ADVICE}"
         )
     where = f" --data-dir={data_dir}" if data_dir else ""
     return (
@@ -199,6 +200,6 @@ def _image_and_label(builder: Any) -> tuple[str, str]:
     if len(images) != 1 or len(labels) != 1:
         raise ConfigError(
             f"data.name={builder.name!r} has {len(images)} image and {len(labels)} label features; "
-            "only sets for image classification can be read, with one of each"
+            "only datasets for image classification can be read, with one of each"
         )
     return images[0], labels[0]

@@ -59,16 +59,19 @@ def test_a_folder_becomes_a_set_with_the_same_examples(flowers, tmp_path):
     [
         (
             lambda part: part.write_bytes(part.read_bytes()[:70000]),
-            "example 0: the prepared set is da",
+            "example 0: the prepared dataset is da",
         ),
         (
             lambda part: part.unlink(),
-            "example 0: the prepared set is damaged here, prepare it again",
+            "example 0: the prepared dataset is damaged here, prepare it again",
         ),
-        (lambda part: (part.parent / "dataset_info.json").write_text("{"), "1.0.0 is no whole set"),
+        (
+            lambda part: (part.parent / "dataset_info.json").write_text("{"),
+            "1.0.0 is not a whole dataset",
+        ),
         (
             lambda part: (part.parent / "features.json").unlink(),
-            "1.0.0 is no whole set: .* remove it",
+            "1.0.0 is not a whole dataset: .* remove it",
         ),
     ],
 )
@@ -160,7 +163,7 @@ def test_a_split_of_bad_files_alone_is_refused(flowers, tmp_path):
 @pytest.mark.parametrize(
     ("source", "options", "message"),
     [
-        ("", {}, "data.name='' is no name of a data set"),
+        ("", {}, "data.name='' is not the name of a dataset"),
         ("folder:", {}, "data.name='folder:' names nothing; write folder:PATH"),
         ("hf:org/set", {}, "hf:org/set needs no preparation; train with --config.data.name=hf:org"),
         (
@@ -174,9 +177,13 @@ def test_a_split_of_bad_files_alone_is_refused(flowers, tmp_path):
             "--shard is for folder:PATH and zip:PATH",
         ),
         ("flowers", {"workers": 0}, "workers=0 can write nothing; give 1 or more"),
-        ("flowers", {"name": "2017"}, "name='2017' is no name for a set; set --name: a letter"),
-        ("flowers", {"name": "digits"}, "name='digits' is that of the embedded set"),
-        ("flowers", {"name": "a" * 101}, "is no name for a set; set --name: .*at most 100"),
+        (
+            "flowers",
+            {"name": "2017"},
+            "name='2017' is not a name for a dataset; set --name: a letter",
+        ),
+        ("flowers", {"name": "digits"}, "name='digits' is that of the embedded dataset"),
+        ("flowers", {"name": "a" * 101}, "is not a name for a dataset; set --name: .*at most 100"),
         ("flowers", {"shard": "4/3"}, "--shard=4/3 cannot be read; write I/N"),
         (
             "flowers",
@@ -234,5 +241,7 @@ def test_a_set_of_the_catalogue_is_prepared_as_array_record(tmp_path, monkeypatc
 
 def test_a_name_that_the_catalogue_does_not_have_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    with pytest.raises(ConfigError, match=r"no data set: TFDS has none .* Did you mean 'cifar10'"):
+    with pytest.raises(
+        ConfigError, match=r"not a dataset: TFDS has none .* Did you mean 'cifar10'"
+    ):
         prepare("cifr10", data_dir=tmp_path)

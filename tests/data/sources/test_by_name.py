@@ -53,8 +53,8 @@ def test_any_set_prepared_as_array_record_can_be_read(digits_dir, tmp_path):
             "data.name='cifar10' is not prepared in .* pip install 'resnet-jax\\[prepare\\]' && "
             "resnet-jax prepare cifar10 --data-dir=",
         ),
-        ("cifr10", "data.name='cifr10' is no data set.* Did you mean 'cifar10'"),
-        ("digit", "data.name='digit' is no data set.* Did you mean 'digits'"),
+        ("cifr10", "data.name='cifr10' is not a dataset.* Did you mean 'cifar10'"),
+        ("digit", "data.name='digit' is not a dataset.* Did you mean 'digits'"),
     ],
 )
 def test_a_missing_set_is_named_with_the_remedy(tmp_path, name, message):

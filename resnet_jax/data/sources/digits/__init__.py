@@ -1,4 +1,4 @@
-"""TFDS data set `digits`: the UCI handwritten digits, 8x8 greyscale, ten classes."""
+"""TFDS dataset `digits`: the UCI handwritten digits, 8x8 greyscale, ten classes."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def default_data_dir() -> Path:
 def prepare_digits(data_dir: str | Path) -> Path:
     """Prepares `digits` in `data_dir` unless it is there already.
 
-    The set is built in a folder of its own and renamed into place in one step, so that processes
-    which prepare it at once, or are killed while they do, leave a whole set or none.
+    It is built in a folder of its own and renamed into place in one step, so that processes which
+    prepare it at once, or are killed while they do, leave a whole one or none.
 
     Args:
-        data_dir: Folder of prepared sets; created where it is missing.
+        data_dir: Folder of prepared datasets; created where it is missing.
 
     Returns:
         The folder of the prepared version.

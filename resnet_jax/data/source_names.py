@@ -1,0 +1,76 @@
+"""What `data.name` may be: the table of sources, from which openers, messages and help are taken.
+
+A new source of images is a file in `resnet_jax/data/sources/` and a row here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from resnet_jax.errors import ConfigError, nearest
+
+_SOURCES = "resnet_jax.data.sources"
+
+
+class SourceKind(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        takes: What stands after the prefix, for messages and help: `PATH` or `NAME`.
+        opener: Opens a split, as `module:function`, so that only the chosen source is imported. It
+            is called as `function(name, split, channels=..., bad_examples=...)`.
+        files: Lists and reads the files of a path, as `module:class`, where there are such;
+            `resnet-jax prepare` takes these sources.
+    """
+
+    takes: str
+    opener: str
+    files: str | None = None
+
+
+SOURCES = {
+    "folder": SourceKind(
+        "PATH", f"{_SOURCES}.folders:open_file_split", files=f"{_SOURCES}.files:FolderFiles"
+    ),
+    "zip": SourceKind(
+        "PATH", f"{_SOURCES}.folders:open_file_split", files=f"{_SOURCES}.files:ZipFiles"
+    ),
+    "hf": SourceKind("NAME", f"{_SOURCES}.hugging_face:open_hugging_face_split"),
+}
+"""The sources by their prefix. A name without one is `digits` or a dataset of TFDS."""
+
+FORMS = tuple(f"{prefix}:{kind.takes}" for prefix, kind in SOURCES.items())
+"""How each of them is written: `folder:PATH` and so on."""
+
+FILE_FORMS = tuple(f"{prefix}:{kind.takes}" for prefix, kind in SOURCES.items() if kind.files)
+"""Those that are made of files."""
+
+ADVICE = f"Give 'digits', a TFDS name such as 'cifar10', {', '.join(FORMS[:-1])} or {FORMS[-1]}"
+"""The end of a message about a name that cannot be used."""
+
+_TFDS_NAME = re.compile(r"[a-z]\w*(/[\w.\-]+)?(:\d+\.\d+\.\d+)?")
+
+
+def source_kind(name: str) -> SourceKind | None:
+    """Looks a name up in the table; None for `digits` and the datasets of TFDS."""
+    prefix, colon, _ = name.partition(":")
+    return SOURCES.get(prefix) if colon else None
+
+
+def check_name(name: str) -> None:
+    """Checks the form of a name; nothing is opened.
+
+    Raises:
+        ConfigError: No source has a name of this form.
+    """
+    prefix, _, rest = name.partition(":")
+    kind = source_kind(name)
+    if kind is None:
+        if not _TFDS_NAME.fullmatch(name):
+            raise ConfigError(
+                f"data.name={name!r} is not the name of a dataset.{nearest(prefix, SOURCES)} "
+                f"{ADVICE}"
+            )
+    elif not rest:
+        raise ConfigError(f"data.name={name!r} names nothing; write {prefix}:{kind.takes}")
