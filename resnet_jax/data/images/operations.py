@@ -62,7 +62,7 @@ def apply_operation(image: Image.Image, operation: Operation, canvas: Canvas) ->
         canvas: How to draw pixels that move.
 
     Returns:
-        A picture of the same size and mode.
+        An image of the same size and mode.
     """
     return OPERATIONS[operation.name](image, operation.value, canvas)
 

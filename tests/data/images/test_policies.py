@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from resnet_jax.data.config import AugmentConfig, DataConfig
+from resnet_jax.data.images.magnitudes import INCREASING, USUAL
 from resnet_jax.data.images.operations import OPERATIONS, PLAIN_CANVAS, Operation, apply_operation
 from resnet_jax.data.images.policies import (
-    INCREASING,
-    USUAL,
     AutoAugment,
     RandAugment,
     RandAugmentIncreasing,
