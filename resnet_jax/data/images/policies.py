@@ -43,24 +43,28 @@ class Policy(Protocol):
         """Draws the operations for an image of `size`, (height, width)."""
         ...
 
+    def describe(self) -> str:
+        """Says in a line what it draws."""
+        ...
+
 
 def apply_policy(
-    policy: Policy, pixels: NDArray[np.uint8], rng: np.random.Generator
+    policy: Policy, image: NDArray[np.uint8], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     """Changes an image at random.
 
     Args:
         policy: What may be done.
-        pixels: uint8 [height, width, channels], with 1 or 3 channels.
+        image: uint8 [height, width, channels], with 1 or 3 channels.
         rng: Source of randomness.
 
     Returns:
-        Pixels of the same shape.
+        An image of the same shape.
     """
-    image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
-    for operation, canvas in policy.draw(rng, (pixels.shape[0], pixels.shape[1])):
-        image = apply_operation(image, operation, canvas)
-    return np.asarray(image, dtype=np.uint8).reshape(pixels.shape)
+    pillow = Image.fromarray(image if image.shape[2] == 3 else image[..., 0])
+    for operation, canvas in policy.draw(rng, (image.shape[0], image.shape[1])):
+        pillow = apply_operation(pillow, operation, canvas)
+    return np.asarray(pillow, dtype=np.uint8).reshape(image.shape)
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,10 @@ class AutoAugment:
             if rng.random() <= probability
         ]
 
+    def describe(self) -> str:
+        """Says in a line what it draws."""
+        return f"AutoAugment, one of {len(self.table)} pairs of operations"
+
 
 @dataclass(frozen=True)
 class RandAugment:
@@ -116,6 +124,10 @@ class RandAugment:
         names = [USUAL[at] for at in rng.integers(len(USUAL), size=self.operations)]
         return [(_signed(name, usual_value(name, share, size), rng), self.canvas) for name in names]
 
+    def describe(self) -> str:
+        """Says in a line what it draws."""
+        return f"RandAugment, {self.operations} operations of magnitude {self.magnitude:g} of 30"
+
 
 @dataclass(frozen=True)
 class TrivialAugment:
@@ -137,6 +149,10 @@ class TrivialAugment:
         name = USUAL[rng.integers(len(USUAL))]
         share = float(rng.integers(_BINS)) / (_BINS - 1)
         return [(_signed(name, wide_value(name, share, size), rng), self.canvas)]
+
+    def describe(self) -> str:
+        """Says in a line what it draws."""
+        return "TrivialAugment, one operation of random magnitude"
 
 
 @dataclass(frozen=True)
@@ -174,6 +190,13 @@ class RandAugmentIncreasing:
             canvas = Canvas("bilinear" if rng.integers(2) else "bicubic", self.fill)
             drawn.append((_signed(INCREASING[at], value, rng), canvas))
         return drawn
+
+    def describe(self) -> str:
+        """Says in a line what it draws."""
+        return (
+            f"RandAugment as in timm, {self.operations} operations, each with probability 0.5, of "
+            f"magnitude {self.magnitude:g} of 10 (standard deviation {self.spread:g})"
+        )
 
 
 def build_policy(augment: AugmentConfig, data: DataConfig) -> Policy | None:

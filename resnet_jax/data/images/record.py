@@ -47,6 +47,18 @@ class OpenImage(NamedTuple):
         return np.ascontiguousarray(self.at_least(self.height, self.width))
 
 
+def describe_decoding(channels: int, *, scales: bool = False) -> str:
+    """Says in a line how an image is decoded.
+
+    Args:
+        channels: 1 for greyscale, 3 for RGB.
+        scales: Whether a JPEG may be decoded at a fraction of its size.
+    """
+    kind = "greyscale" if channels == 1 else "RGB"
+    fraction = ", a JPEG at 1/2, 1/4 or 1/8 where the crop allows it" if scales else ""
+    return f"decode to {kind}, upright{fraction}"
+
+
 def open_image(image: bytes | NDArray[np.uint8], *, channels: int, max_pixels: int) -> OpenImage:
     """Opens an image, encoded or not.
 

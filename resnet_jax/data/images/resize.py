@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from resnet_jax.data.config import MAX_PIXELS
-from resnet_jax.data.images.record import Record, open_image
+from resnet_jax.data.images.record import Record, describe_decoding, open_image
 
 Interpolation = Literal["bilinear", "bicubic"]
 
@@ -65,6 +65,14 @@ class ResizeCentreCrop:
         window = (left, top, left + self.size, top + self.size)
         return np.asarray(resized.crop(window)).reshape(self.size, self.size, self.channels)
 
+    def describe(self) -> list[str]:
+        """Says in lines what it does."""
+        return [
+            describe_decoding(self.channels),
+            f"crop: resize the shorter side to {int(self.size / self.crop_fraction)} pixels "
+            f"({self.interpolation}, antialiased) and cut {self.size} x {self.size} at the centre",
+        ]
+
 
 @dataclass(frozen=True)
 class RandomResizedCrop:
@@ -103,6 +111,15 @@ class RandomResizedCrop:
         )
         scale = round(height / image.shape[0])
         return _resize_window(image, box, scale, self.size, self.interpolation)
+
+    def describe(self) -> list[str]:
+        """Says in lines what it does."""
+        return [
+            describe_decoding(self.channels, scales=True),
+            f"crop: a random window of {self.area[0]:g} to {self.area[1]:g} of the area and "
+            f"{self.ratio[0]:.3g} to {self.ratio[1]:.3g} as wide as high, resized to {self.size} x "
+            f"{self.size} pixels ({self.interpolation})",
+        ]
 
 
 def random_box(

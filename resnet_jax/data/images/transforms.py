@@ -1,16 +1,29 @@
-"""What a recipe does to an image on the host: to one size, then, with a policy, random changes."""
+"""What a recipe does to an image on the host, as one list: decode, crop, flip, policy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resnet_jax.data.config import AugmentConfig, DataConfig
 from resnet_jax.data.images.policies import Policy, apply_policy, build_policy
-from resnet_jax.data.images.record import Record, Transform, open_image
+from resnet_jax.data.images.record import Record, Transform, describe_decoding, open_image
 from resnet_jax.data.images.resize import RandomResizedCrop, ResizeCentreCrop
+
+
+class ImageStep(Protocol):
+    """A step of the list after the first: changes an image, uint8 [height, width, channels]."""
+
+    def __call__(self, image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Gives the changed image."""
+        ...
+
+    def describe(self) -> str:
+        """Says in a line what it does."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -31,67 +44,109 @@ class Decode:
         opened = open_image(record.image, channels=self.channels, max_pixels=self.max_pixels)
         return opened.whole()
 
+    def describe(self) -> list[str]:
+        """Says in lines what it does."""
+        return [describe_decoding(self.channels)]
+
 
 @dataclass(frozen=True)
-class ChangedByPolicy:
-    """Brings an image to its size, pads and crops it, mirrors it, and then lets a policy change it.
+class PadCrop:
+    """Pads with black and cuts a window of the old size from a random place.
 
     Attributes:
-        first: Gives the pixels.
-        pad: Pixels of black on each side, of which a window of the old size is cut.
-        flip: Probability of mirroring left and right.
-        policy: What comes last.
+        pad: Pixels on each side.
     """
 
-    first: Transform
     pad: int
-    flip: float
+
+    def __call__(self, image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Gives an image of the same shape."""
+        height, width = image.shape[:2]
+        top, left = rng.integers(2 * self.pad + 1, size=2)
+        padded = np.pad(image, ((self.pad, self.pad), (self.pad, self.pad), (0, 0)))
+        return padded[top : top + height, left : left + width]
+
+    def describe(self) -> str:
+        """Says in a line what it does."""
+        return f"crop: pad by {self.pad} pixels of black and cut a window of the old size"
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Mirrors left and right at random.
+
+    Attributes:
+        probability: Of an image to be mirrored.
+    """
+
+    probability: float
+
+    def __call__(self, image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Gives the image or a mirrored view of it."""
+        return image[:, ::-1] if rng.random() < self.probability else image
+
+    def describe(self) -> str:
+        """Says in a line what it does."""
+        return f"flip left and right with probability {self.probability:g}"
+
+
+@dataclass(frozen=True)
+class ChangeByPolicy:
+    """Lets a policy change an image.
+
+    Attributes:
+        policy: Draws the operations.
+    """
+
     policy: Policy
+
+    def __call__(self, image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Gives an image of the same shape."""
+        return apply_policy(self.policy, np.ascontiguousarray(image), rng)
+
+    def describe(self) -> str:
+        """Says in a line what it does."""
+        return f"policy: {self.policy.describe()}"
+
+
+@dataclass(frozen=True)
+class ImageSteps:
+    """The list of what happens to an image on the host, from the first step to the last.
+
+    Attributes:
+        first: Decodes; with a crop in one step, since a JPEG can be decoded at a fraction.
+        rest: What follows, in order.
+    """
+
+    first: Decode | RandomResizedCrop | ResizeCentreCrop
+    rest: tuple[ImageStep, ...] = ()
 
     def __call__(self, record: Record, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Gives uint8 [height, width, channels]."""
-        pixels = self.first(record, rng)
-        if self.pad:
-            pixels = pad_crop(pixels, rng, pad=self.pad)
-        if rng.random() < self.flip:
-            pixels = pixels[:, ::-1]
-        return apply_policy(self.policy, np.ascontiguousarray(pixels), rng)
+        image = self.first(record, rng)
+        for step in self.rest:
+            image = step(image, rng)
+        return image
+
+    def describe(self) -> list[str]:
+        """Says in lines what happens, in order."""
+        return [*self.first.describe(), *(step.describe() for step in self.rest)]
 
 
-def pad_crop(pixels: NDArray[np.uint8], rng: np.random.Generator, *, pad: int) -> NDArray[np.uint8]:
-    """Pads with black and cuts a window of the old size from a random place.
-
-    Args:
-        pixels: uint8 [height, width, channels].
-        rng: Source of randomness.
-        pad: Pixels on each side.
-
-    Returns:
-        Pixels of the same shape.
-    """
-    height, width = pixels.shape[:2]
-    top, left = rng.integers(2 * pad + 1, size=2)
-    padded = np.pad(pixels, ((pad, pad), (pad, pad), (0, 0)))
-    return padded[top : top + height, left : left + width]
-
-
-def train_transform(
+def train_steps(
     config: DataConfig, augment: AugmentConfig | None = None, *, channels: int
-) -> Transform | None:
-    """Gives the transform of the training images.
+) -> ImageSteps:
+    """Lists what happens to a training image on the host.
 
     Args:
         config: The size, and the range of the crops.
-        augment: Names a policy; None for none.
+        augment: Names a policy; None for none. With a policy, padding and flipping come before it;
+            without one they are done on the device.
         channels: `Source.channels`.
-
-    Returns:
-        A random resized crop where a size is asked for, then the policy where one is; None where
-        images are taken as they are.
     """
-    crop = None
+    first: Decode | RandomResizedCrop = Decode(channels, config.max_pixels)
     if config.image_size is not None:
-        crop = RandomResizedCrop(
+        first = RandomResizedCrop(
             config.image_size,
             area=config.crop_area,
             ratio=config.crop_ratio,
@@ -101,27 +156,41 @@ def train_transform(
         )
     policy = build_policy(augment, config) if augment else None
     if augment is None or policy is None:
-        return crop
-    first = crop or Decode(channels, config.max_pixels)
-    return ChangedByPolicy(first, augment.pad_crop, augment.flip, policy)
+        return ImageSteps(first)
+    crop = (PadCrop(augment.pad_crop),) if augment.pad_crop else ()
+    return ImageSteps(first, (*crop, Flip(augment.flip), ChangeByPolicy(policy)))
 
 
-def eval_transform(config: DataConfig, *, channels: int) -> Transform | None:
-    """Gives the transform of the images for evaluation.
+def eval_steps(config: DataConfig, *, channels: int) -> ImageSteps:
+    """Lists what happens to an image on the host for evaluation.
 
     Args:
         config: The size and the fraction of the crop.
         channels: `Source.channels`.
-
-    Returns:
-        Resizing and the centre crop; None where images are taken as they are.
     """
     if config.image_size is None:
-        return None
-    return ResizeCentreCrop(
+        return ImageSteps(Decode(channels, config.max_pixels))
+    crop = ResizeCentreCrop(
         config.image_size,
         crop_fraction=config.crop_fraction,
         interpolation=config.interpolation,
         channels=channels,
         max_pixels=config.max_pixels,
     )
+    return ImageSteps(crop)
+
+
+def train_transform(
+    config: DataConfig, augment: AugmentConfig | None = None, *, channels: int
+) -> Transform | None:
+    """Gives `train_steps` as a transform; None where every source does it: only decoding."""
+    return _beyond_decoding(train_steps(config, augment, channels=channels))
+
+
+def eval_transform(config: DataConfig, *, channels: int) -> Transform | None:
+    """Gives `eval_steps` as a transform; None where every source does it: only decoding."""
+    return _beyond_decoding(eval_steps(config, channels=channels))
+
+
+def _beyond_decoding(steps: ImageSteps) -> ImageSteps | None:
+    return None if isinstance(steps.first, Decode) and not steps.rest else steps

@@ -7,6 +7,7 @@ draw; the draws depend on the key and the batch size alone, not on the number of
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,13 @@ from resnet_jax.data.config import AugmentConfig
 
 Augment = Callable[[Array, Array], Array]
 """Maps (key, images) to images of the same shape, float32."""
+
+
+class Change(NamedTuple):
+    """A random change of the images of a batch, and the line that says so."""
+
+    line: str
+    apply: Augment
 
 
 def normalize(images: Array, mean: Sequence[float], std: Sequence[float]) -> Array:
@@ -33,6 +41,12 @@ def normalize(images: Array, mean: Sequence[float], std: Sequence[float]) -> Arr
     scale = 1.0 / (255.0 * jnp.asarray(std, jnp.float32))
     offset = jnp.asarray(mean, jnp.float32) / jnp.asarray(std, jnp.float32)
     return images.astype(jnp.float32) * scale - offset
+
+
+def describe_normalize(mean: Sequence[float], std: Sequence[float]) -> str:
+    """Says in a line what `normalize` does."""
+    means, stds = (" ".join(f"{value:g}" for value in values) for values in (mean, std))
+    return f"normalize: (level / 255 - mean) / std, mean {means}, std {stds}"
 
 
 def affine(images: Array, matrices: Array, offsets: Array) -> Array:
@@ -127,10 +141,41 @@ def random_flip(key: Array, images: Array, *, probability: float = 0.5) -> Array
     return jnp.where(chosen, images[:, :, ::-1, :], images)
 
 
-def build_augment(config: AugmentConfig) -> Augment:
-    """Composes the augmentations of a recipe that come before `normalize`.
+def augment_changes(config: AugmentConfig) -> list[Change]:
+    """Lists the changes of a recipe that come before `normalize`, in order.
 
     Where the recipe has a policy, padding and flipping are done before it, on the host.
+    """
+    changes: list[Change] = []
+    if config.shift or config.rotate or config.scale:
+        changes.append(
+            Change(
+                f"move: shift by up to {config.shift:g} pixels, rotate by up to {config.rotate:g} "
+                f"degrees, scale by up to {config.scale:g}",
+                lambda key, images: random_affine(
+                    key, images, shift=config.shift, rotate=config.rotate, scale=config.scale
+                ),
+            )
+        )
+    if config.pad_crop and config.policy is None:
+        changes.append(
+            Change(
+                f"crop: pad by {config.pad_crop} pixels of black and cut a window of the old size",
+                lambda key, images: random_pad_crop(key, images, pad=config.pad_crop),
+            )
+        )
+    if config.flip and config.policy is None:
+        changes.append(
+            Change(
+                f"flip left and right with probability {config.flip:g}",
+                lambda key, images: random_flip(key, images, probability=config.flip),
+            )
+        )
+    return changes
+
+
+def build_augment(config: AugmentConfig) -> Augment:
+    """Composes `augment_changes`.
 
     Args:
         config: What to do and how strongly; see `AugmentConfig`.
@@ -139,22 +184,12 @@ def build_augment(config: AugmentConfig) -> Augment:
         A pure function of (key, images), to be used inside the jitted step before `normalize`. It
         takes uint8 or float32 in units of 0..255 and gives float32.
     """
-    chain: list[Augment] = []
-    if config.shift or config.rotate or config.scale:
-        chain.append(
-            lambda key, images: random_affine(
-                key, images, shift=config.shift, rotate=config.rotate, scale=config.scale
-            )
-        )
-    if config.pad_crop and config.policy is None:
-        chain.append(lambda key, images: random_pad_crop(key, images, pad=config.pad_crop))
-    if config.flip and config.policy is None:
-        chain.append(lambda key, images: random_flip(key, images, probability=config.flip))
+    changes = augment_changes(config)
 
     def augment(key: Array, images: Array) -> Array:
         images = images.astype(jnp.float32)
-        for position, change in enumerate(chain):
-            images = change(jax.random.fold_in(key, position), images)
+        for position, change in enumerate(changes):
+            images = change.apply(jax.random.fold_in(key, position), images)
         return images
 
     return augment

@@ -1,4 +1,4 @@
-"""Changes of a normalised batch on the accelerator: random erasing, mixup and CutMix.
+"""Changes of a normalised batch on the accelerator: mixup and CutMix, after random erasing.
 
 Pure functions for the inside of a jitted step, after `normalize`. The draws are timm's.
 """
@@ -13,12 +13,25 @@ import jax.numpy as jnp
 from jax import Array
 
 from resnet_jax.data.config import AugmentConfig
+from resnet_jax.data.on_device.erasing import inside_boxes, random_erase
 from resnet_jax.errors import ConfigError
 
 Mix = Callable[[Array, Array, Array], tuple[Array, Array]]
 """Maps (key, images, labels) to (images, targets): the labels, or shares of the classes."""
 
-_ATTEMPTS = 10
+
+class MixChange(NamedTuple):
+    """A random change of a batch and its targets, and the line that says so.
+
+    Attributes:
+        line: What it does.
+        mixes: Whether it needs shares of the classes for targets, rather than labels.
+        apply: The function.
+    """
+
+    line: str
+    mixes: bool
+    apply: Mix
 
 
 class MixDraw(NamedTuple):
@@ -33,52 +46,6 @@ class MixDraw(NamedTuple):
     share: Array
     cut: Array
     box: Array
-
-
-def random_erase(
-    key: Array,
-    images: Array,
-    *,
-    probability: float,
-    mode: Literal["mean", "noise"] = "mean",
-    area: tuple[float, float] = (0.02, 1 / 3),
-    ratio: tuple[float, float] = (0.3, 1 / 0.3),
-) -> Array:
-    """Erases a random rectangle of some images.
-
-    Args:
-        key: Random key.
-        images: Normalised float32 [batch, height, width, channels].
-        probability: Probability of each image to lose a rectangle.
-        mode: `mean` fills with zero, the mean of the pixels; `noise` with normal noise.
-        area: Least and greatest share of the image.
-        ratio: Least and greatest height over width, drawn evenly in its logarithm.
-
-    Returns:
-        float32 array of the shape of `images`.
-
-    References:
-        Zhong et al., Random Erasing Data Augmentation, 2017.
-    """
-    batch, height, width, _ = images.shape
-    keys = jax.random.split(key, 5)
-    shape = (batch, _ATTEMPTS)
-    areas = jax.random.uniform(keys[0], shape, minval=area[0], maxval=area[1]) * height * width
-    limits = jnp.log(jnp.array(ratio))
-    ratios = jnp.exp(jax.random.uniform(keys[1], shape, minval=limits[0], maxval=limits[1]))
-    sizes = jnp.round(jnp.stack([jnp.sqrt(areas * ratios), jnp.sqrt(areas / ratios)], axis=-1))
-    fits = (sizes < jnp.array([height, width])).all(axis=-1)
-    first = jnp.argmax(fits, axis=1)
-    size = jnp.take_along_axis(sizes, first[:, None, None], axis=1)[:, 0].astype(jnp.int32)
-    room = jnp.maximum(jnp.array([height, width]) - size + 1, 1)
-    corner = jax.random.randint(keys[2], (batch, 2), 0, room)
-    chosen = jax.random.bernoulli(keys[3], probability, (batch,)) & fits.any(axis=1)
-    box = jnp.stack([corner, corner + size], axis=-1).reshape(batch, 4)
-    fill = jnp.zeros_like(images)
-    if mode == "noise":
-        fill = jax.random.normal(keys[4], images.shape, images.dtype)
-    inside = _inside(box, height, width) & chosen[:, None, None, None]
-    return jnp.where(inside, fill, images)
 
 
 def draw_mix(
@@ -159,15 +126,46 @@ def apply_mix(draw: MixDraw, images: Array, targets: Array) -> tuple[Array, Arra
     """
     partners = images[::-1]
     share = draw.share[:, None, None, None]
-    pasted = jnp.where(_inside(draw.box, *images.shape[1:3]), partners, images)
+    pasted = jnp.where(inside_boxes(draw.box, *images.shape[1:3]), partners, images)
     blended = share * images + (1 - share) * partners
     mixed = jnp.where(draw.cut[:, None, None, None], pasted, blended)
     weight = draw.share[:, None]
     return mixed, weight * targets + (1 - weight) * targets[::-1]
 
 
+def mix_changes(config: AugmentConfig) -> list[MixChange]:
+    """Lists the changes of a recipe that come after `normalize`, in order."""
+    changes: list[MixChange] = []
+    if config.erase:
+
+        def erase(key: Array, images: Array, targets: Array) -> tuple[Array, Array]:
+            erased = random_erase(key, images, probability=config.erase, mode=config.erase_mode)
+            return erased, targets
+
+        line = f"erase a rectangle with probability {config.erase:g}, filled with "
+        fill = "noise" if config.erase_mode == "noise" else "the mean"
+        changes.append(MixChange(line + fill, mixes=False, apply=erase))
+    if config.mixup or config.cutmix:
+        changes.append(
+            MixChange(
+                _describe_mix(config),
+                mixes=True,
+                apply=lambda key, images, targets: _mix_groups(config, key, images, targets),
+            )
+        )
+    return changes
+
+
+def _describe_mix(config: AugmentConfig) -> str:
+    kinds = (("mixup", config.mixup), ("CutMix", config.cutmix))
+    used = " or ".join(f"{name} (Beta {value:g})" for name, value in kinds if value)
+    group = "the batch" if config.mix_group_size is None else f"{config.mix_group_size} images"
+    drawn = f"one draw a {config.mix_mode}"
+    return f"mix: {used} with probability {config.mix_probability:g}, {drawn}, within {group}"
+
+
 def build_mix(config: AugmentConfig, *, num_classes: int) -> Mix:
-    """Composes random erasing, mixup and CutMix as a recipe asks for them.
+    """Composes `mix_changes`: random erasing, mixup and CutMix as a recipe asks for them.
 
     Args:
         config: What to do and how strongly; see `AugmentConfig`.
@@ -178,16 +176,16 @@ def build_mix(config: AugmentConfig, *, num_classes: int) -> Mix:
         `normalize`, on the whole batch. Labels are int [batch]; with mixup or CutMix it gives the
         share of each class, float32 [batch, num_classes], and otherwise the labels as they are.
     """
+    changes = mix_changes(config)
 
     def mix(key: Array, images: Array, labels: Array) -> tuple[Array, Array]:
         erase_key, mix_key = jax.random.split(key)
-        if config.erase:
-            images = random_erase(
-                erase_key, images, probability=config.erase, mode=config.erase_mode
-            )
-        if not (config.mixup or config.cutmix):
-            return images, labels
-        return _mix_groups(config, mix_key, images, jax.nn.one_hot(labels, num_classes))
+        targets = labels
+        for change in changes:
+            if change.mixes:
+                targets = jax.nn.one_hot(labels, num_classes)
+            images, targets = change.apply(mix_key if change.mixes else erase_key, images, targets)
+        return images, targets
 
     return mix
 
@@ -239,11 +237,3 @@ def cut_box(centre: Array, share: Array, size: tuple[int, int]) -> Array:
     first = jnp.clip(centre - length // 2, 0, sides)
     last = jnp.clip(centre + (length + 1) // 2, 0, sides)
     return jnp.stack([first, last], axis=-1).reshape(-1, 4)
-
-
-def _inside(box: Array, height: int, width: int) -> Array:
-    """Masks [batch, height, width, 1] of the boxes (top, bottom, left, right)."""
-    top, bottom, left, right = (edge[:, None] for edge in jnp.moveaxis(box, -1, 0))
-    rows, columns = jnp.arange(height), jnp.arange(width)
-    in_rows, in_columns = (rows >= top) & (rows < bottom), (columns >= left) & (columns < right)
-    return (in_rows[:, :, None] & in_columns[:, None, :])[..., None]

@@ -3,7 +3,7 @@ import pickle
 import numpy as np
 import pytest
 
-from resnet_jax.data.config import AugmentConfig, DataConfig
+from resnet_jax.data.config import MAX_PIXELS, AugmentConfig, DataConfig
 from resnet_jax.data.images.magnitudes import INCREASING, USUAL
 from resnet_jax.data.images.operations import OPERATIONS, PLAIN_CANVAS, Operation, apply_operation
 from resnet_jax.data.images.policies import (
@@ -17,7 +17,14 @@ from resnet_jax.data.images.policies import (
 from resnet_jax.data.images.record import Record
 from resnet_jax.data.images.resize import RandomResizedCrop
 from resnet_jax.data.images.tables import CIFAR, IMAGENET
-from resnet_jax.data.images.transforms import ChangedByPolicy, pad_crop, train_transform
+from resnet_jax.data.images.transforms import (
+    ChangeByPolicy,
+    Decode,
+    Flip,
+    ImageSteps,
+    PadCrop,
+    train_transform,
+)
 from resnet_jax.data.loading.batches import TrainBatches
 from resnet_jax.errors import ConfigError
 
@@ -99,13 +106,15 @@ def test_the_recipe_chooses_the_policy():
 def test_a_policy_comes_after_crop_and_flip_on_the_host(digits):
     augment = AugmentConfig(policy="trivialaugment", pad_crop=2, flip=0.5)
     change = train_transform(DataConfig(), augment, channels=1)
-    assert (change.pad, change.flip) == (2, 0.5)
+    assert change.first == Decode(1, MAX_PIXELS)
+    assert change.rest[:2] == (PadCrop(2), Flip(0.5))
     batch = TrainBatches(digits, 16, 0, 1, 0, change)(3)
     assert batch["image"].shape == (16, 8, 8, 1)
     sized = train_transform(DataConfig(image_size=12), augment, channels=1)
     assert sized.first == RandomResizedCrop(12, channels=1)
     assert sized(Record(digits.images[0], 0), rng()).shape == (12, 12, 1)
-    nothing = ChangedByPolicy(change.first, 0, 1.0, AutoAugment(((("Invert", 1.0, 0),) * 2,)))
+    nothing = AutoAugment(((("Invert", 1.0, 0),) * 2,))
+    nothing = ImageSteps(change.first, (Flip(1.0), ChangeByPolicy(nothing)))
     np.testing.assert_array_equal(
         nothing(Record(digits.images[0], 0), rng()), digits.images[0][:, ::-1]
     )
@@ -118,7 +127,7 @@ def test_pad_crop_gives_windows_of_the_padded_image(digits):
         padded[top : top + 8, left : left + 8].tobytes() for top in range(5) for left in range(5)
     }
     generator = rng()
-    seen = {pad_crop(image, generator, pad=2).tobytes() for _ in range(200)}
+    seen = {PadCrop(2)(image, generator).tobytes() for _ in range(200)}
     assert seen <= windows
     assert len(seen) > 15
 

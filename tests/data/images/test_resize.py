@@ -8,7 +8,7 @@ from resnet_jax.data.config import DataConfig
 from resnet_jax.data.images.decode import decode_image
 from resnet_jax.data.images.record import Record
 from resnet_jax.data.images.resize import RandomResizedCrop, ResizeCentreCrop, random_box
-from resnet_jax.data.images.transforms import eval_transform, train_transform
+from resnet_jax.data.images.transforms import ImageSteps, eval_transform, train_transform
 
 
 def rng(seed=0):
@@ -94,7 +94,7 @@ def test_the_recipe_chooses_the_transform():
     config = DataConfig(
         image_size=64, crop_area=(0.2, 0.9), crop_fraction=0.95, interpolation="bicubic"
     )
-    assert train_transform(config, channels=3) == RandomResizedCrop(
-        64, area=(0.2, 0.9), interpolation="bicubic"
-    )
-    assert eval_transform(config, channels=1) == ResizeCentreCrop(64, 0.95, "bicubic", 1)
+    crop = RandomResizedCrop(64, area=(0.2, 0.9), interpolation="bicubic")
+    assert train_transform(config, channels=3) == ImageSteps(crop)
+    centre = ResizeCentreCrop(64, 0.95, "bicubic", 1)
+    assert eval_transform(config, channels=1) == ImageSteps(centre)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from resnet_jax.data.config import AugmentConfig
-from resnet_jax.data.on_device import mixing
+from resnet_jax.data.on_device import erasing, mixing
 from resnet_jax.errors import ConfigError
 
 
@@ -83,7 +83,7 @@ def test_nothing_is_mixed_more_often_than_asked(batch):
 def test_erasing_takes_one_rectangle_that_fits(mode):
     images = jnp.full((400, 16, 20, 3), 7.0)
     erase = jax.jit(
-        lambda key, *area: mixing.random_erase(key, images, probability=0.5, mode=mode, area=area)
+        lambda key, *area: erasing.random_erase(key, images, probability=0.5, mode=mode, area=area)
     )
     result = erase(jax.random.key(0), 0.1, 0.3)
     chex.assert_trees_all_equal(result, erase(jax.random.key(0), 0.1, 0.3))
