@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import json
 import pathlib
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from resnet_jax.cli import evaluate
 from resnet_jax.cli.command import CONFIG, Command, Run, guard, leave_at_once, new_parser
+
+if TYPE_CHECKING:
+    from resnet_jax.training.recipe.config import TrainConfig
+
+_SCREEN = 80
 
 CONFIG_NOTE = (
     "--config.FIELD=VALUE changes a field of the recipe, such as\n"
@@ -26,7 +33,7 @@ def train(arguments: Sequence[str] | None = None) -> NoReturn:
     parser.add_argument("--step", type=int, help="checkpoint to evaluate (the last)")
 
     def choose(flags: argparse.Namespace) -> tuple[Run, tuple[str, ...]]:
-        return (_evaluate if flags.mode == "eval" else run), (CONFIG,)
+        return (_evaluate if flags.mode == "eval" and not flags.show else run), (CONFIG,)
 
     sys.exit(guard(parser, choose, arguments))
 
@@ -35,6 +42,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Declares the flags."""
     parser.add_argument("--config", metavar="FILE[:ARGUMENT]", help="recipe (configs/digits.py)")
     parser.add_argument("--workdir", type=pathlib.Path, help="folder of the run (runs/RECIPE)")
+    parser.add_argument("--show", action="store_true", help="print the settings and data steps")
     parser.add_argument("--profile", action="store_true", help="trace steps 11 to 15 of this call")
     parser.add_argument(
         "--debug_nans", action="store_true", help="stop at the first NaN and name its operation"
@@ -48,7 +56,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Trains, or resumes."""
+    """Trains, or resumes; with `--show` only prints what would be done."""
     import jax
 
     from resnet_jax.machine.compilation_cache import keep_compiled_code
@@ -63,6 +71,9 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
 
     recipe = flags.config or DEFAULT_RECIPE
     config = parse_overrides(load_recipe(recipe), overrides)
+    if flags.show:
+        print("\n".join(_shown(config)))
+        return 0
     if flags.debug_nans:
         search_for_nans()
     keep_freed_memory()
@@ -78,6 +89,53 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
             leave_at_once(error, debug=getattr(flags, "debug", False))
         raise
     return RESUME_STATUS if result.status == "interrupted" else 0
+
+
+def _shown(config: TrainConfig) -> Iterator[str]:
+    """Gives the lines of `--show`: the settings, and what happens to an image."""
+    from resnet_jax.data.changes import describe_changes
+    from resnet_jax.training.recipe.overrides import to_json
+
+    yield "settings (change one with --config.NAME=VALUE):"
+    settings = json.loads(to_json(config))
+    sections = {name: value for name, value in settings.items() if isinstance(value, dict)}
+    yield from _wrapped(
+        " ".join(_setting(name, settings[name]) for name in settings if name not in sections)
+    )
+    for section, fields in sections.items():
+        yield from _wrapped(
+            " ".join(_setting(f"{section}.{name}", value) for name, value in fields.items())
+        )
+    changes = describe_changes(config.data, config.augment, channels=config.model.in_features)
+    if config.resize is not None:
+        grown = config.resize
+        changes["training, on the device"].insert(
+            0,
+            f"resize to {grown.first} x {grown.first} pixels, growing to the full size from "
+            f"{grown.begin:.0%} to {grown.end:.0%} of the run",
+        )
+    for place, lines in changes.items():
+        yield f"{place}:"
+        for line in lines:
+            yield from _wrapped(line)
+
+
+def _setting(name: str, value: Any) -> str:
+    """Writes a setting as `--config.` takes it."""
+    if value is None or isinstance(value, str):
+        return f"{name}={'none' if value is None else value}"
+    return f"{name}={json.dumps(value, separators=(',', ':'))}"
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        width=_SCREEN,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _evaluate(flags: argparse.Namespace, overrides: Sequence[str]) -> int:

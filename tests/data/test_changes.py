@@ -1,13 +1,20 @@
 """The list of what happens to an image: `describe_changes`, and the steps that it is read from."""
 
-import numpy as np
+import pathlib
+import re
 
+import numpy as np
+import pytest
+
+from resnet_jax import cli
 from resnet_jax.data.changes import describe_changes
 from resnet_jax.data.config import AugmentConfig, DataConfig
 from resnet_jax.data.images.record import Record
 from resnet_jax.data.images.transforms import train_steps
 from resnet_jax.data.on_device.augment import augment_changes
 from resnet_jax.data.on_device.mixing import mix_changes
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def first_words(lines):
@@ -49,3 +56,24 @@ def test_the_lines_are_those_of_the_steps_that_are_executed():
     assert lists["training, on the host"] == steps.describe()
     on_device = [change.line for change in (*augment_changes(augment), *mix_changes(augment))]
     assert [line for line in lists["training, on the device"] if line in on_device] == on_device
+
+
+def test_the_page_quotes_what_the_command_prints(monkeypatch, tmp_path, capsys):
+    (quoted,) = re.findall(r"```text\n(.*?)```", (ROOT / "docs" / "data.md").read_text(), re.S)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        cli.main(["train", "--show", "--config=configs/imagenet_rsb.py:a1"])
+    assert left.value.code == 0
+    printed = capsys.readouterr().out
+    assert printed.endswith(f"\n{quoted}")
+    assert "  seed=0 epochs=600 " in printed
+    assert " optimizer.learning_rate=0.005 " in printed
+    assert max(map(len, printed.splitlines())) <= 80
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_resizing_on_the_device_is_shown_where_it_happens(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--show", "--config=configs/imagenet_fast.py"])
+    first = capsys.readouterr().out.split("training, on the device:\n")[1].splitlines()[0]
+    assert first.startswith("  resize to 160 x 160 pixels, growing")
