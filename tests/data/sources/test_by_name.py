@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from resnet_jax.data.config import DataConfig
+from resnet_jax.data.prepare.prepare import prepare
+from resnet_jax.data.source_names import SOURCES, SourceKind
 from resnet_jax.data.sources import InMemorySource, Source, load_split, open_split
 from resnet_jax.errors import ConfigError
 
@@ -98,3 +100,18 @@ def test_images_of_several_sizes_are_not_kept_in_memory(digits):
 
     with pytest.raises(ValueError, match=r"example 1 has the shape \(7, 8, 1\)"):
         Uneven(digits.images, digits.labels, digits.class_names).in_memory()
+
+
+def open_made_up(name, split, *, channels, bad_examples):
+    assert (name, split, channels, bad_examples) == ("made:up", "train[:1]", 3, None)
+    return InMemorySource(np.zeros((1, 2, 2, 3), np.uint8), np.zeros(1, np.int32), ("a",))
+
+
+def test_a_row_of_the_table_is_all_that_a_new_source_needs(monkeypatch):
+    monkeypatch.setitem(SOURCES, "made", SourceKind("NAME", f"{__name__}:open_made_up"))
+    config = DataConfig(name="made:up", channels=3)
+    assert len(load_split(config, "train[:1]")) == 1
+    with pytest.raises(ConfigError, match=r"data.name='made:' names nothing; write made:NAME"):
+        DataConfig(name="made:")
+    with pytest.raises(ConfigError, match="made:up needs no preparation"):
+        prepare("made:up")
