@@ -17,6 +17,7 @@ from resnet_jax.cli.model_flags import (
     read_class_names,
     with_inputs,
 )
+from resnet_jax.data.source_names import FORMS
 from resnet_jax.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add_model_flags(parser)
     # The older name of --model, for a run.
     parser.add_argument("--workdir", type=pathlib.Path, help=argparse.SUPPRESS)
-    parser.add_argument("--data", metavar="NAME", help="digits, folder:PATH, zip:PATH, a TFDS set")
+    forms = ", ".join(FORMS)
+    parser.add_argument("--data", metavar="NAME", help=f"digits, {forms}, or TFDS")
     parser.add_argument("--data-dir", metavar="DIR", help="where prepared sets lie")
     parser.add_argument("--split", help="split to evaluate (test)")
     parser.add_argument("--tta", choices=("flip",), help="average over mirror images")

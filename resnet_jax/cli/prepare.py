@@ -6,12 +6,14 @@ import argparse
 from collections.abc import Sequence
 
 from resnet_jax.cli.command import Command
+from resnet_jax.data.source_names import FILE_FORMS
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Declares the flags."""
+    forms = ", ".join(FILE_FORMS)
     parser.add_argument(
-        "source", metavar="SOURCE", help="folder:PATH, zip:PATH, digits, or the name of a TFDS set"
+        "source", metavar="SOURCE", help=f"{forms}, digits, or the name of a TFDS dataset"
     )
     parser.add_argument("--name", help="name of the set (the folder's or archive's)")
     parser.add_argument("--data-dir", metavar="DIR", help="folder of prepared sets (user's cache)")
