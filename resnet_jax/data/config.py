@@ -1,10 +1,17 @@
-"""What a recipe says about its data: plain frozen dataclasses that validate themselves."""
+"""What a recipe says about its data.
+
+The types give the range of each number, which `resnet_jax.training.recipe.overrides.validate`
+checks, as for the rest of a recipe. Rules about several values, or with a remedy of their own, are
+checked where the dataclass is made.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from resnet_jax.data.source_names import check_name
 from resnet_jax.errors import ConfigError
@@ -12,19 +19,7 @@ from resnet_jax.errors import ConfigError
 MAX_PIXELS = 89_478_485
 """The default of `DataConfig.max_pixels`, and Pillow's own limit."""
 
-_AUGMENT_LIMITS = {
-    "shift": math.inf,
-    "rotate": 180.0,
-    "scale": 0.99,
-    "flip": 1.0,
-    "erase": 1.0,
-    "mixup": math.inf,
-    "cutmix": math.inf,
-    "mix_probability": 1.0,
-    "mix_switch": 1.0,
-    "policy_magnitude": 30.0,
-    "policy_spread": math.inf,
-}
+Share = Annotated[float, Field(ge=0, le=1)]
 
 PolicyName = Literal[
     "randaugment",
@@ -75,14 +70,14 @@ class DataConfig:
 
     name: str = "digits"
     data_dir: str | None = None
-    repeats: int = 1
+    repeats: PositiveInt = 1
     straddle_epochs: bool = False
     train_split: str = "train"
     validation_split: str | None = "validation"
     test_split: str = "test"
     channels: Literal[1, 3] | None = None
-    image_size: int | None = None
-    crop_fraction: float = 0.875
+    image_size: PositiveInt | None = None
+    crop_fraction: Annotated[float, Field(gt=0, le=1)] = 0.875
     crop_area: tuple[float, float] = (0.08, 1.0)
     crop_ratio: tuple[float, float] = (0.75, 4 / 3)
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
@@ -90,10 +85,10 @@ class DataConfig:
     std: tuple[float, ...] = (0.5,)
     in_memory: bool | None = None
     device_resident: bool | None = None
-    workers: int = 0
+    workers: NonNegativeInt = 0
     on_error: Literal["stop", "skip"] = "stop"
-    max_bad_examples: int = 100
-    max_pixels: int = MAX_PIXELS
+    max_bad_examples: NonNegativeInt = 100
+    max_pixels: PositiveInt = MAX_PIXELS
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -110,15 +105,13 @@ class DataConfig:
             raise ConfigError(f"data.mean={self.mean} leaves 0..1; divide pixel values by 255")
         if not all(0 < value <= 1 for value in self.std):
             raise ConfigError(f"data.std={self.std} leaves 0..1 (0 excluded); divide by 255")
-        _check_crops(self)
-        if self.max_bad_examples < 0:
-            raise ConfigError(f"data.max_bad_examples={self.max_bad_examples} is negative")
-        if self.max_pixels < 1:
-            raise ConfigError(f"data.max_pixels={self.max_pixels} allows no image; give 1 or more")
-        if self.repeats < 1:
-            raise ConfigError(f"data.repeats={self.repeats} is no count; 1 means no repetition")
-        if self.workers < 0:
-            raise ConfigError(f"data.workers={self.workers} is negative; 0 means no processes")
+        for field, limit in (("crop_area", 1.0), ("crop_ratio", math.inf)):
+            least, greatest = getattr(self, field)
+            if not 0 < least <= greatest <= limit:
+                raise ConfigError(
+                    f"data.{field}={(least, greatest)} is not a range; give two numbers, the "
+                    f"smaller first, above 0 and at most {limit:g}"
+                )
 
 
 @dataclass(frozen=True)
@@ -154,61 +147,26 @@ class AugmentConfig:
     """
 
     policy: PolicyName | None = None
-    policy_operations: int = 2
-    policy_magnitude: float | None = None
-    policy_spread: float = 0.5
-    shift: float = 0.0
-    rotate: float = 0.0
-    scale: float = 0.0
-    pad_crop: int = 0
-    flip: float = 0.0
-    erase: float = 0.0
+    policy_operations: PositiveInt = 2
+    policy_magnitude: Annotated[float, Field(ge=0, le=30)] | None = None
+    policy_spread: NonNegativeFloat = 0.5
+    shift: NonNegativeFloat = 0.0
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
+    scale: Annotated[float, Field(ge=0, le=0.99)] = 0.0
+    pad_crop: NonNegativeInt = 0
+    flip: Share = 0.0
+    erase: Share = 0.0
     erase_mode: Literal["mean", "noise"] = "mean"
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    mix_probability: float = 1.0
-    mix_switch: float = 0.5
+    mixup: NonNegativeFloat = 0.0
+    cutmix: NonNegativeFloat = 0.0
+    mix_probability: Share = 1.0
+    mix_switch: Share = 0.5
     mix_mode: Literal["batch", "pair"] = "batch"
-    mix_group_size: int | None = None
+    mix_group_size: PositiveInt | None = None
 
     def __post_init__(self) -> None:
-        for field, limit in _AUGMENT_LIMITS.items():
-            value = getattr(self, field)
-            if value is None:
-                continue
-            if isinstance(value, bool):
-                raise ConfigError(f"augment.{field}={value} is no number; give 0 to {limit:g}")
-            if not 0 <= value <= limit:
-                raise ConfigError(f"augment.{field}={value} is out of range; give 0 to {limit:g}")
-        if self.pad_crop < 0:
-            raise ConfigError(f"augment.pad_crop={self.pad_crop} is negative; 0 switches it off")
-        if self.policy_operations < 1:
-            raise ConfigError(
-                f"augment.policy_operations={self.policy_operations} does nothing; give 1 or more, "
-                "or augment.policy=None"
-            )
-        if self.mix_group_size is not None and self.mix_group_size < 1:
-            raise ConfigError(
-                f"augment.mix_group_size={self.mix_group_size} is no size; give 1 or more, or None"
-            )
         if self.policy == "randaugment_increasing" and (self.policy_magnitude or 0) > 10:
             raise ConfigError(
                 f"augment.policy_magnitude={self.policy_magnitude} is out of range; "
                 "randaugment_increasing goes from 0 to 10"
-            )
-
-
-def _check_crops(config: DataConfig) -> None:
-    if config.image_size is not None and config.image_size < 1:
-        raise ConfigError(
-            f"data.image_size={config.image_size} is no size; give 1 or more, or None"
-        )
-    if not 0 < config.crop_fraction <= 1:
-        raise ConfigError(f"data.crop_fraction={config.crop_fraction} leaves 0..1 (0 excluded)")
-    for field, limit in (("crop_area", 1.0), ("crop_ratio", math.inf)):
-        least, greatest = getattr(config, field)
-        if not 0 < least <= greatest <= limit:
-            raise ConfigError(
-                f"data.{field}={(least, greatest)} is no range; give two numbers, the smaller "
-                f"first, above 0 and at most {limit:g}"
             )

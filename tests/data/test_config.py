@@ -6,6 +6,8 @@ from pydantic import TypeAdapter
 from resnet_jax.data.config import AugmentConfig, DataConfig
 from resnet_jax.data.source_names import ADVICE, SOURCES
 from resnet_jax.errors import ConfigError
+from resnet_jax.training.recipe.config import TrainConfig
+from resnet_jax.training.recipe.overrides import validate
 
 
 def test_pydantic_builds_them():
@@ -31,34 +33,34 @@ def test_names_of_every_kind_are_taken(name):
         ({"mean": (0.5, 0.5)}, r"data.mean=\(0.5, 0.5\) has 2 numbers; give 1, or 3"),
         ({"mean": (127.5,)}, "data.mean=.* leaves 0..1; divide"),
         ({"std": (0.0,)}, "data.std=.* leaves 0..1"),
-        ({"image_size": 0}, "data.image_size=0 is no size"),
-        ({"crop_fraction": 0.0}, "data.crop_fraction=0.0 leaves 0..1"),
-        ({"crop_area": (0.5, 0.1)}, r"data.crop_area=\(0.5, 0.1\) is no range"),
-        ({"crop_ratio": (0.0, 1.0)}, r"data.crop_ratio=\(0.0, 1.0\) is no range"),
-        ({"max_bad_examples": -1}, "data.max_bad_examples=-1 is negative"),
-        ({"workers": -1}, "data.workers=-1 is negative"),
+        ({"image_size": 0}, "data.image_size=0: must be greater than 0"),
+        ({"crop_fraction": 0.0}, "data.crop_fraction=0.0: must be greater than 0"),
+        ({"crop_area": (0.5, 0.1)}, r"data.crop_area=\(0.5, 0.1\) is not a range"),
+        ({"crop_ratio": (0.0, 1.0)}, r"data.crop_ratio=\(0.0, 1.0\) is not a range"),
+        ({"max_bad_examples": -1}, "data.max_bad_examples=-1: must be greater than or equal to 0"),
+        ({"workers": -1}, "data.workers=-1: must be greater than or equal to 0"),
     ],
 )
 def test_a_wrong_data_field_is_named(fields, message):
     with pytest.raises(ConfigError, match=message) as error:
-        DataConfig(**fields)
+        validate(TrainConfig(data=DataConfig(**fields)))
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"shift": -1.0}, "augment.shift=-1.0 is out of range; give 0 to inf"),
-        ({"rotate": 200.0}, "augment.rotate=200.0 is out of range; give 0 to 180"),
-        ({"scale": 1.0}, "augment.scale=1.0 is out of range; give 0 to 0.99"),
-        ({"flip": True}, "augment.flip=True is no number; give 0 to 1"),
-        ({"pad_crop": -4}, "augment.pad_crop=-4 is negative"),
-        ({"mix_group_size": 0}, "augment.mix_group_size=0 is no size"),
+        ({"shift": -1.0}, "augment.shift=-1.0: must be greater than or equal to 0"),
+        ({"rotate": 200.0}, "augment.rotate=200.0: must be less than or equal to 180"),
+        ({"scale": 1.0}, "augment.scale=1.0: must be less than or equal to 0.99"),
+        ({"flip": True}, "augment.flip=True: must be a valid number"),
+        ({"pad_crop": -4}, "augment.pad_crop=-4: must be greater than or equal to 0"),
+        ({"mix_group_size": 0}, "augment.mix_group_size=0: must be greater than 0"),
     ],
 )
 def test_a_wrong_augment_field_is_named(fields, message):
     with pytest.raises(ConfigError, match=message):
-        AugmentConfig(**fields)
+        validate(TrainConfig(augment=AugmentConfig(**fields)))
 
 
 @pytest.mark.parametrize("prefix", SOURCES)

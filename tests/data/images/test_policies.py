@@ -27,6 +27,8 @@ from resnet_jax.data.images.transforms import (
 )
 from resnet_jax.data.loading.batches import TrainBatches
 from resnet_jax.errors import ConfigError
+from resnet_jax.training.recipe.config import TrainConfig
+from resnet_jax.training.recipe.overrides import validate
 
 POLICIES = [
     AutoAugment(IMAGENET),
@@ -135,8 +137,8 @@ def test_pad_crop_gives_windows_of_the_padded_image(digits):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"policy_operations": 0}, "augment.policy_operations=0 does nothing"),
-        ({"policy_magnitude": 31}, "augment.policy_magnitude=31 is out of range; give 0 to 30"),
+        ({"policy_operations": 0}, "augment.policy_operations=0: must be greater than 0"),
+        ({"policy_magnitude": 31}, "augment.policy_magnitude=31: must be less than or equal to 30"),
         (
             {"policy": "randaugment_increasing", "policy_magnitude": 11},
             "augment.policy_magnitude=11 is out of range; randaugment_increasing goes from 0 to 10",
@@ -145,4 +147,4 @@ def test_pad_crop_gives_windows_of_the_padded_image(digits):
 )
 def test_a_wrong_policy_field_is_named(fields, message):
     with pytest.raises(ConfigError, match=message):
-        AugmentConfig(**fields)
+        validate(TrainConfig(augment=AugmentConfig(**fields)))

@@ -65,8 +65,8 @@ def test_override_reads_the_type_of_its_field(word, path, value):
         ("label_smoothing=1", "label_smoothing=1: must be less than 1"),
         ("schedule.milestones=[0.7,0.5]", "schedule.milestones=(0.7, 0.5): must rise"),
         ("data.mean=[0.1,0.2]", "data.mean=(0.1, 0.2) has 2 numbers"),
-        ("data.workers=-1", "data.workers=-1 is negative"),
-        ("augment.flip=2", "augment.flip=2.0 is out of range"),
+        ("data.workers=-1", "data.workers=-1: must be greater than or equal to 0"),
+        ("augment.flip=2", "augment.flip=2: must be less than or equal to 1"),
     ],
 )
 def test_override_errors_are_one_line_with_field_value_and_remedy(word, message):
