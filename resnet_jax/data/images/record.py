@@ -15,7 +15,7 @@ class Record(NamedTuple):
     """One example as it is stored.
 
     Attributes:
-        image: The content of an image file, or pixels, uint8 [height, width, channels].
+        image: The content of an image file, or decoded, uint8 [height, width, channels].
         label: The class, from 0.
     """
 

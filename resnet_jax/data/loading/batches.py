@@ -69,7 +69,7 @@ class TrainBatches:
             example = _read(self.source, at, self.transform, key)
             if example is not None:
                 return example
-        raise ConfigError("the split has no example that can be read; mend the files")
+        raise ConfigError("the split has no example that can be read; fix the files")
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class EvalBatches:
         reads = (_read(self.source, at, self.transform, [at]) for at in range(len(self.source)))
         example = next(filter(None, reads), None)
         if example is None:
-            raise ConfigError("the split has no example that can be read; mend the files")
+            raise ConfigError("the split has no example that can be read; fix the files")
         return example
 
 

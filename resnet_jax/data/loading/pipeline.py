@@ -46,7 +46,7 @@ def train_loader(
         processes: Number of processes that train together.
         process: This process, from 0.
         workers: Spawned processes that read and decode; 0 for threads of this process.
-        transform: Brings an example to the pixels of the batch; None decodes it.
+        transform: Brings an example to the shape of the batch's images; None decodes it.
         repeats: How often each example stands in a batch, for repeated augmentation.
         straddle: Whether the last batch of an epoch is filled from the next one.
 
@@ -139,7 +139,7 @@ def eval_loader(
         processes: Number of processes that evaluate together.
         process: This process, from 0.
         workers: Spawned processes that read and decode; 0 for threads of this process.
-        transform: Brings an example to the pixels of the batch; None decodes it.
+        transform: Brings an example to the shape of the batch's images; None decodes it.
 
     Returns:
         The batches of this process, `batch_size // processes` rows each; every process has the same

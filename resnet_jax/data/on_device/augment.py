@@ -1,7 +1,7 @@
 """Augmentation of a batch on the accelerator: pure functions for the inside of a jitted step.
 
 Images are float32 [batch, height, width, channels] in units of 0..255. Each image gets its own
-draw; the draws depend on the key and the batch size alone, not on the number of devices.
+draw; the draws depend only on the key and the batch size, not on the number of devices.
 """
 
 from __future__ import annotations

@@ -80,10 +80,10 @@ def write_part(
     examples, size, shapes = 0, 0, set()
     try:
         writer = array_record_module.ArrayRecordWriter(str(unfinished), "group_size:1")
-        for member, data, label in _readable(files, part, bad_examples):
-            shapes.add(image_size(data))
+        for member, image, label in _readable(files, part, bad_examples):
+            shapes.add(image_size(image))
             record = serializer.serialize_example(
-                {"image": data, "label": label, "file": member.encode(errors="surrogateescape")}
+                {"image": image, "label": label, "file": member.encode(errors="surrogateescape")}
             )
             writer.write(record)
             examples, size = examples + 1, size + len(record)
@@ -91,7 +91,7 @@ def write_part(
         unfinished.rename(path)
     except RuntimeError as error:  # of the writer
         raise ConfigError(
-            f"{scratch} cannot be written: {error}; mend that and call again, to go on from here"
+            f"{scratch} cannot be written: {error}; fix that and call again, to continue from here"
         ) from error
     finally:
         unfinished.unlink(missing_ok=True)
@@ -116,15 +116,15 @@ def _readable(
 ) -> Iterator[tuple[str, bytes, int]]:
     for member, label in part.entries:
         try:
-            data = files.read(member)
-            image_size(data)
+            image = files.read(member)
+            image_size(image)
         except BadImageError as error:
             full_name = f"{files.origin}/{member}"
             if bad_examples is None:
                 raise BadImageError(f"{full_name}: {error}; {REMEDY}") from error
             bad_examples.add(full_name, str(error))
         else:
-            yield member, data, label
+            yield member, image, label
 
 
 def join_parts(name: str, scratch: Path, layout: Layout, parts: list[Part]) -> None:
@@ -142,7 +142,7 @@ def join_parts(name: str, scratch: Path, layout: Layout, parts: list[Part]) -> N
     written = list(zip(parts, reports, strict=True))
     for split in layout.splits:
         if not any(report.examples for part, report in written if part.split == split):
-            raise ConfigError(f"no file of the split {split!r} can be read; mend the files")
+            raise ConfigError(f"no file of the split {split!r} can be read; fix the files")
     template = tfds.core.ShardedFileTemplate(
         data_dir=scratch, dataset_name=name, filetype_suffix="array_record"
     )

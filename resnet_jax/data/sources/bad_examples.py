@@ -9,7 +9,7 @@ from pathlib import Path
 
 from resnet_jax.errors import ConfigError
 
-REMEDY = "mend or remove it, or set data.on_error=skip (prepare and eval: --skip-bad)"
+REMEDY = "fix or remove it, or set data.on_error=skip (prepare and eval: --skip-bad)"
 
 
 class BadExamples:
@@ -69,7 +69,7 @@ class BadExamples:
         if count > self.limit:
             raise ConfigError(
                 f"{name}: {reason}; it would be example {count} to be skipped and "
-                f"{self._setting}={self.limit}. They are listed in {self.path}: mend the "
+                f"{self._setting}={self.limit}. They are listed in {self.path}: fix the "
                 "files or raise the limit"
             )
 

@@ -103,7 +103,7 @@ class Source(abc.ABC):
         examples = [self.read(index) for index in range(len(self))]
         valid = np.array([example is not None for example in examples], dtype=np.bool_)
         if not valid.any():
-            raise ConfigError("the split has no example that can be read; mend the files")
+            raise ConfigError("the split has no example that can be read; fix the files")
         filled = [
             example or next(filter(None, examples[index:] + examples[:index]))
             for index, example in enumerate(examples)

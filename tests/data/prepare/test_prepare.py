@@ -205,7 +205,7 @@ def test_a_full_disk_is_named(flowers, tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        with pytest.raises(ConfigError, match=r"cannot be written: .*; mend that and call again"):
+        with pytest.raises(ConfigError, match=r"cannot be written: .*; fix that and call again"):
             prepare(f"folder:{flowers}", data_dir=tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

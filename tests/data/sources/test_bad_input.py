@@ -97,7 +97,7 @@ REASONS = {
 def test_a_file_that_cannot_be_used_stops_the_run(pictures, kind, loader):
     damage(pictures / "train" / "rose" / "7.jpg", kind)
     options = {"seed": 0} if loader is train_loader else {}
-    message = f"set/train/rose/7.jpg: ({REASONS[kind]}).*; mend or remove it, or set data.on_error"
+    message = f"set/train/rose/7.jpg: ({REASONS[kind]}).*; fix or remove it, or set data.on_error"
     with pytest.raises(ConfigError, match=message) as error:
         next(iter(loader(open_train(pictures), batch_size=20, **options)))
     assert "\n" not in str(error.value)
@@ -169,7 +169,7 @@ def test_a_worker_that_stops_says_why(pictures):
     damage(pictures / "train" / "rose" / "7.jpg", "empty")
     with (
         train_loader(open_train(pictures), batch_size=20, seed=0, workers=1) as batches,
-        pytest.raises(ConfigError, match=r"rose/7.jpg: the file is empty; mend or remove it"),
+        pytest.raises(ConfigError, match=r"rose/7.jpg: the file is empty; fix or remove it"),
     ):
         next(batches)
 

@@ -113,7 +113,7 @@ def test_classes_alone_are_split_by_a_seed(stored):
             "test/aa/1.png",
             png(0),
             "test/aa",
-            r"the class 'aa' is none of train \(Did you mean 'a'\?\); mend",
+            r"the class 'aa' is none of train \(Did you mean 'a'\?\); fix",
         ),
         ("train/1.png", png(0), "train/1.png", "the file lies in no folder of a class"),
     ],

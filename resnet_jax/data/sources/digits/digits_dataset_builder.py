@@ -33,9 +33,9 @@ def levels_to_uint8(levels: NDArray[np.floating]) -> NDArray[np.uint8]:
     return ((levels.astype(np.int32) * 255 + MAX_LEVEL // 2) // MAX_LEVEL).astype(np.uint8)
 
 
-def uint8_to_levels(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:
+def uint8_to_levels(image: NDArray[np.uint8]) -> NDArray[np.int32]:
     """Inverse of `levels_to_uint8`."""
-    return (pixels.astype(np.int32) * MAX_LEVEL + 127) // 255
+    return (image.astype(np.int32) * MAX_LEVEL + 127) // 255
 
 
 def split_indices(labels: NDArray[np.integer]) -> dict[str, NDArray[np.int64]]:
