@@ -2,11 +2,13 @@
 
 from resnet_jax.zoo.create import Changes, create_model, list_models, model_config
 from resnet_jax.zoo.describe import Description, describe
-from resnet_jax.zoo.published import Preprocessing, Pretrained, pretrained_info, pretrained_tags
+from resnet_jax.zoo.preprocessing import NetworkInputs, Preprocessing
+from resnet_jax.zoo.published import Pretrained, pretrained_info, pretrained_tags
 
 __all__ = [
     "Changes",
     "Description",
+    "NetworkInputs",
     "Preprocessing",
     "Pretrained",
     "create_model",

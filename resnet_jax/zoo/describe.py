@@ -14,7 +14,7 @@ from flax import nnx
 from resnet_jax.layers.ops import default_jaxpr
 from resnet_jax.models import ResNet, ResNetConfig
 from resnet_jax.zoo.create import model_config
-from resnet_jax.zoo.published import TAGS, pretrained_info
+from resnet_jax.zoo.published import pretrained_info, pretrained_tags
 
 # The first pattern that a name matches tells where the network comes from.
 _PAPERS = {
@@ -88,7 +88,7 @@ def describe(name: str) -> Description:
 
 def native_size(name: str, config: ResNetConfig) -> int:
     """Returns the rows and columns of the input that a network is used with."""
-    if name in TAGS:
+    if pretrained_tags(name):
         return pretrained_info(name).preprocessing.size
     return 32 if config.stem == "cifar" else 224
 
