@@ -1,4 +1,4 @@
-"""Stems: from images to the first stage."""
+"""Stems: from images to the first stage. `STEMS` says all that other modules know of a stem."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -17,11 +17,13 @@ class Pool(NamedTuple):
 
     Attributes:
         build: `(features, *, parts)`, which returns the pool.
-        stride: Rows before the pool per row behind it.
+        stride: Rows before the pool per row after it.
+        torch_names: The attributes that hold its layers, and their names in timm.
     """
 
     build: Callable[..., Callable[[jax.Array], jax.Array]]
     stride: int
+    torch_names: tuple[tuple[str, str], ...] = ()
 
 
 class StemKind(NamedTuple):
@@ -31,22 +33,28 @@ class StemKind(NamedTuple):
         build: `(in_features, features, *, stride, pool, parts, last)`, which returns the stem.
         stride: Rows of the image per row of the map before the pool.
         pool: Name of the usual pool, a key of `STEM_POOLS`.
+        torch_names: The attributes that hold its layers, the first of which sees the images, and
+            their names in timm and torchvision.
+        image_size: Rows and columns of the images that its networks are used with.
+        crop_fraction: Share of the shorter side that the centre crop of such an image keeps.
     """
 
     build: "Callable[..., Stem | DeepStem]"
     stride: int
     pool: str
+    torch_names: tuple[tuple[str, str], ...]
+    image_size: int = 224
+    crop_fraction: float = 0.875
 
 
 class Stem(nnx.Module):
-    """A convolution with norm and activation, and the pool behind it.
+    """A convolution with norm and activation, and the pool that follows.
 
     Attributes:
         conv: The convolution.
         norm: The norm.
-        pool: What follows; apart from the call, so that the map before it can be had as well.
-        stride: Rows of the image per row of the map before the pool.
-        pool_stride: Rows before the pool per row behind it.
+        last_act: The activation; identity before pre-activation blocks.
+        pool: The pool, which is not part of the call: the map before it is a feature as well.
     """
 
     def __init__(
@@ -67,18 +75,22 @@ class Stem(nnx.Module):
             features: Channels of the map.
             kernel_size: Height and width of the kernel.
             stride: Step of the convolution.
-            pool: What follows.
+            pool: The pool that follows.
             parts: Bound parts.
             last: Those of the last norm and activation: bare ones before pre-activation blocks.
         """
         self.conv = parts.conv(in_features, features, kernel_size, stride=stride)
         self.norm = last.norm(features)
-        self.act = last.act
+        self.last_act = last.act
         self.pool = pool.build(features, parts=parts)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps images [batch, height, width, channels] to the map before the pool."""
-        return self.act(self.norm(self.conv(x)))
+        return self.last_act(self.responses(x)[-1])
+
+    def responses(self, x: jax.Array) -> list[jax.Array]:
+        """Returns what each convolution responds to images, after its norm."""
+        return [self.norm(self.conv(x))]
 
 
 class DeepStem(nnx.Module):
@@ -90,10 +102,10 @@ class DeepStem(nnx.Module):
         conv2: 3x3.
         norm2: Norm, followed by the activation.
         conv3: 3x3, to the stem's features.
-        norm3: Norm, followed by the activation.
-        pool: What follows; apart from the call, so that the map before it can be had as well.
-        stride: Rows of the image per row of the map before the pool.
-        pool_stride: Rows before the pool per row behind it.
+        norm3: Norm, followed by the last activation.
+        act: The activation after the first two norms.
+        last_act: The last activation; identity before pre-activation blocks.
+        pool: The pool, which is not part of the call: the map before it is a feature as well.
 
     References:
         He et al. 2018, figure 2b, https://arxiv.org/abs/1812.01187.
@@ -127,9 +139,13 @@ class DeepStem(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps images [batch, height, width, channels] to the map before the pool."""
-        x = self.act(self.norm1(self.conv1(x)))
-        x = self.act(self.norm2(self.conv2(x)))
-        return self.last_act(self.norm3(self.conv3(x)))
+        return self.last_act(self.responses(x)[-1])
+
+    def responses(self, x: jax.Array) -> list[jax.Array]:
+        """Returns what each convolution responds to images, after its norm."""
+        first = self.norm1(self.conv1(x))
+        second = self.norm2(self.conv2(self.act(first)))
+        return [first, second, self.norm3(self.conv3(self.act(second)))]
 
 
 class ConvPool(nnx.Module):
@@ -181,12 +197,42 @@ STEM_POOLS: Mapping[str, Pool] = {
     "zero_padded_max": _fixed(_zero_padded_max),
     "max_and_blur": _fixed(_max_and_blur),
     "average": _fixed(functools.partial(average_pool, stride=2)),
-    "conv": Pool(ConvPool, 2),
+    "conv": Pool(ConvPool, 2, torch_names=(("conv", "maxpool.0"), ("norm", "maxpool.1"))),
 }
 
+_ONE = (("conv", "conv1"), ("norm", "bn1"))
+# PyTorch numbers the layers of its Sequential, activations included.
+_THREE = (
+    ("conv1", "conv1.0"),
+    ("norm1", "conv1.1"),
+    ("conv2", "conv1.3"),
+    ("norm2", "conv1.4"),
+    ("conv3", "conv1.6"),
+    ("norm3", "bn1"),
+)
+
 STEMS: Mapping[str, StemKind] = {
-    "cifar": StemKind(functools.partial(Stem, kernel_size=3), stride=1, pool="none"),
-    "imagenet": StemKind(functools.partial(Stem, kernel_size=7), stride=2, pool="max"),
-    "deep": StemKind(functools.partial(DeepStem, ratios=(1 / 2, 1 / 2)), stride=2, pool="max"),
-    "tiered": StemKind(functools.partial(DeepStem, ratios=(3 / 8, 1 / 2)), stride=2, pool="max"),
+    "cifar": StemKind(
+        functools.partial(Stem, kernel_size=3),
+        stride=1,
+        pool="none",
+        torch_names=_ONE,
+        image_size=32,
+        crop_fraction=1.0,
+    ),
+    "imagenet": StemKind(
+        functools.partial(Stem, kernel_size=7), stride=2, pool="max", torch_names=_ONE
+    ),
+    "deep": StemKind(
+        functools.partial(DeepStem, ratios=(1 / 2, 1 / 2)),
+        stride=2,
+        pool="max",
+        torch_names=_THREE,
+    ),
+    "tiered": StemKind(
+        functools.partial(DeepStem, ratios=(3 / 8, 1 / 2)),
+        stride=2,
+        pool="max",
+        torch_names=_THREE,
+    ),
 }

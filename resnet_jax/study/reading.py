@@ -15,7 +15,6 @@ from resnet_jax.blocks import BasicBlock, PlainBlock, no_layer, shortcut_a
 from resnet_jax.data.on_device.augment import normalize
 from resnet_jax.data.sources import load_split
 from resnet_jax.models import ResNet
-from resnet_jax.models.stem import Stem
 from resnet_jax.study.networks import TrainedNetwork
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.step.state import Variables
@@ -111,15 +110,12 @@ class Reader:
 
 
 def _read(model: ResNet, x: jax.Array, kept: jax.Array) -> Reading:
-    stem = model.stem
-    if not isinstance(stem, Stem):
-        raise TypeError(f"{type(stem).__name__} is no stem that the study opens")
-    first = stem.norm(stem.conv(x))
-    x, insides = stem.pool(stem.act(first)), []
+    responses, insides = model.stem.responses(x), []
+    x = model.stem.pool(model.stem.last_act(responses[-1]))
     for index, block in enumerate(block for blocks in model.stages for block in blocks):
         insides.append(_look_inside(block, x))
         x = jnp.where(kept[index], insides[-1].output, _bypass(x, insides[-1].output))
-    responses = [first, *(layer for inside in insides for layer in inside[:2])]
+    responses += [layer for inside in insides for layer in inside[:2]]
     return Reading(
         logits=model.forward_head(x),
         responses=jnp.stack([jnp.std(response) for response in responses]),

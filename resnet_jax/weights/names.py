@@ -5,8 +5,10 @@ rules for what lies inside a block do not ask where the block lies.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
+
+from resnet_jax.models.stem import STEM_POOLS, STEMS
 
 Path = tuple[str | int, ...]
 Rule = tuple[str, str | Callable[[re.Match[str]], str]]
@@ -39,11 +41,6 @@ def _stage(match: re.Match[str]) -> str:
     return f"layer{int(match[1]) + 1}.{match[2]}."
 
 
-def _deep_stem(match: re.Match[str]) -> str:
-    # Convolution, norm, activation, and so on: PyTorch numbers the layers of its Sequential.
-    return f"conv1.{3 * (int(match[2]) - 1) + (match[1] == 'norm')}."
-
-
 def _layer(match: re.Match[str]) -> str:
     kind = {"conv": "convolution", "norm": "normalization"}[match[1]]
     return f"layer.{int(match[2]) - 1}.{kind}."
@@ -62,13 +59,17 @@ def _transformers(name: str, prefix: str) -> Dialect:
     return Dialect(name, rules, head="classifier.")
 
 
+def _stem_rules() -> Iterator[Rule]:
+    """Makes a rule of each layer that the tables of stems and of their pools name."""
+    names = {("", *pair) for stem in STEMS.values() for pair in stem.torch_names}
+    names |= {(r"pool\.", *pair) for pool in STEM_POOLS.values() for pair in pool.torch_names}
+    for inside, ours, theirs in sorted(names):
+        yield rf"^stem\.{inside}{ours}\.", f"{theirs}."
+
+
 _ATTENTION: Rule = (r"\battention\.(fc1|fc2|conv)\.", r"se.\1.")
 _SHARED: tuple[Rule, ...] = (
-    (r"^stem\.conv\.", "conv1."),
-    (r"^stem\.norm3?\.", "bn1."),
-    (r"^stem\.(conv|norm)(\d)\.", _deep_stem),
-    (r"^stem\.pool\.conv\.", "maxpool.0."),
-    (r"^stem\.pool\.norm\.", "maxpool.1."),
+    *_stem_rules(),
     (r"\bnorm(\d)\.", r"bn\1."),
     (r"^stages\.(\d+)\.(\d+)\.", _stage),
     _ATTENTION,
@@ -135,7 +136,7 @@ def is_head(path: Path) -> bool:
 
 def is_input_kernel(path: Path) -> bool:
     """Tells whether a path of ours is the kernel that sees the images."""
-    return path in {("stem", "conv", "kernel"), ("stem", "conv1", "kernel")}
+    return path in {("stem", stem.torch_names[0][0], "kernel") for stem in STEMS.values()}
 
 
 def is_pointwise(key: str, dialect: Dialect) -> bool:

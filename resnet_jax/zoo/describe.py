@@ -13,6 +13,7 @@ from flax import nnx
 
 from resnet_jax.layers.ops import default_jaxpr
 from resnet_jax.models import ResNet, ResNetConfig
+from resnet_jax.models.stem import STEMS
 from resnet_jax.zoo.create import model_config
 from resnet_jax.zoo.published import pretrained_info, pretrained_tags
 
@@ -90,7 +91,7 @@ def native_size(name: str, config: ResNetConfig) -> int:
     """Returns the rows and columns of the input that a network is used with."""
     if pretrained_tags(name):
         return pretrained_info(name).preprocessing.size
-    return 32 if config.stem == "cifar" else 224
+    return STEMS[config.stem].image_size
 
 
 def cost(config: ResNetConfig, size: int) -> Cost:
