@@ -4,63 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from resnet_jax.data.config import DataConfig
 from resnet_jax.data.images.record import Transform
-from resnet_jax.data.images.resize import Interpolation, ResizeCentreCrop
+from resnet_jax.data.images.resize import ResizeCentreCrop
 from resnet_jax.errors import ConfigError, nearest
 from resnet_jax.models import ResNetConfig
-
-Channels = Literal[1, 3]
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-CIFAR_SIZE = 32
-IMAGENET_SIZE = 224
+from resnet_jax.models.stem import STEMS
+from resnet_jax.zoo.preprocessing import NetworkInputs, check_channels
 
 
-@dataclasses.dataclass(frozen=True)
-class Inputs:
-    """The pictures that a network expects.
-
-    Attributes:
-        size: Height and width in pixels; None takes pictures as they are.
-        crop_fraction: What the centre crop takes of the shorter side.
-        interpolation: The filter of the resizing, with antialiasing: `bilinear` or `bicubic`.
-        mean: Mean of the pixels in units of 0..1, one number for all channels or one a channel.
-        std: Standard deviation in the same units.
-        channels: 1 for greyscale, 3 for RGB.
-    """
-
-    size: int | None = None
-    crop_fraction: float = 1.0
-    interpolation: Interpolation = "bilinear"
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
-    channels: Channels = 3
-
-    def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: A value is out of range.
-        """
-        if self.size is not None and self.size < 1:
-            raise ConfigError(f"size={self.size}: pictures need a pixel or more")
-        if not 0 < self.crop_fraction <= 1:
-            raise ConfigError(f"crop_fraction={self.crop_fraction}: give a number in (0, 1]")
-        if self.interpolation not in ("bilinear", "bicubic"):
-            raise ConfigError(f"interpolation={self.interpolation!r}: give bilinear or bicubic")
-        _channels(self.channels)
-        remedy = "1 number" if self.channels == 1 else f"1 number or {self.channels}"
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) not in (1, self.channels):
-                raise ConfigError(f"{name}={values}: give {remedy}")
-        if not all(0 <= value <= 1 for value in self.mean):
-            raise ConfigError(f"mean={self.mean} leaves 0..1; divide pixel values by 255")
-        if not all(0 < value <= 1 for value in self.std):
-            raise ConfigError(f"std={self.std} leaves 0..1 (0 excluded); divide by 255")
+class Inputs(NetworkInputs):
+    """The images that a network expects, and how an image of any size is brought to that."""
 
     def transform(self) -> Transform | None:
         """Gives what brings a picture to uint8 [size, size, channels]; None changes nothing."""
@@ -78,13 +34,11 @@ def usual_inputs(config: ResNetConfig) -> Inputs:
     """Gives the inputs of a published network of which nothing else is known.
 
     Args:
-        config: The network. The small stem means CIFAR's 32 pixels, any other ImageNet's 224.
+        config: The network; its stem has a usual size of images.
     """
-    if config.stem == "cifar":
-        inputs = Inputs(size=CIFAR_SIZE)
-    else:
-        inputs = Inputs(size=IMAGENET_SIZE, crop_fraction=0.875)
-    if _channels(config.in_features) == 1:
+    stem = STEMS[config.stem]
+    inputs = Inputs(size=stem.image_size, crop_fraction=stem.crop_fraction)
+    if check_channels(config.in_features) == 1:
         return dataclasses.replace(inputs, mean=(0.5,), std=(0.5,), channels=1)
     return inputs
 
@@ -103,7 +57,7 @@ def inputs_of_data(data: DataConfig, *, channels: int, size: int | None) -> Inpu
         interpolation=data.interpolation,
         mean=data.mean,
         std=data.std,
-        channels=_channels(channels),
+        channels=check_channels(channels),
     )
 
 
@@ -149,9 +103,3 @@ def _check_type(name: str, value: Any) -> None:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _channels(number: int) -> Channels:
-    if number not in (1, 3):
-        raise ConfigError(f"channels={number}: pictures are grey (1) or in colour (3)")
-    return 1 if number == 1 else 3
