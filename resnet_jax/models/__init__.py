@@ -1,7 +1,8 @@
 """Models: the composed network and its description. Imports jax and flax only."""
 
-from resnet_jax.models.config import BatchNormConfig, BlockPlan, ResNetConfig
+from resnet_jax.models.config import BatchNormConfig, ResNetConfig
 from resnet_jax.models.growth import grow
+from resnet_jax.models.plan import BlockPlan
 from resnet_jax.models.resnet import Backbone, FeatureInfo, ResNet
 from resnet_jax.models.stem import DeepStem, Stem
 

@@ -2,15 +2,15 @@
 
 import dataclasses
 import functools
-import inspect
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from resnet_jax.blocks import Parts, identity
-from resnet_jax.errors import ConfigError, nearest
+from resnet_jax.errors import ConfigError
+from resnet_jax.models.checks import check_name, check_positive, check_rate
+from resnet_jax.models.plan import BlockPlan, block_arguments, block_options, place_blocks
 from resnet_jax.models.stem import STEM_POOLS, STEMS
 from resnet_jax.models.tables import (
-    ACTIVATING_NORMS,
     ACTIVATIONS,
     ANTIALIASING,
     ATTENTIONS,
@@ -37,22 +37,6 @@ _FIELDS = {
     "dilation": "output_stride",
     "first_dilation": "output_stride",
 }
-
-
-class BlockPlan(NamedTuple):
-    """A block of a network.
-
-    Attributes:
-        block: A name in `BLOCKS`.
-        features: Channels of its output.
-        scale: Rows of the image per row of its output.
-        options: Its further arguments, where they differ from their defaults.
-    """
-
-    block: str
-    features: int
-    scale: int
-    options: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,13 +142,13 @@ class ResNetConfig:
 
     def parts(self) -> Parts:
         """Returns the builders of the blocks' layers."""
-        norm_settings = dataclasses.asdict(self.batch_norm) if self.norm == "batch" else {}
+        norm = NORMS[self.norm]
+        norm_settings = dataclasses.asdict(getattr(self, norm.settings)) if norm.settings else {}
         attention_settings = {"ratio": self.squeeze_ratio} if self.attention == "se" else {}
-        activates = self.norm in ACTIVATING_NORMS
         return Parts(
             conv=CONVOLUTIONS[self.convolution],
-            norm=functools.partial(NORMS[self.norm], **norm_settings),
-            act=identity if activates else ACTIVATIONS[self.activation],
+            norm=functools.partial(norm.build, **norm_settings),
+            act=identity if norm.activates else ACTIVATIONS[self.activation],
             shortcut=SHORTCUTS[self.shortcut],
             attention=functools.partial(ATTENTIONS[self.attention], **attention_settings),
             antialias=ANTIALIASING[self.antialiasing],
@@ -173,25 +157,16 @@ class ResNetConfig:
 
     def plan(self) -> list[list[BlockPlan]]:
         """Returns the blocks of each stage."""
-        stages, dilation, built, scale = [], 1, 0, self.stem_scale
-        last = max(sum(self.depths) - 1, 1)
-        for stage, (depth, name) in enumerate(zip(self.depths, self.blocks, strict=True)):
-            before, stride = dilation, 1 if stage == 0 else 2
-            if self.output_stride and scale * stride > self.output_stride:
-                dilation, stride = dilation * stride, 1
-            scale *= stride
-            blocks = []
-            for index in range(depth):
-                placement = {
-                    "stride": stride if index == 0 else 1,
-                    "dilation": dilation,
-                    "first_dilation": before if index == 0 else dilation,
-                    "drop_path_rate": self.drop_path_rate * built / last,
-                }
-                options = self._inside(name, self.widths[stage]) | placement
-                blocks.append(BlockPlan(name, self.widths[stage], scale, _telling(options)))
-                built += 1
-            stages.append(blocks)
+        placements = place_blocks(
+            self.depths,
+            scale=self.stem_scale,
+            output_stride=self.output_stride,
+            drop_path_rate=self.drop_path_rate,
+        )
+        stages = []
+        for name, features, stage in zip(self.blocks, self.widths, placements, strict=True):
+            options = [block_options(place, **self._inside(name, features)) for place in stage]
+            stages.append([BlockPlan(name, features, stage[0].scale, own) for own in options])
         return stages
 
     def _inside(self, block: str, features: int) -> dict[str, Any]:
@@ -205,20 +180,9 @@ class ResNetConfig:
         }
 
 
-def _telling(options: dict[str, Any]) -> dict[str, Any]:
-    """Leaves out what blocks take by default, so that not each has to know each argument."""
-    usual = {"stride": 1, "dilation": 1, "first_dilation": options["dilation"], "groups": 1}
-    return {name: value for name, value in options.items() if value and value != usual.get(name)}
-
-
 def _check(config: ResNetConfig) -> None:
-    """Checks a config.
-
-    Raises:
-        ConfigError: A value is unknown, out of range or does not go with another one.
-    """
     for field, table in _TABLES.items():
-        _check_name(field.replace("pool", "stem_pool"), getattr(config, field), table)
+        check_name(field.replace("pool", "stem_pool"), getattr(config, field), table)
     _check_stages(config)
     _check_ranges(config)
     _check_norm(config)
@@ -226,17 +190,9 @@ def _check(config: ResNetConfig) -> None:
     _check_block_options(config)
 
 
-def _check_name(field: str, value: str, table: Mapping[str, object]) -> None:
-    if value not in table:
-        raise ConfigError(
-            f"{field}={value!r} is unknown; choose one of {', '.join(table)}."
-            f"{nearest(value, table)}"
-        )
-
-
 def _check_stages(config: ResNetConfig) -> None:
     for name in config.blocks:
-        _check_name("block", name, BLOCKS)
+        check_name("block", name, BLOCKS)
     if len(config.depths) != len(config.widths) or not config.depths:
         raise ConfigError(
             f"depths={config.depths} and widths={config.widths} need one entry for each stage."
@@ -254,20 +210,17 @@ def _check_stages(config: ResNetConfig) -> None:
 
 def _check_ranges(config: ResNetConfig) -> None:
     for field in ("depths", "widths", "stem_features", "groups", "in_features"):
-        value = getattr(config, field)
-        if min(value if isinstance(value, tuple) else (value,)) < 1:
-            raise ConfigError(f"{field}={value} must be at least 1.")
+        check_positive(field, getattr(config, field))
     if config.num_classes < 0:
         raise ConfigError(
             f"num_classes={config.num_classes} must be at least 1, or 0 for no classifier."
         )
     for field in ("drop_path_rate", "dropout_rate"):
-        if not 0.0 <= getattr(config, field) < 1.0:
-            raise ConfigError(f"{field}={getattr(config, field)} must lie in [0, 1).")
+        check_rate(field, getattr(config, field))
 
 
 def _check_norm(config: ResNetConfig) -> None:
-    if config.norm in ACTIVATING_NORMS and not config.preactivation:
+    if NORMS[config.norm].activates and not config.preactivation:
         raise ConfigError(
             f"norm={config.norm!r} is an activation as well and does not go with "
             f"block={config.block!r}, which adds before it activates; use a pre-activation block."
@@ -286,14 +239,9 @@ def _check_output_stride(config: ResNetConfig) -> None:
 def _check_block_options(config: ResNetConfig) -> None:
     for stage in config.plan():
         for name in stage[-1].options:
-            if name not in _arguments(stage[-1].block):
+            if name not in block_arguments(stage[-1].block):
                 field = _FIELDS.get(name, name)
                 raise ConfigError(
                     f"{field}={getattr(config, field)} does not go with "
                     f"block={stage[-1].block!r}, which has no such setting; leave {field} out."
                 )
-
-
-@functools.cache
-def _arguments(block: str) -> frozenset[str]:
-    return frozenset(inspect.signature(BLOCKS[block].__init__).parameters)

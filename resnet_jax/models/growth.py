@@ -11,7 +11,7 @@ from resnet_jax.errors import ConfigError
 from resnet_jax.models.config import ResNetConfig
 from resnet_jax.models.initialize import initialize
 from resnet_jax.models.resnet import ResNet
-from resnet_jax.models.tables import ACTIVATING_NORMS
+from resnet_jax.models.tables import NORMS
 
 
 def grow(
@@ -54,8 +54,8 @@ def grow(
     for old_blocks, new_blocks in zip(model.stages, grown.stages, strict=True):
         for old, new in zip(old_blocks, new_blocks, strict=False):
             _copy(old, new)
-    for part in ("stem", "norm", "head"):
-        _copy(getattr(model, part), getattr(grown, part))
+    for name in ("stem", "norm", "head"):
+        _copy(getattr(model, name), getattr(grown, name))
     return grown
 
 
@@ -78,7 +78,7 @@ def _check(config: ResNetConfig, depths: tuple[int, ...]) -> None:
         raise ConfigError(f"block={config.block!r} cannot grow{remedy}")
     if config.shortcut == "c":
         raise ConfigError(f"shortcut='c' cannot grow{remedy}")
-    rectified = config.activation == "relu" or config.norm in ACTIVATING_NORMS
+    rectified = config.activation == "relu" or NORMS[config.norm].activates
     if not (config.preactivation or rectified):
         raise ConfigError(
             f"activation={config.activation!r} cannot grow: it would be applied anew."

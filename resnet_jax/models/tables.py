@@ -1,7 +1,7 @@
 """The names that a config may use, and the parts that they stand for."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from flax import nnx
@@ -35,6 +35,20 @@ from resnet_jax.layers import (
 Block = Callable[..., jax.Array]  # `block(x, rngs=None)`
 
 
+class NormKind(NamedTuple):
+    """A way to normalise.
+
+    Attributes:
+        build: `(features, *, scale_init, dtype, param_dtype, rngs, ...)`, which returns the norm.
+        activates: Whether it is an activation as well, so that none follows it.
+        settings: The field of a config with its further arguments, if there is one.
+    """
+
+    build: Callable[..., Any]
+    activates: bool = False
+    settings: str | None = None
+
+
 def _average_strided(x: jax.Array, *, stride: int) -> jax.Array:
     return average_pool(x, window=stride, stride=stride)
 
@@ -65,14 +79,12 @@ CONVOLUTIONS: Mapping[str, Callable[..., nnx.Conv]] = {
     "plain": conv,
     "standardized": standardized_conv,
 }
-NORMS: Mapping[str, Callable[..., Any]] = {
-    "batch": BatchNorm,
-    "group": group_norm,
-    "evonorm_s0": EvoNormS0,
-    "frn_tlu": FilterResponseNorm,
+NORMS: Mapping[str, NormKind] = {
+    "batch": NormKind(BatchNorm, settings="batch_norm"),
+    "group": NormKind(group_norm),
+    "evonorm_s0": NormKind(EvoNormS0, activates=True),
+    "frn_tlu": NormKind(FilterResponseNorm, activates=True),
 }
-# Norms that are activations as well.
-ACTIVATING_NORMS = ("evonorm_s0", "frn_tlu")
 SHORTCUTS: Mapping[str, Callable[..., Any]] = {
     "a": shortcut_a,
     "b": shortcut_b,
