@@ -1,12 +1,12 @@
 """The block of the 18 and 34-layer networks and of the CIFAR ones, and its plain twin."""
 
+from typing import Unpack
+
 import jax
-import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 
 from resnet_jax.blocks.parts import Parts
-from resnet_jax.layers import DropPath
+from resnet_jax.layers import DropPath, LayerSettings
 
 
 class BasicBlock(nnx.Module):
@@ -39,9 +39,7 @@ class BasicBlock(nnx.Module):
         groups: int = 1,
         drop_path_rate: float = 0.0,
         parts: Parts = Parts(),
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
+        **settings: Unpack[LayerSettings],
     ) -> None:
         """Builds the block in training mode.
 
@@ -55,16 +53,13 @@ class BasicBlock(nnx.Module):
             groups: Groups of the convolutions.
             drop_path_rate: Probability that an example skips the residual branch in training.
             parts: Builders of the layers.
-            dtype: Dtype of the computation; statistics of the norms stay in float32.
-            param_dtype: Dtype in which the parameters are stored.
-            rngs: The key `params` initialises the parameters.
+            **settings: `dtype`, `param_dtype` and `rngs`; see `resnet_jax.layers.LayerSettings`.
         """
         mid_features = mid_features or features
         first_dilation = first_dilation or dilation
-        parts = parts.bind(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
-        conv_stride, self.antialias = parts.striding(
-            stride, changes_dilation=first_dilation != dilation
-        )
+        parts = parts.bind(**settings)
+        dilations = {"dilation": dilation, "first_dilation": first_dilation}
+        conv_stride, self.antialias = parts.striding(stride, **dilations)
         self.conv1 = parts.conv(
             in_features, mid_features, 3, stride=conv_stride, dilation=first_dilation, groups=groups
         )
@@ -73,9 +68,7 @@ class BasicBlock(nnx.Module):
         self.norm2 = parts.last_norm(features)
         self.attention = parts.attention(features)
         self.drop_path = DropPath(drop_path_rate)
-        self.shortcut = parts.shortcut(
-            in_features, features, stride=stride, dilation=dilation, first_dilation=first_dilation
-        )
+        self.shortcut = parts.shortcut(in_features, features, stride=stride, **dilations)
         self.act = parts.act
 
     def __call__(self, x: jax.Array, *, rngs: nnx.Rngs | None = None) -> jax.Array:
@@ -115,12 +108,10 @@ class PlainBlock(nnx.Module):
         dilation: int = 1,
         first_dilation: int | None = None,
         parts: Parts = Parts(),
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
+        **settings: Unpack[LayerSettings],
     ) -> None:
         """Builds the block in training mode; arguments as for `BasicBlock`."""
-        parts = parts.bind(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        parts = parts.bind(**settings)
         self.conv1 = parts.conv(
             in_features, features, 3, stride=stride, dilation=first_dilation or dilation
         )

@@ -1,12 +1,12 @@
 """The block of the 50-layer and deeper networks, ResNeXt and the wide ones."""
 
+from typing import Unpack
+
 import jax
-import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 
 from resnet_jax.blocks.parts import Parts
-from resnet_jax.layers import DropPath
+from resnet_jax.layers import DropPath, LayerSettings
 
 
 class Bottleneck(nnx.Module):
@@ -45,9 +45,7 @@ class Bottleneck(nnx.Module):
         stride_first: bool = False,
         drop_path_rate: float = 0.0,
         parts: Parts = Parts(),
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
+        **settings: Unpack[LayerSettings],
     ) -> None:
         """Builds the block in training mode.
 
@@ -65,18 +63,15 @@ class Bottleneck(nnx.Module):
                 the 3x3.
             drop_path_rate: Probability that an example skips the residual branch in training.
             parts: Builders of the layers.
-            dtype: Dtype of the computation; statistics of the norms stay in float32.
-            param_dtype: Dtype in which the parameters are stored.
-            rngs: The key `params` initialises the parameters.
+            **settings: `dtype`, `param_dtype` and `rngs`; see `resnet_jax.layers.LayerSettings`.
         """
         mid_features = mid_features or features // self.expansion
         first_features = first_features or mid_features
         first_dilation = first_dilation or dilation
-        parts = parts.bind(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        parts = parts.bind(**settings)
         stride1, stride2 = (stride, 1) if stride_first else (1, stride)
-        stride2, self.antialias = parts.striding(
-            stride2, changes_dilation=first_dilation != dilation
-        )
+        dilations = {"dilation": dilation, "first_dilation": first_dilation}
+        stride2, self.antialias = parts.striding(stride2, **dilations)
         self.conv1 = parts.conv(in_features, first_features, 1, stride=stride1)
         self.norm1 = parts.norm(first_features)
         self.conv2 = parts.conv(
@@ -87,9 +82,7 @@ class Bottleneck(nnx.Module):
         self.norm3 = parts.last_norm(features)
         self.attention = parts.attention(features)
         self.drop_path = DropPath(drop_path_rate)
-        self.shortcut = parts.shortcut(
-            in_features, features, stride=stride, dilation=dilation, first_dilation=first_dilation
-        )
+        self.shortcut = parts.shortcut(in_features, features, stride=stride, **dilations)
         self.act = parts.act
 
     def __call__(self, x: jax.Array, *, rngs: nnx.Rngs | None = None) -> jax.Array:

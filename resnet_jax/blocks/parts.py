@@ -3,14 +3,14 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 
 from resnet_jax.blocks.shortcut import LayerFactory, Shortcut, identity, no_layer, shortcut_b
-from resnet_jax.layers import BatchNorm, conv
+from resnet_jax.layers import BatchNorm, LayerSettings, conv
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +38,14 @@ class Parts:
     antialias: Callable[..., jax.Array] | None = None
     zero_init_last: bool = False
 
-    def bind(
-        self, *, dtype: DTypeLike | None, param_dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs
-    ) -> "Parts":
-        """Returns parts whose layers know their dtypes and their source of randomness."""
-        settings = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+    def bind(self, **settings: Unpack[LayerSettings]) -> "Parts":
+        """Returns parts whose layers know their dtypes and their source of randomness.
+
+        Without settings the parts have to be bound already, and stay as they are.
+        """
+        if not settings:
+            return self
+        settings = {"dtype": None, "param_dtype": jnp.float32, **settings}
         conv = functools.partial(self.conv, **settings)
         norm = functools.partial(self.norm, **settings)
         shortcut = functools.partial(self.shortcut, conv=conv, norm=norm)
@@ -56,16 +59,17 @@ class Parts:
         return dataclasses.replace(self, norm=no_layer, act=identity)
 
     def striding(
-        self, stride: int, *, changes_dilation: bool = False
+        self, stride: int, *, dilation: int, first_dilation: int
     ) -> tuple[int, Callable[[jax.Array], jax.Array]]:
         """Returns the stride of a block's striding convolution, and what follows its activation.
 
         Args:
             stride: Stride of the block.
-            changes_dilation: A dilation has taken the place of the block's stride, so that the
-                pool is wanted all the same, without striding.
+            dilation: Dilation of the block's output.
+            first_dilation: Dilation of the block's input. Where both differ, a dilation has taken
+                the place of the block's stride: the pool stays, without striding.
         """
-        if self.antialias is None or (stride == 1 and not changes_dilation):
+        if self.antialias is None or (stride == 1 and dilation == first_dilation):
             return stride, identity
         return 1, _with_stride(self.antialias, stride)
 

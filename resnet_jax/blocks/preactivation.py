@@ -1,13 +1,13 @@
 """Blocks whose norms and activations come before the convolutions, so that sums pass unchanged."""
 
+from typing import Unpack
+
 import jax
-import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 
 from resnet_jax.blocks.parts import Parts
 from resnet_jax.blocks.shortcut import Shortcut, identity, no_layer
-from resnet_jax.layers import DropPath
+from resnet_jax.layers import DropPath, LayerSettings
 
 
 class PreactivationBasicBlock(nnx.Module):
@@ -43,17 +43,14 @@ class PreactivationBasicBlock(nnx.Module):
         groups: int = 1,
         drop_path_rate: float = 0.0,
         parts: Parts = Parts(),
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
+        **settings: Unpack[LayerSettings],
     ) -> None:
         """Builds the block in training mode; arguments as for `BasicBlock`."""
         mid_features = mid_features or features
         first_dilation = first_dilation or dilation
-        parts = parts.bind(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
-        conv_stride, self.antialias = parts.striding(
-            stride, changes_dilation=first_dilation != dilation
-        )
+        parts = parts.bind(**settings)
+        dilations = {"dilation": dilation, "first_dilation": first_dilation}
+        conv_stride, self.antialias = parts.striding(stride, **dilations)
         self.norm1 = parts.norm(in_features)
         self.conv1 = parts.conv(
             in_features, mid_features, 3, stride=conv_stride, dilation=first_dilation, groups=groups
@@ -63,12 +60,7 @@ class PreactivationBasicBlock(nnx.Module):
         self.attention = parts.attention(features)
         self.drop_path = DropPath(drop_path_rate)
         self.shortcut = parts.shortcut(
-            in_features,
-            features,
-            stride=stride,
-            dilation=dilation,
-            first_dilation=first_dilation,
-            norm=no_layer,
+            in_features, features, stride=stride, norm=no_layer, **dilations
         )
         self.act = parts.act
 
@@ -119,17 +111,14 @@ class PreactivationBottleneck(nnx.Module):
         groups: int = 1,
         drop_path_rate: float = 0.0,
         parts: Parts = Parts(),
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
+        **settings: Unpack[LayerSettings],
     ) -> None:
         """Builds the block in training mode; arguments as for `Bottleneck`."""
         mid_features = mid_features or features // self.expansion
         first_dilation = first_dilation or dilation
-        parts = parts.bind(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
-        conv_stride, self.antialias = parts.striding(
-            stride, changes_dilation=first_dilation != dilation
-        )
+        parts = parts.bind(**settings)
+        dilations = {"dilation": dilation, "first_dilation": first_dilation}
+        conv_stride, self.antialias = parts.striding(stride, **dilations)
         self.norm1 = parts.norm(in_features)
         self.conv1 = parts.conv(in_features, mid_features, 1)
         self.norm2 = parts.norm(mid_features)
@@ -146,12 +135,7 @@ class PreactivationBottleneck(nnx.Module):
         self.attention = parts.attention(features)
         self.drop_path = DropPath(drop_path_rate)
         self.shortcut = parts.shortcut(
-            in_features,
-            features,
-            stride=stride,
-            dilation=dilation,
-            first_dilation=first_dilation,
-            norm=no_layer,
+            in_features, features, stride=stride, norm=no_layer, **dilations
         )
         self.act = parts.act
 

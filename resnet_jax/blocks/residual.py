@@ -1,4 +1,4 @@
-"""The residual block of the notes that this project began with."""
+"""A minimal residual block: the one of the notes that this project began with."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from resnet_jax.blocks.shortcut import LayerFactory
-from resnet_jax.layers import BatchNorm, conv1x1, conv3x3
+from resnet_jax.layers import BatchNorm, LayerSettings, conv1x1, conv3x3
 
 
 class ResidualBlock(nnx.Module):
@@ -45,15 +45,12 @@ class ResidualBlock(nnx.Module):
             param_dtype: Dtype in which the parameters are stored.
             rngs: The key `params` initialises the kernels.
         """
-        self.conv1 = conv3x3(
-            in_features, features, stride=stride, dtype=dtype, param_dtype=param_dtype, rngs=rngs
-        )
-        self.norm1 = norm(features, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
-        self.conv2 = conv3x3(features, features, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
-        self.norm2 = norm(features, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
-        self.shortcut = conv1x1(
-            in_features, features, stride=stride, dtype=dtype, param_dtype=param_dtype, rngs=rngs
-        )
+        settings: LayerSettings = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        self.conv1 = conv3x3(in_features, features, stride=stride, **settings)
+        self.norm1 = norm(features, **settings)
+        self.conv2 = conv3x3(features, features, **settings)
+        self.norm2 = norm(features, **settings)
+        self.shortcut = conv1x1(in_features, features, stride=stride, **settings)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [batch, height, width, in_features] to [batch, height / stride, ..., features]."""

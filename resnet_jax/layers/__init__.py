@@ -8,6 +8,7 @@ from resnet_jax.layers.initializers import Supply, classifier_uniform, kaiming_n
 from resnet_jax.layers.norm import BatchNorm
 from resnet_jax.layers.ops import compute_once, max_pool
 from resnet_jax.layers.pool import average_pool, blur_pool, global_average_pool
+from resnet_jax.layers.settings import LayerSettings
 
 __all__ = [
     "BatchNorm",
@@ -16,6 +17,7 @@ __all__ = [
     "EfficientChannelAttention",
     "EvoNormS0",
     "FilterResponseNorm",
+    "LayerSettings",
     "SqueezeExcite",
     "Supply",
     "average_pool",

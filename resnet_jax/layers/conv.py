@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 
 from resnet_jax.layers.initializers import kaiming_normal
 from resnet_jax.layers.ops import convolve
+from resnet_jax.layers.settings import LayerSettings
 
 
 def conv(
@@ -124,21 +125,10 @@ def conv3x3(
     *,
     stride: int = 1,
     use_bias: bool = False,
-    dtype: DTypeLike | None = None,
-    param_dtype: DTypeLike = jnp.float32,
-    rngs: nnx.Rngs,
+    **settings: Unpack[LayerSettings],
 ) -> nnx.Conv:
     """Builds a 3x3 convolution with padding 1 and, unless asked for, no bias. See `conv`."""
-    return conv(
-        in_features,
-        features,
-        3,
-        stride=stride,
-        use_bias=use_bias,
-        dtype=dtype,
-        param_dtype=param_dtype,
-        rngs=rngs,
-    )
+    return conv(in_features, features, 3, stride=stride, use_bias=use_bias, **settings)
 
 
 def conv1x1(
@@ -147,18 +137,7 @@ def conv1x1(
     *,
     stride: int = 1,
     use_bias: bool = True,
-    dtype: DTypeLike | None = None,
-    param_dtype: DTypeLike = jnp.float32,
-    rngs: nnx.Rngs,
+    **settings: Unpack[LayerSettings],
 ) -> nnx.Conv:
     """Builds a 1x1 convolution with, unless refused, a bias. See `conv`."""
-    return conv(
-        in_features,
-        features,
-        1,
-        stride=stride,
-        use_bias=use_bias,
-        dtype=dtype,
-        param_dtype=param_dtype,
-        rngs=rngs,
-    )
+    return conv(in_features, features, 1, stride=stride, use_bias=use_bias, **settings)

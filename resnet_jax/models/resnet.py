@@ -102,27 +102,25 @@ class ResNet(Trunk):
         rngs = cast(nnx.Rngs, ParameterKeys(rngs.params()))
         self.config = config
         self.param_dtype = param_dtype
-        parts = config.parts()
-        bound = parts.bind(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        parts = config.parts().bind(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         # Pre-activation moves a norm with its activation from the stem to the end.
-        early, late = (bound.bare(), bound) if config.preactivation else (bound, bound.bare())
+        early, late = (parts.bare(), parts) if config.preactivation else (parts, parts.bare())
         kind = STEMS[config.stem]
         self.stem = kind.build(
             config.in_features,
             config.stem_features,
             stride=kind.stride,
             pool=STEM_POOLS[config.pool],
-            parts=bound,
+            parts=parts,
             last=early,
         )
-        shared = {"parts": parts, "dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         features = config.stem_features
         feature_info = [FeatureInfo(features, kind.stride)]
         self.stages = nnx.List()
         for plans in config.plan():
             blocks: nnx.List[Block] = nnx.List()
             for name, width, _, options in plans:
-                blocks.append(BLOCKS[name](features, width, **shared, **options))
+                blocks.append(BLOCKS[name](features, width, parts=parts, **options))
                 features = width
             self.stages.append(blocks)
             feature_info.append(FeatureInfo(features, plans[-1].scale))
