@@ -14,7 +14,7 @@ from resnet_jax.errors import ConfigError
 from resnet_jax.layers import Dropout, classifier_uniform, compute_once, global_average_pool
 from resnet_jax.models.config import ResNetConfig
 from resnet_jax.models.initialize import ParameterKeys
-from resnet_jax.models.stem import STEM_POOLS, STEMS, DeepStem, Stem
+from resnet_jax.models.stem import STEM_POOLS, STEMS, AnyStem
 from resnet_jax.models.tables import BLOCKS, Block
 
 
@@ -36,7 +36,7 @@ class Trunk(nnx.Module):
     """
 
     config: ResNetConfig
-    stem: Stem | DeepStem
+    stem: AnyStem
     stages: nnx.List[nnx.List[Block]]
     feature_info: tuple[FeatureInfo, ...]
 

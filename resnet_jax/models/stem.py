@@ -39,7 +39,7 @@ class StemKind(NamedTuple):
         crop_fraction: Share of the shorter side that the centre crop of such an image keeps.
     """
 
-    build: "Callable[..., Stem | DeepStem]"
+    build: "Callable[..., AnyStem]"
     stride: int
     pool: str
     torch_names: tuple[tuple[str, str], ...]
@@ -47,7 +47,27 @@ class StemKind(NamedTuple):
     crop_fraction: float = 0.875
 
 
-class Stem(nnx.Module):
+class AnyStem(nnx.Module):
+    """What all stems have in common: a new one sets the attributes and defines `responses`.
+
+    Attributes:
+        last_act: The last activation; identity before pre-activation blocks.
+        pool: The pool, which is not part of the call: the map before it is a feature as well.
+    """
+
+    last_act: Callable[[jax.Array], jax.Array]
+    pool: Callable[[jax.Array], jax.Array]
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps images [batch, height, width, channels] to the map before the pool."""
+        return self.last_act(self.responses(x)[-1])
+
+    def responses(self, x: jax.Array) -> list[jax.Array]:
+        """Returns what each convolution responds to images, after its norm."""
+        raise NotImplementedError
+
+
+class Stem(AnyStem):
     """A convolution with norm and activation, and the pool that follows.
 
     Attributes:
@@ -84,16 +104,12 @@ class Stem(nnx.Module):
         self.last_act = last.act
         self.pool = pool.build(features, parts=parts)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps images [batch, height, width, channels] to the map before the pool."""
-        return self.last_act(self.responses(x)[-1])
-
     def responses(self, x: jax.Array) -> list[jax.Array]:
-        """Returns what each convolution responds to images, after its norm."""
+        """Returns each convolution's output after its norm; see `AnyStem`."""
         return [self.norm(self.conv(x))]
 
 
-class DeepStem(nnx.Module):
+class DeepStem(AnyStem):
     """Three 3x3 convolutions with norms and activations in the place of one of 7x7.
 
     Attributes:
@@ -104,8 +120,6 @@ class DeepStem(nnx.Module):
         conv3: 3x3, to the stem's features.
         norm3: Norm, followed by the last activation.
         act: The activation after the first two norms.
-        last_act: The last activation; identity before pre-activation blocks.
-        pool: The pool, which is not part of the call: the map before it is a feature as well.
 
     References:
         He et al. 2018, figure 2b, https://arxiv.org/abs/1812.01187.
@@ -137,12 +151,8 @@ class DeepStem(nnx.Module):
         self.last_act = last.act
         self.pool = pool.build(features, parts=parts)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps images [batch, height, width, channels] to the map before the pool."""
-        return self.last_act(self.responses(x)[-1])
-
     def responses(self, x: jax.Array) -> list[jax.Array]:
-        """Returns what each convolution responds to images, after its norm."""
+        """Returns each convolution's output after its norm; see `AnyStem`."""
         first = self.norm1(self.conv1(x))
         second = self.norm2(self.conv2(self.act(first)))
         return [first, second, self.norm3(self.conv3(self.act(second)))]

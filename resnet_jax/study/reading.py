@@ -25,7 +25,7 @@ class Reading(NamedTuple):
 
     Attributes:
         logits: [batch, classes].
-        responses: [layers] Standard deviation of each 3x3 convolution's output behind its
+        responses: [layers] Standard deviation of each 3x3 convolution's output after its
             BatchNorm, before the non-linearity and the addition, over images, places and channels.
         branches: [blocks] Root mean square of what a residual block adds; for a plain block of its
             last response.
@@ -54,12 +54,12 @@ class Images:
 
     @property
     def batches(self) -> list[Images]:
-        """The images in parts."""
-        parts = []
+        """The images, `batch_size` at a time."""
+        batches = []
         for start in range(0, len(self.labels), self.batch_size):
             rows = slice(start, start + self.batch_size)
-            parts.append(Images(self.pixels[rows], self.labels[rows], self.batch_size))
-        return parts
+            batches.append(Images(self.pixels[rows], self.labels[rows], self.batch_size))
+        return batches
 
     def right(self, logits: NDArray[np.float32]) -> int:
         """Counts the images whose label has the highest logit."""

@@ -16,17 +16,9 @@ from resnet_jax.zoo.rows import TABLE
 
 
 class Changes(TypedDict, total=False):
-    """What a caller may change about any network; None, or leaving it out, changes nothing.
+    """What a caller may change about any network: fields of `ResNetConfig`, which explains them.
 
-    Attributes:
-        num_classes: Outputs of the classifier; 0 leaves the classifier out.
-        in_features: Channels of the images.
-        output_stride: Rows of the image per row of the last map; less than the network's own is
-            reached by dilation.
-        drop_path_rate: Stochastic depth of the last block.
-        dropout_rate: Dropout before the classifier.
-        zero_init_last: Start the last scale of every residual branch at zero.
-        remat: Compute what is inside the blocks again in the backward pass, to save memory.
+    None, or leaving a field out, changes nothing.
     """
 
     num_classes: int | None

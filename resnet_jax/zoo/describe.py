@@ -57,13 +57,13 @@ class Description:
 
 
 class Cost(NamedTuple):
-    """What a part of a network takes: parameters, and multiply-adds for one image."""
+    """What some layers of a network cost: parameters, and multiply-adds for one image."""
 
     parameters: int
     multiply_adds: int
 
     def __add__(self, other: "Cost") -> "Cost":  # type: ignore[override]  # not a concatenation
-        """Adds up two parts."""
+        """Adds up two costs."""
         return Cost(self.parameters + other.parameters, self.multiply_adds + other.multiply_adds)
 
     def times(self, count: int) -> "Cost":
@@ -96,7 +96,7 @@ def native_size(name: str, config: ResNetConfig) -> int:
 
 def cost(config: ResNetConfig, size: int) -> Cost:
     """Counts a network's parameters and its multiply-adds for one image of `size` x `size`."""
-    # Behind a stage's first block all are alike, so that two blocks a stage tell everything.
+    # After a stage's first block all are alike, so that two blocks per stage are enough.
     short = dataclasses.replace(config, depths=(2,) * len(config.depths), drop_path_rate=0.0)
     ends, stages = _costs(short, size)
     total = ends
@@ -126,14 +126,14 @@ def _costs(config: ResNetConfig, size: int) -> tuple[Cost, Sequence[Sequence[Cos
     return stem + Cost(0, pool.multiply_adds) + norm + head, stages
 
 
-def _trace(part: Callable[..., Any], x: jax.ShapeDtypeStruct) -> tuple[Cost, jax.ShapeDtypeStruct]:
-    """Returns the cost of a part, a module or a function, and the shape of its output."""
-    if not isinstance(part, nnx.Module):
-        y = jax.eval_shape(part, x)
+def _trace(layer: Callable[..., Any], x: jax.ShapeDtypeStruct) -> tuple[Cost, jax.ShapeDtypeStruct]:
+    """Returns the cost of a layer, a module or a function, and the shape of its output."""
+    if not isinstance(layer, nnx.Module):
+        y = jax.eval_shape(layer, x)
         return Cost(0, 0), jax.ShapeDtypeStruct(y.shape, y.dtype)
-    graphdef, state = nnx.split(part)
+    graphdef, state = nnx.split(layer)
     jaxpr = jax.make_jaxpr(lambda state, x: nnx.merge(graphdef, state)(x))(state, x)
-    parameters = jax.tree.leaves(nnx.state(part, nnx.Param))
+    parameters = jax.tree.leaves(nnx.state(layer, nnx.Param))
     output = jaxpr.out_avals[0]
     return (
         Cost(sum(math.prod(leaf.shape) for leaf in parameters), _multiply_adds(jaxpr.jaxpr)),
