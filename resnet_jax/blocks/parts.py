@@ -23,7 +23,7 @@ class Parts:
         act: The non-linearity.
         shortcut: `(in_features, features, *, stride, dilation, first_dilation, conv, norm)`.
         attention: `(features, ...)`, applied to the end of each residual branch.
-        antialias: `(x, *, stride)`, the pool that strides in the place of a block's convolution
+        antialias: `(x, *, stride)`, the pool that strides instead of a block's convolution
             (Zhang 2019, https://arxiv.org/abs/1904.11486).
         zero_init_last: Start the last scale of each residual branch at zero, so that each block
             starts as its shortcut (Goyal et al. 2017, https://arxiv.org/abs/1706.02677); of
@@ -42,7 +42,12 @@ class Parts:
         """Returns parts whose layers know their dtypes and their source of randomness.
 
         Without settings the parts have to be bound already, and stay as they are.
+
+        Raises:
+            TypeError: A setting is not one of `LayerSettings`: a block has no such argument.
         """
+        if unknown := settings.keys() - LayerSettings.__annotations__.keys():
+            raise TypeError(f"unexpected keyword argument {min(unknown)!r}")
         if not settings:
             return self
         settings = {"dtype": None, "param_dtype": jnp.float32, **settings}

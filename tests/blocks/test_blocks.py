@@ -173,3 +173,22 @@ def test_attention_has_the_last_word_on_a_branch(block, x):
     zeros, ones = always(jnp.zeros_like), always(jnp.ones_like)
     module = block(16, 16, parts=Parts(conv=zeros, norm=zeros, attention=ones), rngs=nnx.Rngs(0))
     chex.assert_trees_all_equal(module(x), x + 1)
+
+
+@pytest.mark.parametrize("block", [*WITH_SHORTCUTS, PlainBlock])
+def test_a_block_of_bound_parts_needs_no_other_settings(block):
+    settings = {"dtype": jnp.bfloat16, "param_dtype": jnp.float16}
+    alone = block(16, 32, stride=2, **settings, rngs=nnx.Rngs(0))
+    bound = block(16, 32, stride=2, parts=Parts().bind(**settings, rngs=nnx.Rngs(0)))
+    assert nnx.graphdef(alone) == nnx.graphdef(bound)
+    chex.assert_trees_all_equal(
+        nnx.to_pure_dict(nnx.state(alone)), nnx.to_pure_dict(nnx.state(bound))
+    )
+
+
+@pytest.mark.parametrize("block", [*WITH_SHORTCUTS, PlainBlock])
+def test_a_misspelt_argument_is_refused(block):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'strides'"):
+        block(16, 32, strides=2, rngs=nnx.Rngs(0))
+    with pytest.raises(TypeError, match="rngs"):
+        block(16, 32)
