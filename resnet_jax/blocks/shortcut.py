@@ -26,7 +26,7 @@ def identity(x: jax.Array) -> jax.Array:
 
 
 def no_layer(features: int, **settings: object) -> Callable[[jax.Array], jax.Array]:
-    """Builds the identity in the place of a norm or of attention."""
+    """Builds the identity, instead of a norm or of attention."""
     del features, settings
     return identity
 
@@ -34,7 +34,7 @@ def no_layer(features: int, **settings: object) -> Callable[[jax.Array], jax.Arr
 class PadShortcut(nnx.Module):
     """Takes every `stride`-th pixel and fills the new features with zeros: no parameters.
 
-    Half of the zeros go before the features, and the larger half behind them.
+    Half of the zeros go before the features, and the larger half after them.
     """
 
     def __init__(self, in_features: int, features: int, *, stride: int) -> None:

@@ -1,4 +1,4 @@
-"""How pictures become the inputs of one network: a record that travels with the weights."""
+"""How images become the inputs of one network: a record that travels with the weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Inputs(NetworkInputs):
     """The images that a network expects, and how an image of any size is brought to that."""
 
     def transform(self) -> Transform | None:
-        """Gives what brings a picture to uint8 [size, size, channels]; None changes nothing."""
+        """Returns what brings an image to uint8 [size, size, channels]; None changes nothing."""
         if self.size is None:
             return None
         return ResizeCentreCrop(
@@ -31,7 +31,7 @@ class Inputs(NetworkInputs):
 
 
 def usual_inputs(config: ResNetConfig) -> Inputs:
-    """Gives the inputs of a published network of which nothing else is known.
+    """Returns the inputs of a published network of which nothing else is known.
 
     Args:
         config: The network; its stem has a usual size of images.
@@ -44,7 +44,7 @@ def usual_inputs(config: ResNetConfig) -> Inputs:
 
 
 def inputs_of_data(data: DataConfig, *, channels: int, size: int | None) -> Inputs:
-    """Gives the inputs of a network that was trained on a data set.
+    """Returns the inputs of a network that was trained on a dataset.
 
     Args:
         data: The recipe's data.

@@ -59,7 +59,7 @@ class BatchNorm(nnx.Module):
             unbiased_variance: Store n / (n - 1) times the variance, as PyTorch does; the batch is
                 normalised with the biased variance either way.
             two_pass: Compute the variance from the centred values; slower, and exact where the
-                mean is large beside the deviation.
+                mean is large compared to the deviation.
             scale_init: Initialiser of `scale`; zeros make a residual branch start as nothing.
             use_running_average: Start in evaluation mode.
             dtype: Dtype of the output; None keeps the input's.

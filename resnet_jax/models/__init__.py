@@ -4,9 +4,10 @@ from resnet_jax.models.config import BatchNormConfig, ResNetConfig
 from resnet_jax.models.growth import grow
 from resnet_jax.models.plan import BlockPlan
 from resnet_jax.models.resnet import Backbone, FeatureInfo, ResNet
-from resnet_jax.models.stem import DeepStem, Stem
+from resnet_jax.models.stem import AnyStem, DeepStem, Stem
 
 __all__ = [
+    "AnyStem",
     "Backbone",
     "BatchNormConfig",
     "BlockPlan",

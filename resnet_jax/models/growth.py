@@ -20,7 +20,7 @@ def grow(
     """Builds a deeper network that computes what a shallower one does.
 
     Each stage begins with the shallower network's blocks and goes on with new ones, whose residual
-    branches end in zeros: such a block passes its input on, which behind a ReLU is not negative. So
+    branches end in zeros: such a block passes its input on, which after a ReLU is not negative. So
     the logits are the same, bit for bit, and the new blocks can still learn, for the gradient with
     respect to a scale of zero is not zero. (In training mode two compiled programs may add up the
     batch's statistics in different orders, and then agree to rounding.)
@@ -37,7 +37,7 @@ def grow(
 
     Raises:
         ConfigError: The depths are not deeper, or a new block could not be the identity: its
-            network is plain, has projections everywhere or no ReLU behind the sum.
+            network is plain, has projections everywhere or no ReLU after the sum.
 
     References:
         He et al. 2015, section 1 (the solution by construction), https://arxiv.org/abs/1512.03385.
@@ -61,7 +61,7 @@ def grow(
 
 def _copy(source: object, target: object) -> None:
     """Gives a module the arrays of another one of the same structure."""
-    if isinstance(source, nnx.Module):  # the identity in the place of a norm is none
+    if isinstance(source, nnx.Module):  # the identity that replaces a norm is none
         nnx.update(target, jax.tree.map(jnp.copy, nnx.state(source)))
 
 

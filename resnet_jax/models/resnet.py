@@ -161,7 +161,7 @@ class ResNet(Trunk):
         return x if pre_logits else self.head(x)
 
     def reset_classifier(self, num_classes: int, *, rngs: nnx.Rngs) -> None:
-        """Puts a new classifier in the place of the old one, and leaves everything else alone.
+        """Replaces the classifier, and changes nothing else.
 
         Args:
             num_classes: Outputs; 0 leaves the classifier out.

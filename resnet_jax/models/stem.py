@@ -110,7 +110,7 @@ class Stem(AnyStem):
 
 
 class DeepStem(AnyStem):
-    """Three 3x3 convolutions with norms and activations in the place of one of 7x7.
+    """Three 3x3 convolutions with norms and activations instead of one of 7x7.
 
     Attributes:
         conv1: Strides by 2.
@@ -159,7 +159,7 @@ class DeepStem(AnyStem):
 
 
 class ConvPool(nnx.Module):
-    """A strided 3x3 convolution with norm and activation in the place of a pool.
+    """A strided 3x3 convolution with norm and activation instead of a pool.
 
     Attributes:
         conv: The convolution.

@@ -13,7 +13,7 @@ from resnet_jax.models.stem import STEM_POOLS, STEMS
 Path = tuple[str | int, ...]
 Rule = tuple[str, str | Callable[[re.Match[str]], str]]
 
-# How the paths call a projection behind a pool: PyTorch counts the pool among its layers.
+# What the paths call a projection after a pool: PyTorch counts the pool among its layers.
 POOLED = "pooled_shortcut"
 
 _LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
@@ -150,7 +150,7 @@ def is_counter(key: str) -> bool:
 
 
 def counter_key(key: str) -> str:
-    """Returns the key of the counter beside a running mean."""
+    """Returns the key of the counter that belongs to a running mean."""
     return f"{key.rpartition('.')[0]}.{_COUNTER}".removeprefix(".")
 
 

@@ -36,7 +36,7 @@ class NetworkInputs:
             ConfigError: A value is out of range.
         """
         if self.size is not None and self.size < 1:
-            raise ConfigError(f"size={self.size}: pictures need a pixel or more")
+            raise ConfigError(f"size={self.size}: images need a pixel or more")
         if not 0 < self.crop_fraction <= 1:
             raise ConfigError(f"crop_fraction={self.crop_fraction}: give a number in (0, 1]")
         if self.interpolation not in ("bilinear", "bicubic"):
@@ -78,5 +78,5 @@ def check_channels(number: int) -> Literal[1, 3]:
         ConfigError: Images have 1 channel or 3.
     """
     if number not in (1, 3):
-        raise ConfigError(f"channels={number}: pictures are grey (1) or in colour (3)")
+        raise ConfigError(f"channels={number}: images are grey (1) or in colour (3)")
     return 1 if number == 1 else 3

@@ -25,7 +25,7 @@ _DEPTHS: Mapping[int, tuple[int, ...]] = {
 }
 _SMALL = (10, 18, 34)  # of basic blocks
 
-# Letters behind the depth. c, d: He et al. 2018 (https://arxiv.org/abs/1812.01187); s and t are
+# Letters after the depth. c, d: He et al. 2018 (https://arxiv.org/abs/1812.01187); s and t are
 # wider and tiered deep stems.
 _LETTERS: Mapping[str, Row] = {
     "": {},
