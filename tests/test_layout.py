@@ -40,6 +40,22 @@ def test_no_folder_has_more_than_a_dozen_files():
         assert len(files) <= MOST_FILES, folder
 
 
+def public_names(path):
+    """Lists the classes and functions of a module that others may use; overloads count once."""
+    kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    names = (node.name for node in ast.parse(path.read_text()).body if isinstance(node, kinds))
+    return {name for name in names if not name.startswith("_")}
+
+
+def test_no_public_name_stands_twice():
+    homes = {}
+    for path in PACKAGE.rglob("*.py"):
+        if path.parent.name != "cli":  # its modules have the same functions, a command each
+            for name in public_names(path):
+                homes.setdefault(name, []).append(str(path.relative_to(PACKAGE)))
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
+
+
 @pytest.mark.parametrize(
     "statement",
     [

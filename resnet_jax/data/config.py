@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from resnet_jax.data.source_names import check_name
+from resnet_jax.data.source_names import check_source_name
 from resnet_jax.errors import ConfigError
 
 MAX_PIXELS = 89_478_485
@@ -91,7 +91,7 @@ class DataConfig:
     max_pixels: PositiveInt = MAX_PIXELS
 
     def __post_init__(self) -> None:
-        check_name(self.name)
+        check_source_name(self.name)
         for field in ("train_split", "test_split"):
             if not getattr(self, field).strip():
                 raise ConfigError(f"data.{field}='' names no split; write one, such as 'train'")

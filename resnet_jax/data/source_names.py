@@ -58,7 +58,7 @@ def source_kind(name: str) -> SourceKind | None:
     return SOURCES.get(prefix) if colon else None
 
 
-def check_name(name: str) -> None:
+def check_source_name(name: str) -> None:
     """Checks the form of a name; nothing is opened.
 
     Raises:

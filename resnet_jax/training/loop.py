@@ -16,6 +16,7 @@ from resnet_jax.training.evaluation import evaluate
 from resnet_jax.training.feeds import open_feed
 from resnet_jax.training.progress import ProgressReport, Stopwatch, say
 from resnet_jax.training.recipe.config import TrainConfig
+from resnet_jax.training.recipe.overrides import validate
 from resnet_jax.training.setup import Trainer, make_evaluator, make_trainer
 from resnet_jax.training.step.metrics import SkipWatch, Totals, training_values
 from resnet_jax.training.step.state import TrainState
@@ -52,6 +53,7 @@ def train(
             `os._exit`: an orderly end waits for the others.
     """
     console = console or Console()
+    validate(config)
     files = Workdir(pathlib.Path(workdir))
     evaluator = make_evaluator(config, workdir=files.root)
     trainer = make_trainer(config, evaluator)

@@ -87,7 +87,7 @@ def create_model(
     if out_indices is not None and not features_only:
         raise ConfigError(f"out_indices={tuple(out_indices)} needs features_only=True.")
     source = _source(name, pretrained)
-    build: Callable[..., ResNet] = zoo.create_model
+    build: Callable[..., ResNet] = zoo.create_untrained
     if source is not None:
         build = functools.partial(load_pretrained, source=source)
         name = name.partition(".")[0] if isinstance(name, str) else name
@@ -134,7 +134,7 @@ def load_pretrained(
         config = dataclasses.replace(config, in_features=channels)
     new_head = config.num_classes != classes
     if new_head:
-        model = zoo.create_model(config, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        model = zoo.create_untrained(config, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
     else:
         model = skeleton(config, dtype=dtype, param_dtype=param_dtype)
     adapt_input = config.in_features != channels

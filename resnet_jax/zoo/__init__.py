@@ -1,6 +1,6 @@
 """The zoo: networks by name, each a row of data."""
 
-from resnet_jax.zoo.create import Changes, create_model, list_models, model_config
+from resnet_jax.zoo.create import Changes, create_untrained, list_models, model_config
 from resnet_jax.zoo.describe import Description, describe
 from resnet_jax.zoo.preprocessing import NetworkInputs, Preprocessing
 from resnet_jax.zoo.published import Pretrained, pretrained_info, pretrained_tags
@@ -11,7 +11,7 @@ __all__ = [
     "NetworkInputs",
     "Preprocessing",
     "Pretrained",
-    "create_model",
+    "create_untrained",
     "describe",
     "list_models",
     "model_config",

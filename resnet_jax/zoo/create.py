@@ -2,15 +2,14 @@
 
 import dataclasses
 import fnmatch
-from collections.abc import Sequence
-from typing import Literal, TypedDict, Unpack, overload
+from typing import TypedDict, Unpack
 
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
 from resnet_jax.errors import ConfigError, nearest
-from resnet_jax.models import Backbone, ResNet, ResNetConfig
+from resnet_jax.models import ResNet, ResNetConfig
 from resnet_jax.models.initialize import initialize
 from resnet_jax.zoo.rows import TABLE
 
@@ -62,41 +61,14 @@ def model_config(name: str | ResNetConfig, **changes: Unpack[Changes]) -> ResNet
     return dataclasses.replace(config, **given)  # type: ignore[arg-type]  # checked above
 
 
-@overload
-def create_model(
+def create_untrained(
     name: str | ResNetConfig,
     *,
-    features_only: Literal[False] = False,
     dtype: DTypeLike | None = None,
     param_dtype: DTypeLike = jnp.float32,
     rngs: nnx.Rngs | None = None,
     **changes: Unpack[Changes],
-) -> ResNet: ...
-
-
-@overload
-def create_model(
-    name: str | ResNetConfig,
-    *,
-    features_only: Literal[True],
-    out_indices: Sequence[int] | None = None,
-    dtype: DTypeLike | None = None,
-    param_dtype: DTypeLike = jnp.float32,
-    rngs: nnx.Rngs | None = None,
-    **changes: Unpack[Changes],
-) -> Backbone: ...
-
-
-def create_model(
-    name: str | ResNetConfig,
-    *,
-    features_only: bool = False,
-    out_indices: Sequence[int] | None = None,
-    dtype: DTypeLike | None = None,
-    param_dtype: DTypeLike = jnp.float32,
-    rngs: nnx.Rngs | None = None,
-    **changes: Unpack[Changes],
-) -> ResNet | Backbone:
+) -> ResNet:
     """Builds a network with random parameters, in training mode.
 
     The initialisation is compiled, and draws all random numbers at once; see
@@ -104,10 +76,6 @@ def create_model(
 
     Args:
         name: One of `list_models()`, or a config.
-        features_only: Build the network's stem and stages without its head: a `Backbone`, which
-            returns maps.
-        out_indices: Which maps a backbone returns: 0 after the stem, 1 after the first stage, -1
-            after the last; None returns all.
         dtype: Dtype of the computation; statistics, pooling and classifier stay in float32.
         param_dtype: Dtype in which the parameters are stored.
         rngs: The key `params` initialises the parameters; None takes `nnx.Rngs(0)`.
@@ -124,8 +92,4 @@ def create_model(
     def build(rngs: nnx.Rngs) -> ResNet:
         return ResNet(config, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
 
-    if features_only:
-        return initialize(lambda rngs: Backbone(build(rngs), out_indices=out_indices), key)
-    if out_indices is not None:
-        raise ConfigError(f"out_indices={tuple(out_indices)} needs features_only=True.")
     return initialize(build, key)
