@@ -32,13 +32,16 @@ AVX2 := --xla_cpu_max_isa=AVX2 avx2 AVX2 Haswell
 SSE4_2 := --xla_cpu_max_isa=SSE4_2 default SSE41 Nehalem
 NUMERIC_TESTS := $(addprefix tests/,blocks configs interop layers machine models parity training zoo)
 
-.PHONY: help train test test-slow test-processors lint format bench bench-training peers clean
+.PHONY: help train test test-slow test-processors test-lowest test-newest test-versions lint format \
+  bench bench-training peers clean
 
 help:
 	@echo "make train    install the package and train the default recipe"
 	@echo "make test     check format, lint, types and import contracts, then run the tests"
 	@echo "make test-slow        the tests that take long: whole runs, killed processes, many devices"
 	@echo "make test-processors  the numeric tests as processors with AVX2 and with SSE4.2 compute them"
+	@echo "make test-lowest      the tests with the lowest versions that pyproject.toml allows"
+	@echo "make test-newest      the tests with the newest; both have environments of their own"
 	@echo "make lint     the checks of make test without the tests"
 	@echo "make format   format the code and repair what the linter can"
 	@echo "make bench    networks, start-up and input on this CPU, against PyTorch and torchvision"
@@ -63,6 +66,20 @@ as_processor = XLA_FLAGS=$(word 1,$1) ATEN_CPU_CAPABILITY=$(word 2,$1) \
 	ONEDNN_MAX_CPU_ISA=$(word 3,$1) OPENBLAS_CORETYPE=$(word 4,$1)
 NUMERIC = $(BIN)/python -m pytest -m "not slow or processors" $(NUMERIC_TESTS) $(PYTEST_ARGS)
 
+# pip cannot resolve to the lowest versions, so uv does. The newest change without a change of any
+# file here, so both are resolved anew each time.
+test-lowest:
+	$(MAKE) test-versions VENV=$(VENV)-lowest RESOLUTION=lowest-direct
+
+test-newest:
+	$(MAKE) test-versions VENV=$(VENV)-newest RESOLUTION=highest
+
+test-versions: | $(BIN)/python
+	$(PIP) install --quiet "uv>=0.8,<1"
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --upgrade \
+	  --resolution $(RESOLUTION) --editable ".[test,hf]"
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -84,7 +101,7 @@ bench-training: $(VENV)/.package
 peers: $(VENV)/.peers
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is newer than the files that it was installed from, so that nothing is installed twice.

@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -16,19 +17,14 @@ import resnet_jax
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DIRECT = [Requirement(line) for line in PROJECT["dependencies"]]
-TEST = [Requirement(line) for line in PROJECT["optional-dependencies"]["test"]]
-OTHER_EXTRAS = [
-    Requirement(line)
-    for extra, lines in PROJECT["optional-dependencies"].items()
-    if extra != "test"
-    for line in lines
-]
-
-
-def constraint_lines() -> list[str]:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    return [line for line in lines if not line.startswith("#")]
+GROUPS = {
+    name: [Requirement(line) for line in lines]
+    for name, lines in {
+        "dependencies": PROJECT["dependencies"],
+        **PROJECT["optional-dependencies"],
+    }.items()
+}
+EVERYWHERE = [requirement for group in GROUPS.values() for requirement in group]
 
 
 @pytest.fixture(scope="module")
@@ -86,27 +82,34 @@ def test_an_installation_trains_from_every_folder(wheel, tmp_path):
     assert (elsewhere / "runs" / "digits" / "checkpoints" / "2").is_dir()
 
 
-@pytest.mark.parametrize("requirement", DIRECT + TEST + OTHER_EXTRAS, ids=str)
-def test_a_dependency_has_bounds_on_both_sides(requirement):
-    operators = {specifier.operator for specifier in requirement.specifier}
-    assert operators == {"=="} or operators == {">=", "<"}
+def test_every_dependency_has_bounds_on_both_sides():
+    def bounded(requirement):
+        operators = sorted(specifier.operator for specifier in requirement.specifier)
+        return operators in (["=="], ["<", ">="])
+
+    assert [str(requirement) for requirement in EVERYWHERE if not bounded(requirement)] == []
 
 
-def test_constraints_are_names_with_one_exact_version_each():
-    constraints = [Requirement(line) for line in constraint_lines()]
-    for constraint in constraints:
-        (specifier,) = constraint.specifier
-        assert specifier.operator == "=="
-        assert constraint.url is None
-    names = [canonicalize_name(constraint.name) for constraint in constraints]
-    assert names == sorted(set(names))
+def test_a_dependency_has_the_same_bounds_in_every_extra():
+    bounds = {}
+    for requirement in EVERYWHERE:
+        bounds.setdefault(canonicalize_name(requirement.name), set()).add(requirement.specifier)
+    assert {name: found for name, found in bounds.items() if len(found) > 1} == {}
 
 
-@pytest.mark.parametrize("requirement", DIRECT + TEST, ids=str)
-def test_the_constraints_fix_a_version_within_the_bounds(requirement):
-    versions = dict(line.split("==") for line in constraint_lines())
-    exact = {canonicalize_name(name): version for name, version in versions.items()}
-    assert requirement.specifier.contains(exact[canonicalize_name(requirement.name)])
+def test_the_constraints_are_exact_sorted_and_within_the_bounds():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    lines = [line for line in lines if not line.startswith("#")]
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
+    exact = {canonicalize_name(name): version for name, version in (x.split("==") for x in lines)}
+    assert len(exact) == len(lines)
+    assert list(exact) == sorted(exact)
+    outside = {
+        str(requirement): exact.get(canonicalize_name(requirement.name), "no version")
+        for requirement in GROUPS["dependencies"] + GROUPS["test"]
+        if not requirement.specifier.contains(exact.get(canonicalize_name(requirement.name), "0"))
+    }
+    assert outside == {}
 
 
 @pytest.mark.parametrize(

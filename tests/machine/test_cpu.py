@@ -14,13 +14,12 @@ from resnet_jax.machine.cpu import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
 import jax, jax.numpy as jnp
-step = jax.jit(lambda x: jnp.sum((x @ x) @ x))  # 16 MiB between the products
-x = jnp.ones((2048, 2048))
+step = jax.jit(lambda x: jnp.sum((x @ x.T) @ x))  # 64 MiB between the products
+x = jnp.ones((4096, 64))
 def faults():
     step(x).block_until_ready()
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-faults()
-print(-faults() + [faults() for _ in range(4)][-1])
+print(-faults() + [faults() for _ in range(20)][-1])
 """
 
 
@@ -30,8 +29,9 @@ def test_a_step_gets_the_memory_of_the_step_before():
         command = [sys.executable, "-c", PROGRAM, word]
         return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
-    # Four steps ask for 4,096 pages each, unless the kernel gives huge ones.
-    assert count("kept") < min(1000, max(count("left"), 100))
+    # Each step asks for 16,384 pages, unless the kernel gives huge ones. With jax 0.11 up to four
+    # of the first steps do so in any case: it frees memory a little after the step.
+    assert count("kept") < max(count("left") / 4, 100)
 
 
 @pytest.mark.parametrize(

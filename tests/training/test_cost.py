@@ -41,18 +41,18 @@ def lower(name, *, size, batch_size, classes, platform):
 @pytest.mark.parametrize(
     ("platform", "convolutions", "products"),
     [
-        ("cuda", 3 * 53 - 1, 3),
+        ("cuda", 3 * 53 - 1, [3]),
         # Of the 36 pointwise layers and the head all are products, and so are 7 of the gradients of
-        # 3x3 kernels, of three shapes: equal loops share their body, and with stride 2 odd rows and
-        # even rows have a product each.
-        ("cpu", 3 * 17 - 1 - 7, 3 * (36 + 1) + 1 + 1 + 2),
+        # 3x3 kernels, of three shapes; with stride 2 odd rows and even rows have a product each.
+        # Equal loops share their body up to jax 0.10, and have one each in jax 0.11.
+        ("cpu", 3 * 17 - 1 - 7, [3 * (36 + 1) + 1 + 1 + 2, 3 * (36 + 1) + 3 + 3 + 2]),
     ],
 )
 def test_convolutions_of_resnet50(platform, convolutions, products):
     """Each layer has itself and two gradients, but for the images, whose gradient nobody wants."""
     text = lower("resnet50", size=224, batch_size=2, classes=1000, platform=platform).as_text()
     assert text.count("stablehlo.convolution") == convolutions
-    assert text.count("stablehlo.dot_general") == products
+    assert text.count("stablehlo.dot_general") in products
 
 
 def test_a_compiled_step_of_resnet20_does_no_more_than_it_did():

@@ -51,9 +51,10 @@ def start(devices, script, *words):
     flags = [
         os.environ.get("XLA_FLAGS", ""),  # such as an older instruction set
         f"--xla_force_host_platform_device_count={devices}",
-        "--xla_backend_optimization_level=0",  # both compile in less time
-        "--xla_cpu_use_fusion_emitters=false",
+        "--xla_backend_optimization_level=0",  # compiles in less time
     ]
+    if jax.__version_info__ < (0, 11, 1):  # later ones know no such flag
+        flags.append("--xla_cpu_use_fusion_emitters=false")
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "JAX_PLATFORMS": "cpu",

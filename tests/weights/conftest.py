@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-import tempfile
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,14 +13,6 @@ from resnet_jax import ResNetConfig
 from resnet_jax.weights.files import write_safetensors
 from resnet_jax.weights.leaves import leaves_of, skeleton
 
-# The hub's library reads these when it is first imported, which happens in the first test that
-# fetches something.
-_HOME = tempfile.TemporaryDirectory(prefix="resnet_jax_hub_")
-os.environ["HF_HOME"] = _HOME.name
-os.environ["HF_HUB_OFFLINE"] = "1"
-for _name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-    os.environ.pop(_name, None)
-
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -30,7 +21,7 @@ def publish():
     """Puts a state dict into the cache, as if `timm/NAME.TAG` had been downloaded."""
 
     def put(name, state_dict):
-        folder = pathlib.Path(_HOME.name) / "hub" / f"models--timm--{name}"
+        folder = pathlib.Path(os.environ["HF_HOME"]) / "hub" / f"models--timm--{name}"
         snapshot = folder / "snapshots" / COMMIT
         for part in (folder / "refs", folder / "blobs", snapshot):
             part.mkdir(parents=True, exist_ok=True)

@@ -11,8 +11,6 @@ from resnet_jax.errors import ConfigError
 
 @pytest.fixture
 def datasets(monkeypatch, tmp_path):
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     module = pytest.importorskip("datasets", reason="could not import datasets: the extra hf")
     monkeypatch.setattr(module.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr(module.config, "HF_HUB_OFFLINE", True)
