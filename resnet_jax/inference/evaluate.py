@@ -16,6 +16,7 @@ from resnet_jax.data.loading.pipeline import EvalLoader, eval_loader
 from resnet_jax.data.sources import load_split
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.classifier import Augmentation, Compiled, logits_function
+from resnet_jax.inference.inputs import inputs_transform
 from resnet_jax.inference.measures import ClassAccuracy, Measures, batch_sums, calibration_error
 from resnet_jax.inference.trained import Trained
 
@@ -64,7 +65,7 @@ def evaluate_trained(
         processes=jax.process_count(),
         process=jax.process_index(),
         workers=data.workers,
-        transform=trained.inputs.transform(),
+        transform=inputs_transform(trained.inputs),
     )
     total = _total(compiled, batches, outputs)
     if trained.class_names is None and len(source.class_names) == trained.num_classes:

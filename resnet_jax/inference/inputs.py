@@ -1,4 +1,4 @@
-"""How images become the inputs of one network: a record that travels with the weights."""
+"""Where the inputs of a network come from: its stem, its dataset or the record in its file."""
 
 from __future__ import annotations
 
@@ -15,43 +15,41 @@ from resnet_jax.models.stem import STEMS
 from resnet_jax.zoo.preprocessing import NetworkInputs, check_channels
 
 
-class Inputs(NetworkInputs):
-    """The images that a network expects, and how an image of any size is brought to that."""
-
-    def transform(self) -> Transform | None:
-        """Returns what brings an image to uint8 [size, size, channels]; None changes nothing."""
-        if self.size is None:
-            return None
-        return ResizeCentreCrop(
-            self.size,
-            crop_fraction=self.crop_fraction,
-            interpolation=self.interpolation,
-            channels=self.channels,
-        )
+def inputs_transform(inputs: NetworkInputs) -> Transform | None:
+    """Returns the transform to uint8 [size, size, channels]; None if no size is set."""
+    if inputs.size is None:
+        return None
+    return ResizeCentreCrop(
+        inputs.size,
+        crop_fraction=inputs.crop_fraction,
+        interpolation=inputs.interpolation,
+        channels=inputs.channels,
+    )
 
 
-def usual_inputs(config: ResNetConfig) -> Inputs:
-    """Returns the inputs of a published network of which nothing else is known.
+def usual_inputs(config: ResNetConfig) -> NetworkInputs:
+    """Returns the usual inputs of a network whose weights come without a record.
 
     Args:
-        config: The network; its stem has a usual size of images.
+        config: The network; its stem has a usual image size.
     """
     stem = STEMS[config.stem]
-    inputs = Inputs(size=stem.image_size, crop_fraction=stem.crop_fraction)
+    inputs = NetworkInputs(size=stem.image_size, crop_fraction=stem.crop_fraction)
     if check_channels(config.in_features) == 1:
         return dataclasses.replace(inputs, mean=(0.5,), std=(0.5,), channels=1)
     return inputs
 
 
-def inputs_of_data(data: DataConfig, *, channels: int, size: int | None) -> Inputs:
+def inputs_of_data(data: DataConfig, *, channels: int, size: int | None) -> NetworkInputs:
     """Returns the inputs of a network that was trained on a dataset.
 
     Args:
         data: The recipe's data.
         channels: Channels of the network.
-        size: Height and width of the set's images where the recipe resizes none and they are known.
+        size: Height and width of the dataset's images, if they are known; a recipe that resizes
+            overrides it.
     """
-    return Inputs(
+    return NetworkInputs(
         size=data.image_size or size,
         crop_fraction=data.crop_fraction if data.image_size else 1.0,
         interpolation=data.interpolation,
@@ -61,18 +59,18 @@ def inputs_of_data(data: DataConfig, *, channels: int, size: int | None) -> Inpu
     )
 
 
-def inputs_from_plain(values: Mapping[str, Any], *, channels: int) -> Inputs:
-    """Reads a record of plain values, as a file of weights carries it.
+def inputs_from_plain(values: Mapping[str, Any], *, channels: int) -> NetworkInputs:
+    """Reads a record of plain values, such as a weights file contains.
 
     Args:
         values: The fields; `test_size` and `test_crop_fraction`, which other records have, are
-            left aside.
-        channels: Channels of the network, where the record does not say.
+            ignored.
+        channels: Channels of the network, if the record does not say.
 
     Raises:
         ConfigError: A field is unknown or its value cannot be used.
     """
-    known = {field.name for field in dataclasses.fields(Inputs)}
+    known = {field.name for field in dataclasses.fields(NetworkInputs)}
     fields: dict[str, Any] = {"channels": channels}
     for name, value in values.items():
         if name in ("test_size", "test_crop_fraction"):
@@ -81,11 +79,11 @@ def inputs_from_plain(values: Mapping[str, Any], *, channels: int) -> Inputs:
             raise ConfigError(f"preprocessing has no field {name!r}.{nearest(name, known)}")
         fields[name] = tuple(value) if isinstance(value, (list, tuple)) else value
         _check_type(name, fields[name])
-    return Inputs(**fields)
+    return NetworkInputs(**fields)
 
 
 def _check_type(name: str, value: Any) -> None:
-    """Refuses what is not of a field's type; a record may come from a file or a command line."""
+    """Rejects a value of the wrong type; a record may come from a file or a command line."""
     if name in ("mean", "std"):
         fits = isinstance(value, tuple) and all(map(_is_number, value))
         wanted = "a list of numbers"

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from resnet_jax.data.images.decode import BadImageError, decode_image
 from resnet_jax.data.images.record import Record
 from resnet_jax.data.sources.folders import EXTENSIONS
-from resnet_jax.inference.inputs import Inputs
+from resnet_jax.inference.inputs import inputs_transform
+from resnet_jax.zoo.preprocessing import NetworkInputs
 
 _THREADS = 8
 
@@ -81,7 +82,7 @@ def _is_folder(name: str) -> bool:
         return False
 
 
-def read_picture(path: str, inputs: Inputs) -> Picture:
+def read_picture(path: str, inputs: NetworkInputs) -> Picture:
     """Reads a file and brings it to what a network expects.
 
     Args:
@@ -104,7 +105,7 @@ def read_picture(path: str, inputs: Inputs) -> Picture:
         return Picture(path, None, str(error))
 
 
-def prepare_image(data: bytes, inputs: Inputs) -> NDArray[np.uint8]:
+def prepare_image(data: bytes, inputs: NetworkInputs) -> NDArray[np.uint8]:
     """Decodes the content of a picture file and brings it to what a network expects.
 
     Args:
@@ -117,14 +118,14 @@ def prepare_image(data: bytes, inputs: Inputs) -> NDArray[np.uint8]:
     Raises:
         BadImageError: The content is no picture, damaged or too large.
     """
-    transform = inputs.transform()
+    transform = inputs_transform(inputs)
     if transform is None:
         return decode_image(data, channels=inputs.channels)
     # The crop is at the centre: no number is drawn.
     return transform(Record(data, 0), np.random.default_rng(0))
 
 
-def read_ahead(paths: Iterable[str], inputs: Inputs, *, ahead: int) -> Iterator[Picture]:
+def read_ahead(paths: Iterable[str], inputs: NetworkInputs, *, ahead: int) -> Iterator[Picture]:
     """Reads files in threads and gives them in their order.
 
     Args:

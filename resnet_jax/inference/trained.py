@@ -14,7 +14,7 @@ from resnet_jax.data.config import DataConfig
 from resnet_jax.data.sources import open_split
 from resnet_jax.errors import ConfigError, nearest
 from resnet_jax.inference.imagenet import IMAGENET_CLASSES, imagenet_names
-from resnet_jax.inference.inputs import Inputs, inputs_from_plain, inputs_of_data, usual_inputs
+from resnet_jax.inference.inputs import inputs_from_plain, inputs_of_data, usual_inputs
 from resnet_jax.machine.mesh import make_mesh, replicated
 from resnet_jax.models import ResNet
 from resnet_jax.training.recipe.config import TrainConfig
@@ -24,6 +24,7 @@ from resnet_jax.training.workdir.checkpoints import Checkpoints
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.weights.files import is_own_file
 from resnet_jax.zoo import list_models
+from resnet_jax.zoo.preprocessing import NetworkInputs
 
 FilePath = str | pathlib.Path
 
@@ -42,7 +43,7 @@ class Trained:
     """
 
     model: ResNet
-    inputs: Inputs
+    inputs: NetworkInputs
     class_names: tuple[str, ...] | None
     origin: str
     step: int | None = None
@@ -194,7 +195,7 @@ def _open_file(path: pathlib.Path) -> Trained:
     return Trained(model, _recorded_inputs(path, record), record.class_names, origin=str(path))
 
 
-def _recorded_inputs(path: FilePath, record: weight_files.ModelRecord) -> Inputs:
+def _recorded_inputs(path: FilePath, record: weight_files.ModelRecord) -> NetworkInputs:
     """Reads the inputs of a file of ours, which may say nothing about them."""
     if record.preprocessing is None:
         return usual_inputs(record.config)

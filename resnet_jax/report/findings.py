@@ -15,6 +15,7 @@ from resnet_jax.data.sources import load_split
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.classifier import Classifier
 from resnet_jax.inference.evaluate import output_of_labels
+from resnet_jax.inference.inputs import inputs_transform
 from resnet_jax.inference.trained import Trained
 
 
@@ -114,7 +115,7 @@ def examine(
             source,
             batch_size=classifier.batch_size,
             workers=data.workers,
-            transform=trained.inputs.transform(),
+            transform=inputs_transform(trained.inputs),
         ):
             tally.add(batch, outputs[batch["label"]], classifier(batch["image"]))
     return Findings(

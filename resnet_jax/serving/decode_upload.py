@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_jax.data.images.decode import BadImageError, image_size
-from resnet_jax.inference.inputs import Inputs
 from resnet_jax.inference.pictures import prepare_image
 from resnet_jax.serving.limits import Limits, RequestError
+from resnet_jax.zoo.preprocessing import NetworkInputs
 
 FORMATS = "JPEG, PNG, GIF, WebP or BMP"
 
@@ -16,7 +16,7 @@ FORMATS = "JPEG, PNG, GIF, WebP or BMP"
 _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM")
 
 
-def read_upload(data: bytes, inputs: Inputs, limits: Limits) -> NDArray[np.uint8]:
+def read_upload(data: bytes, inputs: NetworkInputs, limits: Limits) -> NDArray[np.uint8]:
     """Decodes an uploaded picture and brings it to what a network expects.
 
     Args:
@@ -44,7 +44,7 @@ def _looks_like_a_picture(data: bytes) -> bool:
     return data.startswith(_BEGINNINGS) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
 
 
-def _check_size(height: int, width: int, inputs: Inputs, limits: Limits) -> None:
+def _check_size(height: int, width: int, inputs: NetworkInputs, limits: Limits) -> None:
     # The shorter side is brought to a fixed length: a line of pixels would unfold into gigabytes.
     shorter = (inputs.size or 1) / inputs.crop_fraction
     resized = shorter**2 * max(height, width) / max(min(height, width), 1)

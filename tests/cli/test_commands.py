@@ -9,9 +9,9 @@ from flax import nnx
 from PIL import Image
 
 from resnet_jax import cli
-from resnet_jax.inference.inputs import Inputs
 from resnet_jax.models import ResNet, ResNetConfig
 from resnet_jax.weights import save, to_torch
+from resnet_jax.zoo.preprocessing import NetworkInputs
 
 NAMES = ("blue", "green", "red")
 SCREEN = (80, 24)
@@ -29,7 +29,7 @@ def net(tmp_path):
     config = ResNetConfig(depths=(1,), widths=(8,), stem="cifar", stem_features=8, num_classes=3)
     model = ResNet(config, rngs=nnx.Rngs(0))
     path = tmp_path / "net.safetensors"
-    save(model, path, preprocessing=Inputs(size=8), class_names=NAMES)
+    save(model, path, preprocessing=NetworkInputs(size=8), class_names=NAMES)
     return path
 
 

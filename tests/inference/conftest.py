@@ -6,9 +6,9 @@ import pytest
 from flax import nnx
 from PIL import Image
 
-from resnet_jax.inference.inputs import Inputs
 from resnet_jax.inference.trained import Trained
 from resnet_jax.models import ResNet, ResNetConfig
+from resnet_jax.zoo.preprocessing import NetworkInputs
 
 COLOURS = {"blue": (20, 30, 220), "green": (30, 200, 40), "red": (210, 25, 30)}
 TINY = ResNetConfig(
@@ -39,7 +39,7 @@ def build():
 @pytest.fixture
 def trained(build):
     """A network of three colours that was never trained."""
-    inputs = Inputs(size=8, mean=(0.5,), std=(0.25,))
+    inputs = NetworkInputs(size=8, mean=(0.5,), std=(0.25,))
     return Trained(build(), inputs, tuple(COLOURS), origin="tiny")
 
 

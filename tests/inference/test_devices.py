@@ -6,15 +6,15 @@ import sys
 
 import pytest
 
-from resnet_jax.inference.inputs import Inputs
 from resnet_jax.weights import save
+from resnet_jax.zoo.preprocessing import NetworkInputs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
 def test_the_number_of_devices_changes_nothing(build, pictures, tmp_path):
-    save(build(), tmp_path / "net.safetensors", preprocessing=Inputs(size=8))
+    save(build(), tmp_path / "net.safetensors", preprocessing=NetworkInputs(size=8))
 
     def evaluate(devices):
         code = "from resnet_jax.cli import main; main()"

@@ -16,9 +16,9 @@ from flax import nnx
 from resnet_jax.data.on_device.augment import normalize
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.export import export, exported_function, to_stablehlo
-from resnet_jax.inference.inputs import Inputs
 from resnet_jax.models import ResNet
 from resnet_jax.weights import WeightsError, load_torch
+from resnet_jax.zoo.preprocessing import NetworkInputs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -127,6 +127,6 @@ def test_a_full_disk_leaves_the_file_that_was_there(trained, tmp_path, name):
 
 
 def test_pictures_need_a_size(trained, tmp_path):
-    sizeless = dataclasses.replace(trained, inputs=Inputs())
+    sizeless = dataclasses.replace(trained, inputs=NetworkInputs())
     with pytest.raises(ConfigError, match=r"--inputs\.size"):
         export(sizeless, tmp_path / "net.stablehlo")

@@ -6,32 +6,33 @@ from resnet_jax.data.config import DataConfig
 from resnet_jax.data.images.resize import ResizeCentreCrop
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.inputs import (
-    Inputs,
     inputs_from_plain,
     inputs_of_data,
+    inputs_transform,
     usual_inputs,
 )
 from resnet_jax.models import ResNetConfig
+from resnet_jax.zoo.preprocessing import NetworkInputs
 
 
 def test_published_networks_have_the_inputs_of_their_data_set():
     imagenet = ResNetConfig(depths=(1,), widths=(8,))
-    assert usual_inputs(imagenet) == Inputs(size=224, crop_fraction=0.875)
+    assert usual_inputs(imagenet) == NetworkInputs(size=224, crop_fraction=0.875)
     cifar = dataclasses.replace(imagenet, stem="cifar")
-    assert usual_inputs(cifar) == Inputs(size=32, crop_fraction=1.0)
+    assert usual_inputs(cifar) == NetworkInputs(size=32, crop_fraction=1.0)
     grey = usual_inputs(dataclasses.replace(cifar, in_features=1))
     assert (grey.channels, grey.mean) == (1, (0.5,))
 
 
 def test_the_transform_is_that_of_evaluation_or_none():
-    inputs = Inputs(size=64, crop_fraction=0.9, interpolation="bicubic")
-    assert inputs.transform() == ResizeCentreCrop(64, 0.9, "bicubic", 3)
-    assert Inputs().transform() is None
+    inputs = NetworkInputs(size=64, crop_fraction=0.9, interpolation="bicubic")
+    assert inputs_transform(inputs) == ResizeCentreCrop(64, 0.9, "bicubic", 3)
+    assert inputs_transform(NetworkInputs()) is None
 
 
 def test_a_recipe_decides_the_inputs_of_its_run():
     data = DataConfig(mean=(0.1,), std=(0.2,))
-    assert inputs_of_data(data, channels=1, size=8) == Inputs(
+    assert inputs_of_data(data, channels=1, size=8) == NetworkInputs(
         size=8, mean=(0.1,), std=(0.2,), channels=1
     )
     resized = dataclasses.replace(data, image_size=96, crop_fraction=0.95)
@@ -40,7 +41,7 @@ def test_a_recipe_decides_the_inputs_of_its_run():
 
 
 def test_plain_values_come_back():
-    inputs = Inputs(size=64, crop_fraction=0.9, mean=(0.4, 0.5, 0.6))
+    inputs = NetworkInputs(size=64, crop_fraction=0.9, mean=(0.4, 0.5, 0.6))
     assert inputs_from_plain(dataclasses.asdict(inputs), channels=3) == inputs
     record = {"size": 224, "crop_fraction": 0.95, "mean": [0.5, 0.5, 0.5], "test_size": 288}
     assert inputs_from_plain(record, channels=3).mean == (0.5, 0.5, 0.5)

@@ -9,9 +9,9 @@ from PIL import Image
 
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.classifier import Classifier
-from resnet_jax.inference.inputs import Inputs
 from resnet_jax.inference.pictures import find_files, prepare_image, read_ahead, read_picture
 from resnet_jax.inference.predict import predict
+from resnet_jax.zoo.preprocessing import NetworkInputs
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_an_endless_list_of_files_streams(classifier, pictures):
 
 
 def test_without_a_size_the_first_picture_decides(classifier, pictures):
-    object.__setattr__(classifier.trained, "inputs", Inputs())
+    object.__setattr__(classifier.trained, "inputs", NetworkInputs())
     first, *rest = predict(classifier, [str(pictures / "test/blue")])
     assert first.problem == ""
     assert all("--inputs.size=N" in prediction.problem for prediction in rest)
@@ -110,7 +110,7 @@ def test_a_folder_that_may_not_be_read_is_told_and_the_others_done(tmp_path):
         (tmp_path / name / "x.png").touch()
     (tmp_path / "a").chmod(0)
     first, second = find_files([str(tmp_path)])
-    assert read_picture(first, Inputs()).problem == "permission denied"
+    assert read_picture(first, NetworkInputs()).problem == "permission denied"
     assert second.endswith("b/x.png")
 
 
@@ -122,7 +122,7 @@ def test_reading_stays_a_few_files_ahead():
             asked.append(number)
             yield f"missing-{number}"
 
-    pictures = read_ahead(names(), Inputs(), ahead=3)
+    pictures = read_ahead(names(), NetworkInputs(), ahead=3)
     assert next(pictures).path == "missing-0"
     assert len(asked) == 4
     pictures.close()
@@ -132,19 +132,21 @@ def test_a_picture_is_prepared_as_for_evaluation():
     pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
-    np.testing.assert_array_equal(prepare_image(buffer.getvalue(), Inputs()), pixels)
-    small = prepare_image(buffer.getvalue(), Inputs(size=16, crop_fraction=0.8))
+    np.testing.assert_array_equal(prepare_image(buffer.getvalue(), NetworkInputs()), pixels)
+    small = prepare_image(buffer.getvalue(), NetworkInputs(size=16, crop_fraction=0.8))
     resized = Image.fromarray(pixels).resize((20, 26), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(small, np.asarray(resized.crop((2, 5, 18, 21))))
-    grey = prepare_image(buffer.getvalue(), Inputs(size=16, channels=1, mean=(0.5,), std=(0.5,)))
+    grey = prepare_image(
+        buffer.getvalue(), NetworkInputs(size=16, channels=1, mean=(0.5,), std=(0.5,))
+    )
     assert grey.shape == (16, 16, 1)
 
 
 def test_a_file_that_may_not_be_read_is_a_problem(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     for path in (tmp_path / "pipe.png", "/dev/zero"):
-        assert read_picture(str(path), Inputs()).problem == "it is no regular file"
-    assert read_picture(str(tmp_path / "x" / "y.png"), Inputs()).pixels is None
-    assert "name too long" in read_picture("x" * 5000 + ".png", Inputs()).problem
-    assert "null" in read_picture("x\0.png", Inputs()).problem
+        assert read_picture(str(path), NetworkInputs()).problem == "it is no regular file"
+    assert read_picture(str(tmp_path / "x" / "y.png"), NetworkInputs()).pixels is None
+    assert "name too long" in read_picture("x" * 5000 + ".png", NetworkInputs()).problem
+    assert "null" in read_picture("x\0.png", NetworkInputs()).problem
     assert list(find_files(["x" * 5000, "x\0"])) == ["x" * 5000, "x\0"]

@@ -9,7 +9,6 @@ from flax import nnx
 
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.imagenet import imagenet_names
-from resnet_jax.inference.inputs import Inputs
 from resnet_jax.inference.trained import open_trained
 from resnet_jax.models import ResNetConfig
 from resnet_jax.training.recipe.config import DataConfig, EmaConfig, ModelConfig, TrainConfig
@@ -18,6 +17,7 @@ from resnet_jax.training.workdir.checkpoints import Checkpoints
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.weights import WeightsError, save, to_torch
 from resnet_jax.zoo import model_config
+from resnet_jax.zoo.preprocessing import NetworkInputs
 
 
 def equal(model, other):
@@ -62,7 +62,7 @@ def test_a_run_gives_its_averages_and_what_its_data_say(run, build):
     trained = open_trained(run())
     equal(trained.model, build(model_config("resnet20", in_features=1), seed=1))
     assert trained.step == 9
-    assert trained.inputs == Inputs(size=8, mean=(0.5,), std=(0.5,), channels=1)
+    assert trained.inputs == NetworkInputs(size=8, mean=(0.5,), std=(0.5,), channels=1)
     assert trained.class_names == tuple("0123456789")
 
 
@@ -75,7 +75,7 @@ def test_a_run_without_averages_gives_its_parameters_and_may_have_lost_its_data(
 
 
 def test_our_files_say_everything(resnet20, tmp_path):
-    inputs = Inputs(size=40, crop_fraction=0.9, mean=(0.1,), std=(0.2,))
+    inputs = NetworkInputs(size=40, crop_fraction=0.9, mean=(0.1,), std=(0.2,))
     names = [f"kind {number}" for number in range(10)]
     save(resnet20, tmp_path / "net.safetensors", preprocessing=inputs, class_names=names)
     for trained in (
@@ -92,7 +92,7 @@ def test_weights_of_pytorch_need_a_name(resnet20, tmp_path):
     safetensors.numpy.save_file(to_torch(resnet20), file)
     trained = open_trained("resnet20", weights=file)
     equal(trained.model, resnet20)
-    assert trained.inputs == Inputs(size=32)
+    assert trained.inputs == NetworkInputs(size=32)
     with pytest.raises(ConfigError, match="does not say which network it holds"):
         open_trained(file)
     with pytest.raises(WeightsError, match="does not fit"):

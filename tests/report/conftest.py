@@ -8,11 +8,11 @@ from flax import nnx
 from PIL import Image
 
 from resnet_jax.data.config import DataConfig
-from resnet_jax.inference.inputs import Inputs
 from resnet_jax.inference.trained import Trained
 from resnet_jax.models import ResNetConfig
 from resnet_jax.training.recipe.config import OptimizerConfig, TrainConfig
 from resnet_jax.training.recipe.overrides import to_json
+from resnet_jax.zoo.preprocessing import NetworkInputs
 from tests.browser import Browser, find_browser
 
 COLOURS = {"blue": (20, 30, 220), "green": (30, 200, 40), "red": (210, 25, 30)}
@@ -89,7 +89,7 @@ def trained(tmp_path):
     shutil.copytree(tmp_path / "pictures" / "test", tmp_path / "pictures" / "train")
     return Trained(
         Largest(),
-        Inputs(size=8, mean=(0.5,), std=(0.25,)),
+        NetworkInputs(size=8, mean=(0.5,), std=(0.25,)),
         tuple(COLOURS),
         origin="largest",
         step=40,

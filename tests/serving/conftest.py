@@ -18,9 +18,9 @@ from flax import nnx
 from PIL import Image
 
 import resnet_jax
-from resnet_jax.inference.inputs import Inputs
 from resnet_jax.inference.trained import open_trained
 from resnet_jax.models import ResNet, ResNetConfig
+from resnet_jax.zoo.preprocessing import NetworkInputs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = ResNetConfig(
@@ -46,7 +46,7 @@ def network(tmp_path_factory):
             value = rng.normal(size=shape) * (8 if "head" in path else np.prod(shape[:-1]) ** -0.5)
         leaf.set_value(jnp.asarray(value, jnp.float32))
     path = tmp_path_factory.mktemp("network") / "tiny.safetensors"
-    inputs = Inputs(size=16, mean=(0.5,), std=(0.25,))
+    inputs = NetworkInputs(size=16, mean=(0.5,), std=(0.25,))
     resnet_jax.save(model, path, preprocessing=inputs, class_names=NAMES)
     return path
 

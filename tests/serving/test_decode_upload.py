@@ -4,13 +4,13 @@ import zlib
 import numpy as np
 import pytest
 
-from resnet_jax.inference.inputs import Inputs
 from resnet_jax.inference.pictures import prepare_image
 from resnet_jax.serving.decode_upload import read_upload
 from resnet_jax.serving.limits import Limits, RequestError
+from resnet_jax.zoo.preprocessing import NetworkInputs
 from tests.serving.conftest import encode
 
-INPUTS = Inputs(size=64, crop_fraction=0.875)
+INPUTS = NetworkInputs(size=64, crop_fraction=0.875)
 
 
 def refused(data, limits=Limits()):  # noqa: B008

@@ -7,8 +7,8 @@ from PIL import Image
 
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.classifier import Classifier
-from resnet_jax.inference.inputs import Inputs
 from resnet_jax.serving.engine import Engine
+from resnet_jax.zoo.preprocessing import NetworkInputs
 
 
 def images(count):
@@ -37,4 +37,4 @@ def test_an_explanation_is_a_picture_of_a_class(trained):
 
 def test_a_network_without_a_size_is_refused(trained):
     with pytest.raises(ConfigError, match=r"any size: name one with --inputs.size=N"):
-        Engine(dataclasses.replace(trained, inputs=Inputs()), batch_size=1)
+        Engine(dataclasses.replace(trained, inputs=NetworkInputs()), batch_size=1)
