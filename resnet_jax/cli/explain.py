@@ -27,7 +27,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Writes an overlay for each image; a bad one is one line on the standard error."""
     from resnet_jax.inference.explain import Explainer, overlay, png
-    from resnet_jax.inference.pictures import find_files, read_ahead
+    from resnet_jax.inference.image_files import find_files, read_ahead
 
     trained = open_from_flags(flags, overrides)
     explain = Explainer(trained, stage=flags.stage)
@@ -35,16 +35,16 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     folder = pathlib.Path(flags.out)
     folder.mkdir(parents=True, exist_ok=True)
     status, taken = 0, set[pathlib.Path]()
-    for picture in read_ahead(find_files(expand(flags.images)), trained.inputs, ahead=8):
-        if picture.pixels is None:
-            say_error(f"{picture.path}: {picture.problem}")
+    for file in read_ahead(find_files(expand(flags.images)), trained.inputs, ahead=8):
+        if file.image is None:
+            say_error(f"{file.path}: {file.problem}")
             status = FAILED_STATUS
             continue
-        cam, explained, probabilities = explain(picture.pixels, index)
-        target = _free(folder, pathlib.Path(picture.path).stem, taken)
-        target.write_bytes(png(overlay(picture.pixels, cam)))
+        cam, explained, probabilities = explain(file.image, index)
+        target = _free(folder, pathlib.Path(file.path).stem, taken)
+        target.write_bytes(png(overlay(file.image, cam)))
         name, share = trained.class_name(explained), probabilities[explained]
-        print(f"{picture.path}  {name} {share:.1%}  {target}", flush=True)
+        print(f"{file.path}  {name} {share:.1%}  {target}", flush=True)
     return status
 
 

@@ -1,1 +1,1 @@
-"""What a trained network is used for."""
+"""Uses of a trained network: evaluate, predict, explain, export."""

@@ -1,4 +1,4 @@
-"""A trained network as one compiled function of pictures, over every device of the machine."""
+"""A trained network as one compiled function of images, on all devices of the machine."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def logits_function(trained: Trained, *, tta: Augmentation | None = None) -> tup
 
     Args:
         trained: The network.
-        tta: `flip` averages the logits of each picture and of its mirror image.
+        tta: `flip` averages the logits of each image and its mirror image.
 
     Returns:
-        `logits(state, images)`, from pixels [batch, height, width, channels], uint8 or float in
-        units of 0..255, to float32 [batch, classes]; and the state.
+        `logits(state, images)`, which maps images [batch, height, width, channels], uint8 or float
+        in 0..255, to float32 [batch, classes]; and the state.
 
     Raises:
-        ConfigError: There is no such augmentation.
+        ConfigError: The augmentation is unknown.
     """
     if tta not in (None, *AUGMENTATIONS):
         raise ConfigError(f"tta={tta!r} is unknown; give {', '.join(AUGMENTATIONS)} or none")
@@ -53,16 +53,16 @@ def logits_function(trained: Trained, *, tta: Augmentation | None = None) -> tup
 class Compiled:
     """A pure function of a network and a batch, with the batch split over all devices.
 
-    It is compiled when it is first called and then stays: every batch has the same shape.
+    It is compiled at the first call and then reused, since all batches have the same shape.
 
     Args:
-        function: `(state, batch) -> result`; batch holds arrays whose first axis is the batch.
+        function: `(state, batch) -> result`; the first axis of every array in `batch` is the batch.
         state: The network's arrays.
-        batch_size: Rows of a batch, over all processes; rounded up so that it divides.
+        batch_size: Rows of a batch, over all processes; rounded up to a multiple of the devices.
 
     Attributes:
         batch_size: Rows of a batch, a multiple of the number of devices.
-        compilations: For how many shapes it was compiled so far.
+        compilations: The number of shapes it has been compiled for.
     """
 
     def __init__(
@@ -76,13 +76,13 @@ class Compiled:
         self.compilations = 0
 
         def counted(state: Tree, batch: dict[str, jax.Array]) -> Any:
-            self.compilations += 1  # runs while it is traced, which is once a shape
+            self.compilations += 1  # runs only while JAX traces, once per shape
             return function(state, batch)
 
         self._function = jax.jit(counted, out_shardings=replicated(self._mesh))
 
     def __call__(self, batch: Mapping[str, Any]) -> Any:
-        """Starts the computation for a batch and returns what it will give, on every device."""
+        """Starts the computation for a batch and returns its future result, on every device."""
         sharding = split_by_example(self._mesh)
         placed = {
             name: jax.make_array_from_process_local_data(sharding, array)
@@ -92,11 +92,11 @@ class Compiled:
 
 
 class Classifier:
-    """Gives the probabilities of the classes of pictures.
+    """Computes class probabilities of images.
 
     Args:
         trained: The network.
-        batch_size: Pictures that are computed at a time; rounded up so that the devices divide it.
+        batch_size: Images per step; rounded up to a multiple of the devices.
         tta: As for `logits_function`.
     """
 
@@ -113,27 +113,27 @@ class Classifier:
 
     @property
     def batch_size(self) -> int:
-        """Pictures that are computed at a time."""
+        """Images per step."""
         return self._compiled.batch_size
 
     @property
     def compilations(self) -> int:
-        """How many shapes of pictures it was compiled for so far."""
+        """The number of image shapes it has been compiled for."""
         return self._compiled.compilations
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Classifies pictures.
+        """Classifies images.
 
         Args:
-            images: uint8 [pictures, height, width, channels], at most `batch_size` of them; the
-                batch is filled up with black ones, so that its shape stays.
+            images: uint8 [images, height, width, channels], at most `batch_size` of them; black
+                images fill the batch, so that its shape does not change.
 
         Returns:
-            Probabilities, float32 [pictures, classes].
+            Probabilities, float32 [images, classes].
         """
         count = len(images)
         if not 0 < count <= self.batch_size:
-            raise ConfigError(f"{count} pictures do not fit a batch of {self.batch_size}")
+            raise ConfigError(f"{count} images do not fit a batch of {self.batch_size}")
         filled = np.zeros((self.batch_size, *images.shape[1:]), np.uint8)
         filled[:count] = images
         return np.asarray(self._compiled({"image": filled}))[:count]

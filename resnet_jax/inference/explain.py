@@ -1,4 +1,4 @@
-"""Shows where in a picture a network looks: Grad-CAM."""
+"""Shows where in an image a network looks: Grad-CAM."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from resnet_jax.layers import global_average_pool
 from resnet_jax.models import ResNet
 
 SHOWN_SIZE = 224
-"""Overlays of smaller pictures are enlarged by a whole factor, up to about this many pixels."""
+"""Overlays of smaller images are enlarged by an integer factor, up to about this many pixels."""
 
 
 def resolve_stage(model: ResNet, stage: int) -> int:
-    """Counts a stage from the front: 0 is the map after the stem, -1 the last stage's.
+    """Turns a stage that may count from the end into 0 (the stem) to the number of stages.
 
     Raises:
-        ConfigError: There is no such stage.
+        ConfigError: The network has no such stage.
     """
     count = len(model.stages)
     if not -count - 1 <= stage <= count:
@@ -38,10 +38,10 @@ def resolve_stage(model: ResNet, stage: int) -> int:
 
 
 def stage_map(model: ResNet, images: jax.Array, stage: int) -> jax.Array:
-    """Computes the map of a stage that Grad-CAM weighs.
+    """Computes the feature map of a stage, which Grad-CAM weights.
 
-    The last stage's map is what the classifier averages: in pre-activation networks the final norm
-    and activation belong to it. Maps before it are those of `model.features`.
+    For the last stage this is the map that the classifier averages; in pre-activation networks it
+    includes the final norm and activation. The other maps are those of `model.features`.
 
     Args:
         model: The network, in evaluation mode.
@@ -53,7 +53,7 @@ def stage_map(model: ResNet, images: jax.Array, stage: int) -> jax.Array:
 
 
 def logits_of_map(model: ResNet, found: jax.Array, stage: int) -> jax.Array:
-    """Computes the logits from a map of `stage_map`, with the rest of the network."""
+    """Computes the logits from a map of `stage_map` with the remaining layers of the network."""
     if stage == len(model.stages):
         return model.head(global_average_pool(found))
     x = model.stem.pool(found) if stage == 0 else found
@@ -66,13 +66,13 @@ def logits_of_map(model: ResNet, found: jax.Array, stage: int) -> jax.Array:
 def grad_cam(
     model: ResNet, images: jax.Array, classes: jax.Array | None = None, *, stage: int = -1
 ) -> tuple[jax.Array, jax.Array]:
-    """Weighs the maps of a stage by what they do for a class.
+    """Computes Grad-CAM: the maps of a stage, weighted by their effect on a class.
 
     Args:
         model: The network, in evaluation mode.
         images: Normalised [batch, height, width, channels].
-        classes: The class of each image [batch]; None takes the likeliest.
-        stage: A stage from 1, 0 after the stem, or a negative one from the end.
+        classes: The class of each image [batch]; None takes the most likely one.
+        stage: From 1; 0 is the stem, and negative numbers count from the end.
 
     Returns:
         `relu(sum_k a_k A_k)` [batch, rows, columns] with `a_k` the mean over space of the
@@ -86,14 +86,14 @@ def grad_cam(
     logits, pull_back = jax.vjp(lambda found: logits_of_map(model, found, at), maps)
     if classes is None:
         classes = logits.argmax(axis=-1)
-    # The images of a batch do not meet in evaluation: one backward pass serves them all.
+    # In evaluation mode the images of a batch are independent: one backward pass is enough.
     (gradients,) = pull_back(jax.nn.one_hot(classes, logits.shape[-1], dtype=logits.dtype))
     weights = gradients.astype(jnp.float32).mean(axis=(1, 2), keepdims=True)
     return nnx.relu((weights * maps.astype(jnp.float32)).sum(axis=-1)), classes
 
 
 class Explainer:
-    """Grad-CAM of pictures, compiled.
+    """Grad-CAM of one image at a time, compiled.
 
     Args:
         trained: The network.
@@ -117,50 +117,50 @@ class Explainer:
         self._explain = jax.jit(explain)
 
     def __call__(
-        self, pixels: NDArray[np.uint8], index: int | None = None
+        self, image: NDArray[np.uint8], index: int | None = None
     ) -> tuple[NDArray[np.float32], int, NDArray[np.float32]]:
-        """Explains one picture.
+        """Explains one image.
 
         Args:
-            pixels: uint8 [height, width, channels].
-            index: The class to explain; None takes the likeliest.
+            image: uint8 [height, width, channels].
+            index: The class to explain; None takes the most likely one.
 
         Returns:
             The map [rows, columns], the class, and the probabilities of all classes.
         """
         wanted = jnp.array([-1 if index is None else index])
-        cam, classes, probabilities = self._explain(self._state, pixels[None], wanted)
+        cam, classes, probabilities = self._explain(self._state, image[None], wanted)
         return np.asarray(cam[0]), int(classes[0]), np.asarray(probabilities[0])
 
 
 def overlay(
-    pixels: NDArray[np.uint8], cam: NDArray[np.float32], *, strength: float = 0.5
+    image: NDArray[np.uint8], cam: NDArray[np.float32], *, strength: float = 0.5
 ) -> Image.Image:
-    """Lays a map over a picture as colours from blue (nothing) to red (most).
+    """Overlays a map on an image, in colours from blue (zero) to red (the maximum).
 
     Args:
-        pixels: uint8 [height, width, channels].
-        cam: [rows, columns], not negative; its largest value becomes red.
-        strength: Share of the colours, from 0 to 1.
+        image: uint8 [height, width, channels].
+        cam: [rows, columns], not negative.
+        strength: Opacity of the colours, from 0 to 1.
 
     Returns:
-        A picture of the size of `pixels`, enlarged by a whole factor where it is small.
+        An image of the same size, enlarged by an integer factor if it is small.
     """
     from matplotlib import colormaps
 
-    height, width = pixels.shape[:2]
+    height, width = image.shape[:2]
     factor = max(1, SHOWN_SIZE // max(height, width))
     size = (width * factor, height * factor)
     heat = cam / cam.max() if cam.max() > 0 else np.zeros_like(cam)
     smooth = Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
     colours = colormaps["turbo"](np.asarray(smooth).clip(0, 1), bytes=True)[..., :3]
-    shown = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
+    shown = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).convert("RGB")
     enlarged = shown.resize(size, Image.Resampling.NEAREST)
     return Image.blend(enlarged, Image.fromarray(np.ascontiguousarray(colours)), strength)
 
 
 def png(image: Image.Image) -> bytes:
-    """Encodes a picture as PNG."""
+    """Encodes an image as PNG."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     return buffer.getvalue()

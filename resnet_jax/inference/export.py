@@ -1,4 +1,4 @@
-"""Writes a trained network for programs that know nothing of this library."""
+"""Exports a trained network for programs that do not use this library."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ SUFFIXES: dict[str, Format] = {
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """A file that `export` wrote.
 
     Attributes:
         path: The file.
         format: Its format.
         size: Its length in bytes.
-        description: The file beside it that says what goes in and out; None for weights.
+        description: The file next to it that describes inputs and outputs; None for weights.
     """
 
     path: pathlib.Path
@@ -51,25 +51,25 @@ class Exported:
 def export(
     trained: Trained, path: FilePath, *, fold: bool = False, from_pixels: bool = False
 ) -> Exported:
-    """Writes a network in the format that the name of the file says.
+    """Exports a network; the suffix of the file selects the format.
 
-    - `.stablehlo`: the serialised function of `jax.export`, for any batch size, on CPU, CUDA and
-      TPU. jax alone loads and runs it.
-    - `.onnx`: for onnxruntime and others, for any batch size.
+    - `.stablehlo`: a function serialised by `jax.export`, for any batch size, on CPU, CUDA and
+      TPU. Only jax is needed to load and run it.
+    - `.onnx`: for onnxruntime and other runtimes, for any batch size.
     - `.safetensors`: the weights in timm's naming and PyTorch's layout.
 
     Args:
-        trained: The network; functions take pictures of `trained.inputs.size`.
+        trained: The network; functions take images of `trained.inputs.size`.
         path: The file.
         fold: Fold BatchNorm into the convolutions.
-        from_pixels: Bake the normalisation in: the function takes uint8 pixels.
+        from_pixels: Include the normalisation: the function takes uint8 pixels.
 
     Returns:
-        What was written. Beside a function lies `NAME.json`, which describes it.
+        The file. `NAME.json` next to an exported function describes it.
 
     Raises:
-        ConfigError: The format is unknown or does not go with the options, or the size of the
-            pictures is not known.
+        ConfigError: The format is unknown or does not support the options, or the image size is
+            not known.
         OSError: The file cannot be written.
     """
     file = pathlib.Path(path)
@@ -78,46 +78,46 @@ def export(
     kind = SUFFIXES[file.suffix]
     if kind == "safetensors":
         if fold or from_pixels:
-            raise ConfigError(f"{file} holds weights alone: nothing is folded or baked into them")
+            raise ConfigError(f"{file} holds weights only: fold and from_pixels do not apply")
         write_safetensors(file, to_torch(trained.model), {"format": "pt"})
         return Exported(file, kind, file.stat().st_size, None)
     if kind == "onnx":
-        # What runs ONNX on a CPU has no bfloat16.
+        # ONNX runtimes have no bfloat16 on CPUs.
         trained = dataclasses.replace(trained, model=in_float32(trained.model))
-    function, pixels = exported_function(trained, fold=fold, from_pixels=from_pixels)
+    function, image = exported_function(trained, fold=fold, from_pixels=from_pixels)
     if kind == "onnx":
         from resnet_jax.inference.onnx.convert import to_onnx
 
-        content = to_onnx(function, pixels)
+        content = to_onnx(function, image)
     else:
-        content = to_stablehlo(function, pixels)
+        content = to_stablehlo(function, image)
     write_bytes(file, content)
     description = file.with_name(file.name + ".json")
-    write_text(description, describe_export(trained, pixels) + "\n")
+    write_text(description, describe_export(trained, image) + "\n")
     return Exported(file, kind, len(content), description)
 
 
 def exported_function(
     trained: Trained, *, fold: bool, from_pixels: bool
 ) -> tuple[Callable[[jax.Array], jax.Array], jax.ShapeDtypeStruct]:
-    """Gives a network as a function of a batch alone, its arrays inside.
+    """Turns a network into a function of a batch that contains the network's arrays.
 
     Args:
         trained: The network.
         fold: Fold BatchNorm into the convolutions.
-        from_pixels: Take uint8 pixels in place of normalised float32.
+        from_pixels: Take uint8 pixels instead of normalised float32.
 
     Returns:
-        The function to float32 logits [batch, classes], and one picture of its input.
+        A function that returns float32 logits [batch, classes], and the shape and dtype of one
+        image of its input.
 
     Raises:
-        ConfigError: The size of the pictures is not known.
+        ConfigError: The image size is not known.
     """
     inputs = trained.inputs
     if inputs.size is None:
         raise ConfigError(
-            f"the size of the pictures of {trained.origin} is not known; give it with "
-            "--inputs.size=N"
+            f"the image size of {trained.origin} is not known; give it with --inputs.size=N"
         )
     model = fold_batch_norm(trained.model) if fold else trained.model
     graph, state = nnx.split(model)
@@ -133,10 +133,10 @@ def exported_function(
 
 
 def in_float32(model: ResNet) -> ResNet:
-    """Gives a network in evaluation mode that computes the same in float32, with the same arrays.
+    """Returns a network in evaluation mode that computes in float32 with the same arrays.
 
     Args:
-        model: A network of any dtype of computation; it stays as it is.
+        model: A network of any compute dtype; it is not changed.
     """
     plain = nnx.eval_shape(lambda: ResNet(model.config, rngs=nnx.Rngs(0)))
     nnx.update(plain, nnx.state(model))
@@ -144,40 +144,38 @@ def in_float32(model: ResNet) -> ResNet:
     return plain
 
 
-def to_stablehlo(
-    function: Callable[[jax.Array], jax.Array], picture: jax.ShapeDtypeStruct
-) -> bytes:
-    """Serialises a function of a batch of pictures for every platform and batch size.
+def to_stablehlo(function: Callable[[jax.Array], jax.Array], image: jax.ShapeDtypeStruct) -> bytes:
+    """Serialises a function of a batch of images for all platforms and batch sizes.
 
     Args:
         function: Maps [batch, height, width, channels] to [batch, classes].
-        picture: Shape and dtype of one picture.
+        image: Shape and dtype of one image.
 
     Returns:
-        What `jax.export.deserialize` takes.
+        Bytes for `jax.export.deserialize`.
     """
     from jax import export as jax_export
 
     (batch,) = jax_export.symbolic_shape("batch")
-    images = jax.ShapeDtypeStruct((batch, *picture.shape), picture.dtype)
+    images = jax.ShapeDtypeStruct((batch, *image.shape), image.dtype)
     exported = jax_export.export(jax.jit(function), platforms=PLATFORMS)(images)
     return bytes(exported.serialize())
 
 
-def describe_export(trained: Trained, picture: jax.ShapeDtypeStruct) -> str:
-    """Says as JSON what an exported function takes and gives.
+def describe_export(trained: Trained, image: jax.ShapeDtypeStruct) -> str:
+    """Describes the inputs and outputs of an exported function as JSON.
 
     Args:
         trained: The network.
-        picture: Shape and dtype of one picture of the function's input.
+        image: Shape and dtype of one image of the function's input.
     """
-    pixels = picture.dtype == jnp.uint8
+    takes_pixels = image.dtype == jnp.uint8
     values: dict[str, Any] = {
         "model": trained.origin,
         "input": {
-            "shape": ["batch", *picture.shape],
-            "dtype": str(picture.dtype),
-            "units": "pixels, 0 to 255" if pixels else "(pixels / 255 - mean) / std",
+            "shape": ["batch", *image.shape],
+            "dtype": str(image.dtype),
+            "units": "pixels, 0 to 255" if takes_pixels else "(pixels / 255 - mean) / std",
         },
         "output": {"shape": ["batch", trained.num_classes], "dtype": "float32", "units": "logits"},
         "preprocessing": dataclasses.asdict(trained.inputs),

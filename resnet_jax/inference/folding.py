@@ -1,4 +1,4 @@
-"""Folds BatchNorm into the convolutions before it, for networks that are only used."""
+"""Folds BatchNorm into the convolutions before it, for inference."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _NUMBERED = re.compile(r"conv(\d*)")
 
 
 def fold_batch_norm(model: ResNet) -> ResNet:
-    """Returns a copy of a network in evaluation mode that computes the same with fewer steps.
+    """Returns a copy of a network in evaluation mode that computes the same in fewer operations.
 
-    Every BatchNorm whose input comes straight from a plain convolution disappears into that
-    convolution's kernel and bias. Those that follow something else stay: the first norm of
-    pre-activation blocks, and the norm at their end.
+    Every BatchNorm that directly follows a plain convolution is merged into that convolution's
+    kernel and bias. The others stay: the first norm of pre-activation blocks and the final norm of
+    pre-activation networks.
 
     Args:
-        model: The network, in evaluation mode; it stays as it is.
+        model: The network, in evaluation mode; it is not changed.
 
     Returns:
         A network in evaluation mode. Its parameters have other names: it can be run and exported,
@@ -40,7 +40,7 @@ def fold_batch_norm(model: ResNet) -> ResNet:
 
 
 def _pairs(module: nnx.Module) -> Iterator[tuple[str, str]]:
-    """Names the convolutions of a module that a BatchNorm follows, each with that norm."""
+    """Yields the names of each convolution of a module and of the BatchNorm that follows it."""
     before = bool(getattr(module, "preactivation", False)) and not isinstance(module, ResNet)
     for name in list(vars(module)):
         match = _NUMBERED.fullmatch(name)
@@ -53,7 +53,7 @@ def _pairs(module: nnx.Module) -> Iterator[tuple[str, str]]:
 
 
 def _standardizes(conv: nnx.Conv) -> bool:
-    """Tells whether a convolution changes its kernel each time it is used."""
+    """Whether a convolution transforms its kernel at every call."""
     return conv.promote_dtype is not dtypes.promote_dtype
 
 
@@ -66,5 +66,5 @@ def _fold(module: nnx.Module, conv_name: str, norm_name: str) -> None:
     bias = (start - norm.mean[...]) * scale + norm.bias[...]
     conv.bias = nnx.Param(bias.astype(kernel.dtype))
     conv.use_bias = True
-    delattr(module, norm_name)  # Flax remembers of an attribute whether it holds arrays
+    delattr(module, norm_name)  # Flax records whether an attribute holds arrays
     setattr(module, norm_name, identity)

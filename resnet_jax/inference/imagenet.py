@@ -1,4 +1,4 @@
-"""The names of ImageNet's classes, for published weights that were trained on them."""
+"""The names of the ImageNet classes, for published weights."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import collections
 import functools
 
 IMAGENET_CLASSES = 1000
-"""Classes of the challenge of 2012, which published weights mean by ImageNet-1k."""
+"""The classes of the 2012 challenge, known as ImageNet-1k."""
 
 
 @functools.cache
 def imagenet_names() -> tuple[str, ...]:
-    """Names the classes in the order of the outputs, that of their numbers in WordNet.
+    """Returns the class names in the order of the outputs, which is that of their WordNet IDs.
 
-    TensorFlow Datasets, which this package needs anyway, carries the names with all their synonyms.
-    Here the first one stands for a class, unless another class begins with the same.
+    TensorFlow Datasets, which this package needs anyway, lists the synonyms of each class. The
+    first one becomes the name; if two classes share it, all synonyms do.
 
     References:
         Russakovsky et al. 2015, https://arxiv.org/abs/1409.0575.

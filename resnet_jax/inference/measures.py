@@ -1,4 +1,4 @@
-"""What is counted while a network is evaluated, as sums, and what the sums say at the end."""
+"""The sums that an evaluation adds up, and the metrics computed from them."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ Sums = Mapping[str, NDArray[Any]]
 
 
 def batch_sums(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> dict[str, jax.Array]:
-    """Sums over the examples of a batch that are real.
+    """Sums over the examples of a batch, without its padding.
 
     Args:
         logits: [batch, classes].
         labels: [batch] integers.
-        mask: [batch] bool, False where an example only fills the batch.
+        mask: [batch] bool, False for padding.
 
     Returns:
-        Scalars `loss`, `top1`, `top5`, `count`; `class_count` and `class_top1` [classes]; by the
-        probability of the first class, in 15 bins of equal width, `bin_count`, `bin_top1` and
-        `bin_confidence`.
+        Scalars `loss`, `top1`, `top5`, `count`; `class_count` and `class_top1` [classes]; and
+        `bin_count`, `bin_top1` and `bin_confidence` in 15 bins of equal width, by the probability
+        of the predicted class.
     """
     classes = logits.shape[-1]
     confidence = jax.nn.softmax(logits).max(axis=-1)
     hit = (logits.argmax(axis=-1) == labels) & mask
-    # The bins are open below and closed above, as Guo et al. have them.
-    place = jnp.ceil(jnp.nan_to_num(confidence) * CALIBRATION_BINS).astype(jnp.int32) - 1
-    place = place.clip(0, CALIBRATION_BINS - 1)
+    # Bins exclude their lower and include their upper edge, as in Guo et al.
+    bin_index = jnp.ceil(jnp.nan_to_num(confidence) * CALIBRATION_BINS).astype(jnp.int32) - 1
+    bin_index = bin_index.clip(0, CALIBRATION_BINS - 1)
 
     def by(index: jax.Array, size: int, values: jax.Array) -> jax.Array:
         values = values if values.dtype == jnp.float32 else values.astype(jnp.int32)
@@ -47,16 +47,16 @@ def batch_sums(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> dict[st
     return evaluation_sums(logits, labels, mask) | {
         "class_count": by(labels, classes, mask),
         "class_top1": by(labels, classes, hit),
-        "bin_count": by(place, CALIBRATION_BINS, mask),
-        "bin_top1": by(place, CALIBRATION_BINS, hit),
-        "bin_confidence": by(place, CALIBRATION_BINS, jnp.where(mask, confidence, 0.0)),
+        "bin_count": by(bin_index, CALIBRATION_BINS, mask),
+        "bin_top1": by(bin_index, CALIBRATION_BINS, hit),
+        "bin_confidence": by(bin_index, CALIBRATION_BINS, jnp.where(mask, confidence, 0.0)),
     }
 
 
 def calibration_error(sums: Sums) -> float:
-    """Gives the expected calibration error of the sums of `batch_sums`, from 0 to 1.
+    """Computes the expected calibration error from the sums of `batch_sums`, from 0 to 1.
 
-    The mean over the examples of how far the accuracy of their bin lies from its mean confidence.
+    This is the mean over all examples of the gap between accuracy and confidence in their bin.
 
     References:
         Guo et al. 2017, equation 3, https://arxiv.org/abs/1706.04599.
@@ -67,12 +67,12 @@ def calibration_error(sums: Sums) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class ClassAccuracy:
-    """How a network does on the examples of one class.
+    """The accuracy of a network on one class.
 
     Attributes:
         name: The class.
-        count: Examples of it.
-        top1: Those that are right.
+        count: Examples of the class.
+        top1: Examples that are classified correctly.
     """
 
     name: str
@@ -81,7 +81,7 @@ class ClassAccuracy:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of the examples that are right; None where there are none."""
+        """Share of the examples that are correct; None if there are none."""
         return self.top1 / self.count if self.count else None
 
 

@@ -1,4 +1,4 @@
-"""Names what is in pictures."""
+"""Classifies image files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.classifier import Classifier
-from resnet_jax.inference.pictures import Picture, find_files, read_ahead
+from resnet_jax.inference.image_files import ImageFile, find_files, read_ahead
 from resnet_jax.inference.trained import Trained
 
 
@@ -20,7 +20,7 @@ class Candidate(NamedTuple):
 
     Attributes:
         name: The class.
-        output: The number of the network's output.
+        output: The index of the network's output.
         probability: From 0 to 1.
     """
 
@@ -30,12 +30,12 @@ class Candidate(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What a network sees in a picture.
+    """The classes that a network predicts for an image file.
 
     Attributes:
         path: The file.
-        candidates: The likeliest classes, the first of them first; none where it failed.
-        problem: Why the file could not be used, or the empty string.
+        candidates: The most likely classes, in descending order; empty if the file failed.
+        problem: Why the file cannot be used, or the empty string.
     """
 
     path: str
@@ -51,22 +51,22 @@ class Prediction(NamedTuple):
         return json.dumps({"file": self.path, "predictions": candidates}, ensure_ascii=False)
 
     def to_text(self) -> str:
-        """Writes the prediction as a few lines of a table: the file, then a class a line."""
+        """Writes the prediction as a table: the file, then one class per line."""
         rows = [f"  {100 * probability:6.2f}%  {name}" for name, _, probability in self.candidates]
         return "\n".join([self.path, *rows])
 
 
 def predict(classifier: Classifier, names: Iterable[str], *, top: int = 5) -> Iterator[Prediction]:
-    """Classifies picture files, as many as there are, a batch at a time.
+    """Classifies a stream of image files, one batch at a time.
 
     Args:
         classifier: The compiled network.
-        names: Files, and folders whose pictures are taken in the order of their names.
-        top: Classes that are given for each picture; at most as many as there are.
+        names: Files, and folders whose images are taken in name order.
+        top: The number of classes per image; all of them if the network has fewer.
 
     Yields:
-        The prediction of each file in the order of `names`. A file that cannot be used gets one
-        that says why; the others are not touched by it.
+        The prediction for each file in the order of `names`. For a file that cannot be used, it
+        says why; the other files are still classified.
 
     Raises:
         ConfigError: `top` is not positive.
@@ -74,52 +74,51 @@ def predict(classifier: Classifier, names: Iterable[str], *, top: int = 5) -> It
     if top < 1:
         raise ConfigError(f"top={top}: give 1 or more")
     size = classifier.batch_size
-    pictures = read_ahead(find_files(names), classifier.trained.inputs, ahead=2 * size)
-    batch: list[Picture] = []
+    batch: list[ImageFile] = []
     shape: tuple[int, ...] | None = None
-    for picture in pictures:
-        if picture.pixels is not None and shape is None:
-            shape = picture.pixels.shape
-        batch.append(_of_shape(picture, shape))
+    for file in read_ahead(find_files(names), classifier.trained.inputs, ahead=2 * size):
+        if file.image is not None and shape is None:
+            shape = file.image.shape
+        batch.append(_of_shape(file, shape))
         if len(batch) == size:
             yield from _batch_predictions(classifier, batch, top)
             batch = []
     yield from _batch_predictions(classifier, batch, top)
 
 
-def _of_shape(picture: Picture, shape: tuple[int, ...] | None) -> Picture:
-    """Refuses a picture whose size is not that of the first, for a network without a size."""
-    if picture.pixels is None or picture.pixels.shape == shape or shape is None:
-        return picture
-    height, width = picture.pixels.shape[:2]
-    return Picture(
-        picture.path,
+def _of_shape(file: ImageFile, shape: tuple[int, ...] | None) -> ImageFile:
+    """Rejects an image whose size differs from the first one's, for a network without a size."""
+    if file.image is None or file.image.shape == shape or shape is None:
+        return file
+    height, width = file.image.shape[:2]
+    return ImageFile(
+        file.path,
         None,
-        f"it has {height} x {width} pixels and the first picture {shape[0]} x {shape[1]}; "
-        "--inputs.size=N brings all to one size",
+        f"it has {height} x {width} pixels and the first image {shape[0]} x {shape[1]}; "
+        "--inputs.size=N resizes all of them",
     )
 
 
 def _batch_predictions(
-    classifier: Classifier, batch: list[Picture], top: int
+    classifier: Classifier, batch: list[ImageFile], top: int
 ) -> Iterator[Prediction]:
-    pixels = [picture.pixels for picture in batch if picture.pixels is not None]
-    rows = iter(classifier(np.stack(pixels)) if pixels else ())
-    for picture in batch:
-        if picture.pixels is None:
-            yield Prediction(picture.path, (), picture.problem)
+    images = [file.image for file in batch if file.image is not None]
+    rows = iter(classifier(np.stack(images)) if images else ())
+    for file in batch:
+        if file.image is None:
+            yield Prediction(file.path, (), file.problem)
         else:
             candidates = best(next(rows), classifier.trained, top)
-            yield Prediction(picture.path, candidates)
+            yield Prediction(file.path, candidates)
 
 
 def best(probabilities: NDArray[np.float32], trained: Trained, top: int) -> tuple[Candidate, ...]:
-    """Names the likeliest classes, the first of them first.
+    """Returns the most likely classes, in descending order.
 
     Args:
         probabilities: [classes].
         trained: The network.
-        top: How many; at most as many as there are.
+        top: The number of classes; all of them if the network has fewer.
     """
     order = np.argsort(-probabilities, kind="stable")[:top]
     return tuple(

@@ -1,4 +1,4 @@
-"""Opens whatever holds a trained network: a run, a file of ours, PyTorch's weights, a name."""
+"""Opens a trained network: a run, a file of ours, PyTorch weights or published weights."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ FilePath = str | pathlib.Path
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A network that can be used.
+    """A trained network, ready for use.
 
     Attributes:
         model: The network in evaluation mode.
-        inputs: The pictures that it expects.
-        class_names: The name of each output; None where they are not known.
+        inputs: The images that it expects.
+        class_names: The name of each output; None if they are not known.
         origin: What was opened, for messages and results.
-        step: The number of the checkpoint, of a run.
-        data: The data that it was trained on, of a run.
+        step: The step of the checkpoint, for a run.
+        data: The data that it was trained on, for a run.
     """
 
     model: ResNet
@@ -55,14 +55,14 @@ class Trained:
         return self.model.config.num_classes
 
     def class_name(self, index: int) -> str:
-        """Names an output, by its number where nothing better is known."""
+        """Returns the name of an output, or its number if the name is not known."""
         return self.class_names[index] if self.class_names else f"class {index}"
 
     def class_index(self, name: str) -> int:
         """Finds an output by its name or number.
 
         Raises:
-            ConfigError: There is none.
+            ConfigError: The network has no such class.
         """
         if self.class_names and name in self.class_names:
             return self.class_names.index(name)
@@ -84,23 +84,25 @@ def open_trained(
     """Opens a trained network.
 
     Args:
-        model: The folder of a run, whose moving averages are taken where it keeps any; a file of
-            `resnet_jax.save`; or the name of a network, whose published weights are fetched
-            unless `weights` are given; `resnet50.a1_in1k` names certain ones.
-        weights: A file of weights for a named network: of PyTorch (`.safetensors`, `.pth`, `.th`)
-            or of `resnet_jax.save`.
-        step: The number of a run's checkpoint; None takes the last.
-        class_names: The name of each output, in place of those that are known.
+        model: The folder of a run, whose moving averages are used if it keeps any; a file written
+            by `resnet_jax.save`; or the name of a network, whose published weights are fetched
+            unless `weights` are given. `resnet50.a1_in1k` selects specific weights.
+        weights: A weights file for a named network, from PyTorch (`.safetensors`, `.pth`, `.th`)
+            or `resnet_jax.save`.
+        step: The step of a run's checkpoint; None takes the last one.
+        class_names: The name of each output; overrides those that are known.
 
     Returns:
-        The network in evaluation mode, with what is known about its pictures and classes.
+        The network in evaluation mode, with what is known about its images and classes.
 
     Raises:
-        ValueError: There is no such network, or it cannot be read; the message is one line.
+        ValueError: The network does not exist or cannot be read; the message is one line.
     """
     path = pathlib.Path(model)
     if step is not None and not path.is_dir():
-        raise ConfigError(f"step={step}: only runs have steps, and {model} is no folder of a run")
+        raise ConfigError(
+            f"step={step}: only runs have steps, and {model} is not the folder of a run"
+        )
     if weights is not None and path.exists():
         raise ConfigError(f"weights={weights} go with the name of a network, and {model} is a path")
     if path.is_dir():
@@ -115,10 +117,10 @@ def open_trained(
 
 
 def with_class_names(trained: Trained, class_names: Sequence[str] | None) -> Trained:
-    """Gives a network other names for its outputs; None leaves those that it has.
+    """Renames the outputs of a network; None keeps the names that it has.
 
     Raises:
-        ConfigError: Their number is not that of the outputs.
+        ConfigError: The number of names differs from the number of outputs.
     """
     if class_names is None:
         return trained
@@ -133,16 +135,16 @@ def with_class_names(trained: Trained, class_names: Sequence[str] | None) -> Tra
 def open_run(
     root: FilePath, *, step: int | None = None, config: TrainConfig | None = None
 ) -> Trained:
-    """Opens a checkpoint of a run; its moving averages where it keeps any.
+    """Opens a checkpoint of a run; its moving averages if it keeps any.
 
     Args:
         root: The folder of the run.
-        step: The number of the checkpoint; None takes the last.
-        config: Settings in place of those in the folder.
+        step: The step of the checkpoint; None takes the last one.
+        config: Settings to use instead of those in the folder.
 
     Raises:
-        ConfigError: The folder holds no run.
-        CheckpointError: There is no such checkpoint, or it cannot be read.
+        ConfigError: The folder does not contain a run.
+        CheckpointError: The checkpoint does not exist or cannot be read.
     """
     files = Workdir(pathlib.Path(root))
     config = config or files.read_config()
@@ -171,7 +173,7 @@ def _variables_like(config: TrainConfig) -> Variables:
 
 
 def _described_images(data: DataConfig) -> tuple[tuple[str, ...] | None, int | None]:
-    """Asks the data of a run for class names and the size of its images; they may be gone."""
+    """Returns a run's class names and image size; None for each if the data are gone."""
     try:
         source = open_split(
             data.name, data.test_split, data_dir=data.data_dir, channels=data.channels
@@ -196,7 +198,7 @@ def _open_file(path: pathlib.Path) -> Trained:
 
 
 def _recorded_inputs(path: FilePath, record: weight_files.ModelRecord) -> NetworkInputs:
-    """Reads the inputs of a file of ours, which may say nothing about them."""
+    """Reads the inputs recorded in a file of ours; the usual ones if there is no record."""
     if record.preprocessing is None:
         return usual_inputs(record.config)
     try:
@@ -209,7 +211,7 @@ def _open_named(name: str, weights: FilePath | None) -> Trained:
     network, _, tag = name.partition(".")
     if network not in list_models():
         raise ConfigError(
-            f"{name!r} is no folder of a run, no file and no network."
+            f"{name!r} is neither the folder of a run nor a file nor a network."
             f"{nearest(network, list_models())}"
         )
     model = weight_files.create_model(name, pretrained=True if weights is None else weights)

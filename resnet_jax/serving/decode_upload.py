@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_jax.data.images.decode import BadImageError, image_size
-from resnet_jax.inference.pictures import prepare_image
+from resnet_jax.inference.image_files import prepare_image
 from resnet_jax.serving.limits import Limits, RequestError
 from resnet_jax.zoo.preprocessing import NetworkInputs
 

@@ -176,7 +176,7 @@ def test_prepare_makes_a_set(pictures, tmp_path, capsys):
         (["eval", "--model={net}", "--config.epochs=3"], "no run is evaluated"),
         (["eval", "--model={net}", "--tta=crop"], "argument --tta: invalid choice: 'crop'"),
         (["eval", "--modl=x"], "unknown argument '--modl=x'. Did you mean '--model'"),
-        (["predict", "x.png", "--model=resnet21"], "'resnet21' is no folder of a run"),
+        (["predict", "x.png", "--model=resnet21"], "'resnet21' is neither the folder of a run"),
         (["predict", "x.png", "--model={net}", "--top=0"], "top=0"),
         (["predict", "x.png", "--model={net}", "--batch-size=0"], "batch_size=0"),
         (["predict", "x.png", "--model={net}", "--config.seed=1"], "Fields are --inputs.FIELD"),

@@ -18,7 +18,7 @@ TINY = ResNetConfig(
 
 @pytest.fixture
 def build():
-    """Builds a network with parameters and statistics that are drawn, in evaluation mode."""
+    """Builds a network in evaluation mode with random parameters and statistics."""
 
     def build(config=TINY, seed=0):
         rng = np.random.default_rng(seed)
@@ -38,14 +38,14 @@ def build():
 
 @pytest.fixture
 def trained(build):
-    """A network of three colours that was never trained."""
+    """An untrained network with three colours as classes."""
     inputs = NetworkInputs(size=8, mean=(0.5,), std=(0.25,))
     return Trained(build(), inputs, tuple(COLOURS), origin="tiny")
 
 
 @pytest.fixture
 def colour_sighted(trained):
-    """A network that knows colours: its classes are the largest of blue, green and red."""
+    """A network whose logits are the means of blue, green and red."""
 
     class Largest(nnx.Module):
         config = dataclasses.replace(TINY)
@@ -57,7 +57,7 @@ def colour_sighted(trained):
 
 
 def paint(path, colour, *, size=(12, 10), seed=0):
-    """Writes a noisy picture of one colour."""
+    """Writes a noisy image of one colour."""
     noise = np.random.default_rng(seed).integers(-20, 21, (*size, 3))
     pixels = (np.array(COLOURS[colour]) + noise).clip(0, 255).astype(np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,9 +65,9 @@ def paint(path, colour, *, size=(12, 10), seed=0):
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """A data set with 7 + 5 + 3 test pictures in the folders of their colours, of several sizes."""
-    root = tmp_path / "pictures"
+def image_folder(tmp_path):
+    """A dataset with 7 + 5 + 3 test images of several sizes, in one folder per colour."""
+    root = tmp_path / "images"
     for colour, count in (("blue", 7), ("green", 5), ("red", 3)):
         for number in range(count):
             path = root / "test" / colour / f"{number}.png"

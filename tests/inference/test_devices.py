@@ -13,12 +13,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
-def test_the_number_of_devices_changes_nothing(build, pictures, tmp_path):
+def test_the_number_of_devices_changes_nothing(build, image_folder, tmp_path):
     save(build(), tmp_path / "net.safetensors", preprocessing=NetworkInputs(size=8))
 
     def evaluate(devices):
         code = "from resnet_jax.cli import main; main()"
-        words = ["eval", f"--model={tmp_path / 'net.safetensors'}", f"--data=folder:{pictures}"]
+        words = ["eval", f"--model={tmp_path / 'net.safetensors'}", f"--data=folder:{image_folder}"]
         flag = f"--xla_force_host_platform_device_count={devices}"
         done = subprocess.run(
             [sys.executable, "-c", code, *words, "--batch-size=7", "--json"],

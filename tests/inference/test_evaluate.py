@@ -17,8 +17,8 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 
 @pytest.fixture
-def data(pictures):
-    return DataConfig(name=f"folder:{pictures}")
+def data(image_folder):
+    return DataConfig(name=f"folder:{image_folder}")
 
 
 def test_a_network_that_sees_colours_is_right(colour_sighted, data):
@@ -51,7 +51,7 @@ def test_evaluation_is_compiled_once(trained, data, monkeypatch):
         return made[-1]
 
     monkeypatch.setattr(evaluate, "Compiled", compiled)
-    evaluate_trained(trained, data, "test", batch_size=4)  # 15 pictures: the last batch is not full
+    evaluate_trained(trained, data, "test", batch_size=4)  # 15 images: the last batch is not full
     assert [each.compilations for each in made] == [1]
 
 
@@ -69,8 +69,8 @@ def test_an_unknown_augmentation_is_refused(trained):
         logits_function(trained, tta="tencrop")
 
 
-def test_bad_pictures_are_left_out_of_the_count(colour_sighted, data, pictures, tmp_path):
-    (pictures / "test" / "red" / "0.png").write_bytes(b"no picture")
+def test_bad_images_are_not_counted(colour_sighted, data, image_folder, tmp_path):
+    (image_folder / "test" / "red" / "0.png").write_bytes(b"not an image")
     with pytest.raises(ValueError, match="no image"):
         evaluate_trained(colour_sighted, data, "test")
     skipping = dataclasses.replace(data, on_error="skip")
@@ -79,7 +79,7 @@ def test_bad_pictures_are_left_out_of_the_count(colour_sighted, data, pictures, 
     assert (tmp_path / "bad_examples.jsonl").is_file()
 
 
-def test_labels_find_their_outputs_by_name_whatever_their_order(trained):
+def test_labels_find_their_outputs_by_name_in_any_order(trained):
     named = dataclasses.replace(trained, class_names=("red", "green", "blue"))
     assert output_of_labels(named, ("blue", "red"), origin="x").tolist() == [2, 0]
     unnamed = dataclasses.replace(trained, class_names=None)
@@ -97,7 +97,7 @@ def test_one_program_serves_every_batch(trained):
     for count in (1, 2, 3):
         np.testing.assert_array_equal(classify(images[:count]), whole[:count])
     assert classify.compilations == 1
-    with pytest.raises(ConfigError, match="5 pictures do not fit"):
+    with pytest.raises(ConfigError, match="5 images do not fit"):
         classify(np.zeros((5, 8, 8, 3), np.uint8))
 
 

@@ -85,7 +85,7 @@ def test_stages_count_from_both_ends(build):
         resolve_stage(model, 3)
 
 
-def test_one_picture_is_explained(trained):
+def test_one_image_is_explained(trained):
     explain = Explainer(trained, stage=-1)
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     cam, index, probabilities = explain(pixels)
@@ -99,9 +99,9 @@ def test_one_picture_is_explained(trained):
 def test_the_overlay_is_red_where_the_map_is_large():
     cam = np.zeros((4, 4), np.float32)
     cam[0, 0] = 3.0
-    picture = overlay(np.full((32, 32, 3), 128, np.uint8), cam)
-    assert picture.size == (224, 224)
-    decoded = np.asarray(Image.open(io.BytesIO(png(picture)))).astype(int)
+    blended = overlay(np.full((32, 32, 3), 128, np.uint8), cam)
+    assert blended.size == (224, 224)
+    decoded = np.asarray(Image.open(io.BytesIO(png(blended)))).astype(int)
     assert decoded[5, 5, 0] > decoded[5, 5, 2]
     assert decoded[-5, -5, 0] < decoded[-5, -5, 2] + 40
     grey = overlay(np.zeros((300, 280, 1), np.uint8), np.zeros((4, 4), np.float32))

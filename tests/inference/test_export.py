@@ -35,8 +35,8 @@ def logits(trained, pixels):
 
 @pytest.mark.parametrize("fold", [False, True])
 def test_the_artefact_runs_for_any_batch(trained, pixels, logits, fold):
-    function, picture = exported_function(trained, fold=fold, from_pixels=True)
-    exported = jax.export.deserialize(bytearray(to_stablehlo(function, picture)))
+    function, image = exported_function(trained, fold=fold, from_pixels=True)
+    exported = jax.export.deserialize(bytearray(to_stablehlo(function, image)))
     assert exported.platforms == ("cpu", "cuda", "tpu")
     for count in (1, 5):
         np.testing.assert_allclose(
@@ -44,7 +44,7 @@ def test_the_artefact_runs_for_any_batch(trained, pixels, logits, fold):
         )
 
 
-def test_the_script_of_the_page_runs_the_artefact_with_jax_alone(trained, pixels, logits, tmp_path):
+def test_the_script_in_the_docs_runs_the_artefact_with_only_jax(trained, pixels, logits, tmp_path):
     written = export(trained, tmp_path / "net.stablehlo", from_pixels=True)
     assert written.size == written.path.stat().st_size
     np.save(tmp_path / "images.npy", pixels)
@@ -76,8 +76,8 @@ def test_what_goes_in_and_out_is_described(trained, tmp_path):
 
 
 def test_normalised_inputs_are_taken_unless_pixels_are_asked_for(trained, pixels, logits):
-    function, picture = exported_function(trained, fold=False, from_pixels=False)
-    assert picture.dtype == np.float32
+    function, image = exported_function(trained, fold=False, from_pixels=False)
+    assert image.dtype == np.float32
     images = normalize(pixels, trained.inputs.mean, trained.inputs.std)
     np.testing.assert_allclose(function(images), logits, rtol=1e-6)
 
@@ -98,8 +98,8 @@ def test_weights_are_named_as_pytorch_names_them(trained, tmp_path):
     ("name", "options", "message"),
     [
         ("net.pb", {}, r"name it \*.stablehlo, \*.onnx, \*.safetensors"),
-        ("net.safetensors", {"fold": True}, "holds weights alone"),
-        ("net.safetensors", {"from_pixels": True}, "holds weights alone"),
+        ("net.safetensors", {"fold": True}, "holds weights only"),
+        ("net.safetensors", {"from_pixels": True}, "holds weights only"),
     ],
 )
 def test_what_cannot_be_exported_is_refused(trained, tmp_path, name, options, message):
@@ -126,7 +126,7 @@ def test_a_full_disk_leaves_the_file_that_was_there(trained, tmp_path, name):
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_pictures_need_a_size(trained, tmp_path):
+def test_images_need_a_size(trained, tmp_path):
     sizeless = dataclasses.replace(trained, inputs=NetworkInputs())
     with pytest.raises(ConfigError, match=r"--inputs\.size"):
         export(sizeless, tmp_path / "net.stablehlo")

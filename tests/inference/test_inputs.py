@@ -15,7 +15,7 @@ from resnet_jax.models import ResNetConfig
 from resnet_jax.zoo.preprocessing import NetworkInputs
 
 
-def test_published_networks_have_the_inputs_of_their_data_set():
+def test_published_networks_have_the_inputs_of_their_dataset():
     imagenet = ResNetConfig(depths=(1,), widths=(8,))
     assert usual_inputs(imagenet) == NetworkInputs(size=224, crop_fraction=0.875)
     cifar = dataclasses.replace(imagenet, stem="cifar")

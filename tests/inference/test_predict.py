@@ -9,7 +9,7 @@ from PIL import Image
 
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.classifier import Classifier
-from resnet_jax.inference.pictures import find_files, prepare_image, read_ahead, read_picture
+from resnet_jax.inference.image_files import find_files, prepare_image, read_ahead, read_image_file
 from resnet_jax.inference.predict import predict
 from resnet_jax.zoo.preprocessing import NetworkInputs
 
@@ -19,10 +19,10 @@ def classifier(colour_sighted):
     return Classifier(colour_sighted, batch_size=4)
 
 
-def test_a_folder_is_classified_in_the_order_of_names_by_one_program(classifier, pictures):
-    found = list(predict(classifier, [str(pictures / "test")], top=2))
+def test_a_folder_is_classified_in_the_order_of_names_by_one_program(classifier, image_folder):
+    found = list(predict(classifier, [str(image_folder / "test")], top=2))
     assert [prediction.path for prediction in found] == sorted(
-        str(path) for path in pictures.glob("test/*/*.png")
+        str(path) for path in image_folder.glob("test/*/*.png")
     )
     for prediction in found:
         assert prediction.candidates[0].name == prediction.path.split("/")[-2]
@@ -30,11 +30,13 @@ def test_a_folder_is_classified_in_the_order_of_names_by_one_program(classifier,
     assert classifier.compilations == 1
 
 
-def test_bad_files_are_told_in_their_place_and_the_others_done(classifier, pictures, tmp_path):
-    (tmp_path / "text.png").write_text("no picture")
+def test_bad_files_are_reported_in_place_and_the_others_classified(
+    classifier, image_folder, tmp_path
+):
+    (tmp_path / "text.png").write_text("not an image")
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "none").mkdir()
-    good = str(pictures / "test/red/0.png")
+    good = str(image_folder / "test/red/0.png")
     names = [
         str(tmp_path / "text.png"),
         good,
@@ -50,7 +52,7 @@ def test_bad_files_are_told_in_their_place_and_the_others_done(classifier, pictu
         "",
         "the file is empty",
         "no such file or directory",
-        "the folder holds no pictures",
+        "the folder contains no images",
         "",
     ]
     assert found[1].candidates == found[5].candidates
@@ -63,21 +65,21 @@ def test_nothing_gives_nothing_and_top_is_checked(classifier):
         next(predict(classifier, [], top=0))
 
 
-def test_an_endless_list_of_files_streams(classifier, pictures):
-    endless = itertools.cycle([str(pictures / "test/blue/0.png")])
+def test_an_endless_list_of_files_streams(classifier, image_folder):
+    endless = itertools.cycle([str(image_folder / "test/blue/0.png")])
     found = list(itertools.islice(predict(classifier, endless), 9))
     assert {prediction.candidates[0].name for prediction in found} == {"blue"}
 
 
-def test_without_a_size_the_first_picture_decides(classifier, pictures):
+def test_without_a_size_the_first_image_decides(classifier, image_folder):
     object.__setattr__(classifier.trained, "inputs", NetworkInputs())
-    first, *rest = predict(classifier, [str(pictures / "test/blue")])
+    first, *rest = predict(classifier, [str(image_folder / "test/blue")])
     assert first.problem == ""
     assert all("--inputs.size=N" in prediction.problem for prediction in rest)
 
 
-def test_predictions_are_text_and_json(classifier, pictures):
-    (prediction,) = predict(classifier, [str(pictures / "test/green/0.png")], top=2)
+def test_predictions_are_text_and_json(classifier, image_folder):
+    (prediction,) = predict(classifier, [str(image_folder / "test/green/0.png")], top=2)
     first, *rows = prediction.to_text().splitlines()
     assert first == prediction.path
     assert rows[0].split()[1] == "green"
@@ -87,7 +89,7 @@ def test_predictions_are_text_and_json(classifier, pictures):
     assert record["predictions"][0]["output"] == 1
 
 
-def test_folders_are_searched_below_and_their_other_files_passed_over(tmp_path):
+def test_folders_are_searched_recursively_and_other_files_skipped(tmp_path):
     for name in ("b.jpg", "a.PNG", "sub/c.webp", "notes.txt", ".hidden.png", ".git/d.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -96,7 +98,7 @@ def test_folders_are_searched_below_and_their_other_files_passed_over(tmp_path):
     assert names == ["a.PNG", "b.jpg", "sub/c.webp", "named.txt"]
 
 
-def test_links_that_lead_back_are_not_followed(tmp_path):
+def test_links_to_a_folder_above_are_not_followed(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.png").touch()
     (tmp_path / "sub" / "back").symlink_to(tmp_path)
@@ -104,13 +106,13 @@ def test_links_that_lead_back_are_not_followed(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
-def test_a_folder_that_may_not_be_read_is_told_and_the_others_done(tmp_path):
+def test_an_unreadable_folder_is_reported_and_the_others_read(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.png").touch()
     (tmp_path / "a").chmod(0)
     first, second = find_files([str(tmp_path)])
-    assert read_picture(first, NetworkInputs()).problem == "permission denied"
+    assert read_image_file(first, NetworkInputs()).problem == "permission denied"
     assert second.endswith("b/x.png")
 
 
@@ -122,13 +124,13 @@ def test_reading_stays_a_few_files_ahead():
             asked.append(number)
             yield f"missing-{number}"
 
-    pictures = read_ahead(names(), NetworkInputs(), ahead=3)
-    assert next(pictures).path == "missing-0"
+    files = read_ahead(names(), NetworkInputs(), ahead=3)
+    assert next(files).path == "missing-0"
     assert len(asked) == 4
-    pictures.close()
+    files.close()
 
 
-def test_a_picture_is_prepared_as_for_evaluation():
+def test_an_image_is_prepared_as_for_evaluation():
     pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
@@ -145,8 +147,8 @@ def test_a_picture_is_prepared_as_for_evaluation():
 def test_a_file_that_may_not_be_read_is_a_problem(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     for path in (tmp_path / "pipe.png", "/dev/zero"):
-        assert read_picture(str(path), NetworkInputs()).problem == "it is no regular file"
-    assert read_picture(str(tmp_path / "x" / "y.png"), NetworkInputs()).pixels is None
-    assert "name too long" in read_picture("x" * 5000 + ".png", NetworkInputs()).problem
-    assert "null" in read_picture("x\0.png", NetworkInputs()).problem
+        assert read_image_file(str(path), NetworkInputs()).problem == "it is not a regular file"
+    assert read_image_file(str(tmp_path / "x" / "y.png"), NetworkInputs()).image is None
+    assert "name too long" in read_image_file("x" * 5000 + ".png", NetworkInputs()).problem
+    assert "null" in read_image_file("x\0.png", NetworkInputs()).problem
     assert list(find_files(["x" * 5000, "x\0"])) == ["x" * 5000, "x\0"]

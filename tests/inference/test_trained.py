@@ -113,7 +113,11 @@ def test_class_names_can_be_given(resnet20, tmp_path):
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
-        ("resnet21", {}, r"'resnet21' is no folder of a run, no file and no network. Did you mean"),
+        (
+            "resnet21",
+            {},
+            r"'resnet21' is neither the folder of a run nor a file nor a network. Did you mean",
+        ),
         ("empty", {}, "no run in workdir"),
         ("file.txt", {}, "does not say which network it holds"),
         ("resnet20", {"weights": "gone.pth"}, "gone.pth does not exist"),
@@ -123,7 +127,9 @@ def test_class_names_can_be_given(resnet20, tmp_path):
         ("resnet50.a9_in1k", {}, "no weights 'a9_in1k'"),
     ],
 )
-def test_what_cannot_be_opened_is_told_in_one_line(model, options, message, tmp_path, monkeypatch):
+def test_what_cannot_be_opened_is_reported_in_one_line(
+    model, options, message, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "file.txt").write_text("text")
@@ -160,5 +166,5 @@ def test_published_weights_for_imagenet_know_their_classes(build, tmp_path):
     trained = open_trained("test_resnet.r160_in1k", weights=file)
     assert trained.class_name(207) == "golden retriever"
     assert trained.inputs.size == 160
-    # Nothing is known of weights that come as a file alone.
+    # A file of weights on its own says nothing about classes.
     assert open_trained("test_resnet", weights=file).class_names is None

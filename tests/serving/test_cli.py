@@ -19,7 +19,7 @@ def error(capsys, *words):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nowhere"], "'nowhere' is no folder of a run, no file and no network"),
+        (["nowhere"], "'nowhere' is neither the folder of a run nor a file nor a network"),
         (["--queue=0"], "queue=0: give 1 or more"),
         (["--batch-size=-1"], "batch_size=-1: give 1 or more"),
         (["--max-mib=nan"], "--max-mib=nan: give a number above 0"),

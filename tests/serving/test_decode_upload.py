@@ -4,7 +4,7 @@ import zlib
 import numpy as np
 import pytest
 
-from resnet_jax.inference.pictures import prepare_image
+from resnet_jax.inference.image_files import prepare_image
 from resnet_jax.serving.decode_upload import read_upload
 from resnet_jax.serving.limits import Limits, RequestError
 from resnet_jax.zoo.preprocessing import NetworkInputs

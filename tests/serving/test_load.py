@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from resnet_jax.inference.classifier import Classifier
-from resnet_jax.inference.pictures import prepare_image
+from resnet_jax.inference.image_files import prepare_image
 
 
 def test_no_request_is_lost_under_load(service, trained, pictures):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from resnet_jax.inference.classifier import Classifier
 from resnet_jax.inference.explain import Explainer, overlay
-from resnet_jax.inference.pictures import prepare_image
+from resnet_jax.inference.image_files import prepare_image
 from tests.serving.conftest import NAMES
 
 

@@ -1,4 +1,4 @@
-"""Turns a function of pictures into an ONNX model: one ONNX operator or a few for each of JAX's."""
+"""Converts a function of images to an ONNX model, one JAX operation after the other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from resnet_jax.layers.ops import default_jaxpr
 OPSET = 17
 IR_VERSION = 8  # the oldest that carries this opset
 
-# What only calls a function. Loops and reductions carry one as well, and are no calls.
+# Primitives that only call a function. Loops and reductions have one too, but are not calls.
 _CALLS = {
     "checkpoint",
     "closed_call",
@@ -31,25 +31,25 @@ _CALLS = {
 }
 
 
-def to_onnx(function: Callable[[jax.Array], jax.Array], picture: jax.ShapeDtypeStruct) -> bytes:
-    """Converts a function of a batch of pictures, for any batch size.
+def to_onnx(function: Callable[[jax.Array], jax.Array], image: jax.ShapeDtypeStruct) -> bytes:
+    """Converts a function of a batch of images, for any batch size.
 
     Args:
         function: Maps [batch, height, width, channels] to [batch, classes].
-        picture: Shape and dtype of one picture.
+        image: Shape and dtype of one image.
 
     Returns:
         A serialised ONNX model with the input `images` and the output `logits`.
 
     Raises:
-        ConfigError: onnx is not installed, or the function holds an operation that is not known.
+        ConfigError: onnx is not installed, or the function uses an unsupported operation.
     """
     try:
         import onnx
     except ModuleNotFoundError:
         raise ConfigError("ONNX needs the package onnx: pip install 'resnet-jax[onnx]'") from None
     (batch,) = jax.export.symbolic_shape("batch")
-    images = jax.ShapeDtypeStruct((batch, *picture.shape), picture.dtype)
+    images = jax.ShapeDtypeStruct((batch, *image.shape), image.dtype)
     closed = jax.make_jaxpr(function)(images)
     graph = Graph()
     (result,) = convert(closed.jaxpr, closed.consts, ["images"], graph)
@@ -58,7 +58,7 @@ def to_onnx(function: Callable[[jax.Array], jax.Array], picture: jax.ShapeDtypeS
     made = onnx.helper.make_graph(
         graph.nodes,
         "classifier",
-        [_described("images", picture.dtype, picture.shape)],
+        [_described("images", image.dtype, image.shape)],
         [_described("logits", logits.dtype, logits.shape[1:])],
         graph.initializers,
     )
@@ -84,21 +84,21 @@ def _described(name: str, dtype: Any, shape: Sequence[int]) -> Any:
 def convert(
     jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Value], graph: Graph
 ) -> list[Value]:
-    """Adds what a jaxpr computes to a graph.
+    """Adds the operations of a jaxpr to a graph.
 
-    What depends on constants alone is computed here and now.
+    Operations on constants are computed at once.
 
     Args:
         jaxpr: An open jaxpr.
         consts: Its constants.
         inputs: Its arguments.
-        graph: Takes the operators.
+        graph: The graph to add to.
 
     Returns:
         Its results.
 
     Raises:
-        ConfigError: An operation is not known.
+        ConfigError: An operation is not supported.
     """
     known: dict[Any, Value] = dict(zip(jaxpr.invars, inputs, strict=True))
     known |= {var: np.asarray(value) for var, value in zip(jaxpr.constvars, consts, strict=True)}
@@ -146,7 +146,7 @@ def _operate(graph: Graph, equation: Any, values: list[Value]) -> Value:
 
 
 def _is_fixed(equation: Any) -> bool:
-    """Tells whether neither the results nor their shapes depend on the size of the batch."""
+    """Whether the results and their shapes are independent of the batch size."""
     return equation.primitive.name != "dim_as_value" and all(
         isinstance(size, int) for var in equation.outvars for size in var.aval.shape
     )

@@ -1,4 +1,4 @@
-"""An ONNX graph that grows, operator by operator."""
+"""An ONNX graph, built one operator at a time."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ Value = str | NDArray[Any]
 
 
 class Graph:
-    """An ONNX graph that grows.
+    """An ONNX graph under construction.
 
     Attributes:
         nodes: The operators so far.
         initializers: The constants that they use.
-        narrow: Tensors with axes of one row where JAX has more: what is elementwise makes them
-            wide without being told.
+        narrow: Tensors with axes of size 1 where JAX has more; elementwise operators broadcast
+            them.
     """
 
     def __init__(self) -> None:
-        """Begins an empty graph."""
+        """Starts an empty graph."""
         from onnx import helper, numpy_helper
 
         self._helper = helper
@@ -41,7 +41,7 @@ class Graph:
         return self._add(operator, inputs, attributes)
 
     def integers(self, values: Sequence[int]) -> NDArray[np.int64]:
-        """Makes the constant that operators take shapes and axes as."""
+        """Makes a constant of shapes or axes, as operators take them."""
         return np.asarray(values, np.int64)
 
     def finish(self, value: Value, name: str) -> None:
@@ -49,7 +49,7 @@ class Graph:
         self.nodes.append(self._helper.make_node("Identity", [self._name(value)], [name]))
 
     def widen(self, value: Value, shape: Sequence[Any]) -> Value:
-        """Gives a tensor the size that JAX has, in all axes but that of the batch."""
+        """Broadcasts a tensor to the shape that it has in JAX, except for the batch axis."""
         sizes = [size if isinstance(size, int) else 1 for size in shape]
         if not isinstance(value, str):
             return np.broadcast_to(value, np.broadcast_shapes(value.shape, tuple(sizes)))
@@ -64,7 +64,7 @@ class Graph:
         return output
 
     def _transpose(self, value: Value, order: tuple[int, ...]) -> str:
-        """Adds a transposition, or takes the tensor that it would undo one to."""
+        """Adds a transposition; one that undoes an earlier one returns the original tensor."""
         name = self._name(value)
         before, first = self._transposed.get(name, (name, tuple(range(len(order)))))
         whole = tuple(first[axis] for axis in order)

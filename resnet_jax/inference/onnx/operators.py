@@ -1,4 +1,4 @@
-"""What each operation of JAX is in ONNX."""
+"""The ONNX operators for each JAX operation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Operator = Callable[[Graph, Any, list[Value]], Value]
 
 
 def _same(name: str) -> Operator:
-    """An operator that ONNX has under another name, and that broadcasts as NumPy does."""
+    """An operation that ONNX has under another name, with NumPy's broadcasting."""
 
     def operator(graph: Graph, _: Any, values: list[Value]) -> Value:
         return graph.add(name, *values)
@@ -49,7 +49,7 @@ def _select(graph: Graph, equation: Any, values: list[Value]) -> Value:
 
 
 def _broadcast(graph: Graph, equation: Any, values: list[Value]) -> Value:
-    """Brings a value to the rank of the result; the operators broadcast it further themselves."""
+    """Adds the missing axes to a value; the operators that use it broadcast the rest."""
     (value,) = values[:1]
     kept = equation.params["broadcast_dimensions"]
     shape = equation.params["shape"]
@@ -171,7 +171,7 @@ def _sum_pool(graph: Graph, equation: Any, values: list[Value]) -> Value:
 
 
 def _gather(graph: Graph, equation: Any, values: list[Value]) -> Value:
-    """Picks rows, columns and the like by constant places: an axis after the other."""
+    """Selects rows, columns and the like by constant indices, one axis after the other."""
     numbers = equation.params["dimension_numbers"]
     places, axes = values[1], numbers.start_index_map
     _require(isinstance(places, np.ndarray), equation)
@@ -181,7 +181,7 @@ def _gather(graph: Graph, equation: Any, values: list[Value]) -> Value:
     whole = [size for axis, size in enumerate(shape) if axis not in axes]
     sizes = [s for axis, s in enumerate(equation.params["slice_sizes"]) if axis not in axes]
     _require(whole == sizes, equation)
-    if places.ndim == 1:  # one place: the axes go
+    if places.ndim == 1:  # a single element: the axes disappear
         for axis, place in sorted(zip(axes, places, strict=True), reverse=True):
             result = graph.add("Gather", result, np.asarray(place, np.int64), axis=axis)
         return result

@@ -47,9 +47,9 @@ def onnxruntime():
 def test_onnxruntime_computes_what_jax_computes(onnxruntime, build, name):
     model = build(CASES[name])
     trained = Trained(model, NetworkInputs(size=32), None, origin="net")
-    function, picture = exported_function(trained, fold=False, from_pixels=True)
+    function, image = exported_function(trained, fold=False, from_pixels=True)
     session = onnxruntime.InferenceSession(
-        to_onnx(function, picture), providers=["CPUExecutionProvider"]
+        to_onnx(function, image), providers=["CPUExecutionProvider"]
     )
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
     expected = np.asarray(jax.jit(function)(images))
@@ -87,9 +87,9 @@ def test_a_folded_network_is_written_to_a_file_without_norms(onnxruntime, traine
     ],
 )
 def test_an_operation_that_is_not_known_is_named(onnxruntime, function, held):
-    picture = jax.ShapeDtypeStruct((4,), jnp.float32)
+    image = jax.ShapeDtypeStruct((4,), jnp.float32)
     with pytest.raises(ConfigError, match=f"cannot be written as ONNX: it holds {held}"):
-        to_onnx(function, picture)
+        to_onnx(function, image)
 
 
 def test_a_network_that_computes_in_bfloat16_is_written_in_float32(onnxruntime, build, tmp_path):

@@ -1,4 +1,4 @@
-"""Finds picture files and decodes them ahead of their use, in order."""
+"""Finds image files and decodes them ahead of use, in order."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from resnet_jax.zoo.preprocessing import NetworkInputs
 _THREADS = 8
 
 
-class Picture(NamedTuple):
-    """A file and what became of it.
+class ImageFile(NamedTuple):
+    """A file and its image, or the reason why it has none.
 
     Attributes:
-        path: The file, as it was named.
-        pixels: uint8 [height, width, channels]; None where it could not be used.
-        problem: Why it could not, or the empty string.
+        path: The file, as the user named it.
+        image: uint8 [height, width, channels]; None if the file cannot be used.
+        problem: Why it cannot be used, or the empty string.
     """
 
     path: str
-    pixels: NDArray[np.uint8] | None
+    image: NDArray[np.uint8] | None
     problem: str = ""
 
 
 def find_files(names: Iterable[str]) -> Iterator[str]:
-    """Replaces folders by the picture files in them and below, sorted by name, one at a time.
+    """Yields files, and the image files in folders, searched recursively in name order.
 
-    Hidden files and those that are no pictures by their extension are passed over; a file that is
-    named itself is given whatever it is called. A folder that cannot be read is given as it is.
+    In folders, hidden files and files without an image extension are skipped. Files that are named
+    directly are yielded regardless of their extension, and so is a folder that cannot be read.
 
     Args:
-        names: Files and folders; they are asked for as the results are.
+        names: Files and folders, consumed lazily.
     """
     for name in names:
         if not _is_folder(name):
@@ -54,17 +54,17 @@ def find_files(names: Iterable[str]) -> Iterator[str]:
             found = True
             yield str(file)
         if not found:
-            yield name  # it fails as a picture, which tells the user about it
+            yield name  # reading it fails, which tells the user about it
 
 
 def _below(folder: pathlib.Path, above: frozenset[str] = frozenset()) -> Iterator[pathlib.Path]:
     place = os.path.realpath(folder)
     if place in above:
-        return  # a link leads back
+        return  # a link to a folder above
     try:
         entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
     except OSError:
-        yield folder  # it fails as a picture, which tells the user why
+        yield folder  # reading it fails, which tells the user why
         return
     for entry in entries:
         if entry.name.startswith("."):
@@ -82,8 +82,8 @@ def _is_folder(name: str) -> bool:
         return False
 
 
-def read_picture(path: str, inputs: NetworkInputs) -> Picture:
-    """Reads a file and brings it to what a network expects.
+def read_image_file(path: str, inputs: NetworkInputs) -> ImageFile:
+    """Reads a file and prepares its image for a network.
 
     Args:
         path: The file.
@@ -91,53 +91,53 @@ def read_picture(path: str, inputs: NetworkInputs) -> Picture:
     """
     try:
         if _is_folder(path):
-            any(pathlib.Path(path).iterdir())  # raises where the folder may not be read
-            return Picture(path, None, "the folder holds no pictures")
+            any(pathlib.Path(path).iterdir())  # raises if the folder may not be read
+            return ImageFile(path, None, "the folder contains no images")
         file = pathlib.Path(path)
         if not stat.S_ISREG(file.stat().st_mode):  # a pipe or a device might never end
-            return Picture(path, None, "it is no regular file")
-        return Picture(path, prepare_image(file.read_bytes(), inputs))
+            return ImageFile(path, None, "it is not a regular file")
+        return ImageFile(path, prepare_image(file.read_bytes(), inputs))
     except BadImageError as error:
-        return Picture(path, None, " ".join(str(error).split()))
+        return ImageFile(path, None, " ".join(str(error).split()))
     except OSError as error:
-        return Picture(path, None, (error.strerror or str(error)).lower())
+        return ImageFile(path, None, (error.strerror or str(error)).lower())
     except ValueError as error:  # a name that no file can have
-        return Picture(path, None, str(error))
+        return ImageFile(path, None, str(error))
 
 
 def prepare_image(data: bytes, inputs: NetworkInputs) -> NDArray[np.uint8]:
-    """Decodes the content of a picture file and brings it to what a network expects.
+    """Decodes the content of an image file and prepares the image for a network.
 
     Args:
         data: The content.
         inputs: What the network expects.
 
     Returns:
-        uint8 [height, width, channels], of `inputs.size` where that is set.
+        uint8 [height, width, channels]; both are `inputs.size` if that is set.
 
     Raises:
-        BadImageError: The content is no picture, damaged or too large.
+        BadImageError: The content is not an image, damaged or too large.
     """
     transform = inputs_transform(inputs)
     if transform is None:
         return decode_image(data, channels=inputs.channels)
-    # The crop is at the centre: no number is drawn.
+    # The crop is central, so the generator is not used.
     return transform(Record(data, 0), np.random.default_rng(0))
 
 
-def read_ahead(paths: Iterable[str], inputs: NetworkInputs, *, ahead: int) -> Iterator[Picture]:
-    """Reads files in threads and gives them in their order.
+def read_ahead(paths: Iterable[str], inputs: NetworkInputs, *, ahead: int) -> Iterator[ImageFile]:
+    """Reads files in threads and yields them in order.
 
     Args:
-        paths: The files; no more than `ahead` beyond the one that is given are asked for.
+        paths: The files, consumed at most `ahead` files before they are yielded.
         inputs: What the network expects.
-        ahead: Pictures that are held in memory.
+        ahead: The most images held in memory.
     """
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-        waiting: collections.deque[concurrent.futures.Future[Picture]] = collections.deque()
+        waiting: collections.deque[concurrent.futures.Future[ImageFile]] = collections.deque()
         try:
             for path in paths:
-                waiting.append(pool.submit(read_picture, path, inputs))
+                waiting.append(pool.submit(read_image_file, path, inputs))
                 if len(waiting) > ahead:
                     yield waiting.popleft().result()
             while waiting:
