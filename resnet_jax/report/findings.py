@@ -1,4 +1,4 @@
-"""What a run's network does on a split: the table of confusions and the worst mistakes."""
+"""The results of a run's network on a split: metrics, confusion matrix and worst mistakes."""
 
 from __future__ import annotations
 
@@ -10,30 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_jax.data.loading.batches import Batch
-from resnet_jax.data.loading.pipeline import eval_loader
-from resnet_jax.data.sources import load_split
 from resnet_jax.errors import ConfigError
-from resnet_jax.inference.classifier import Classifier
-from resnet_jax.inference.evaluate import output_of_labels
-from resnet_jax.inference.inputs import inputs_transform
+from resnet_jax.inference.evaluate import evaluate_trained
+from resnet_jax.inference.measures import Measures
 from resnet_jax.inference.trained import Trained
 
 
 @dataclasses.dataclass(frozen=True)
 class Mistake:
-    """An example that the network takes for another class.
+    """An example that the network classifies incorrectly.
 
     Attributes:
-        index: Its place in the split, from 0.
-        pixels: What the network saw, uint8 [height, width, channels].
+        index: Its position in the split, from 0.
+        image: The network's input, uint8 [height, width, channels].
         label: Its class, as an output of the network.
-        predicted: The likeliest class.
-        label_probability: What the network gives its class.
-        probability: What it gives the likeliest class.
+        predicted: The predicted class.
+        label_probability: The probability of its class.
+        probability: The probability of the predicted class.
     """
 
     index: int
-    pixels: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     label: int
     predicted: int
     label_probability: float
@@ -42,36 +39,27 @@ class Mistake:
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """How a network does on a split.
+    """The results of a network on a split, for the page.
 
     Attributes:
-        split: The split.
-        class_names: The name of each output.
-        confusion: int64 [classes, classes]: examples by their class (row) and the predicted one.
-        mistakes: Those to whose class the network gives least, the worst first.
-        step: The number of the checkpoint.
-        num_parameters: Numbers that the network learned.
+        measures: The result of the evaluation.
+        confusion: int64 [classes, classes]: examples by class (row) and predicted class.
+        mistakes: Those with the lowest probability of their class, the lowest first.
+        num_parameters: The number of learned parameters.
     """
 
-    split: str
-    class_names: tuple[str, ...]
+    measures: Measures
     confusion: NDArray[np.int64]
     mistakes: tuple[Mistake, ...]
-    step: int | None
     num_parameters: int
 
     @property
-    def count(self) -> int:
-        """Examples counted, each once."""
-        return int(self.confusion.sum())
-
-    @property
-    def right(self) -> int:
-        """Examples whose class is the likeliest."""
-        return int(self.confusion.trace())
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each output."""
+        return tuple(entry.name for entry in self.measures.classes)
 
     def confused_pairs(self, limit: int) -> list[tuple[str, str, int, int]]:
-        """Lists (class, predicted class, how often, examples of the class), the frequent first."""
+        """Lists (class, predicted class, times, examples of the class), the most frequent first."""
         wrong = self.confusion - np.diag(self.confusion.diagonal())
         order = np.argsort(-wrong, axis=None, kind="stable")[:limit]
         pairs = zip(*np.unravel_index(order, wrong.shape), strict=True)
@@ -90,73 +78,61 @@ class Findings:
 def examine(
     trained: Trained, *, split: str | None = None, mistakes: int, batch_size: int = 128
 ) -> Findings:
-    """Runs a network over a split of the data that it was trained on.
+    """Evaluates a network on a split of the data that it was trained on.
 
     Args:
         trained: The network of a run.
         split: A split in TFDS syntax; None takes the run's test split.
         mistakes: How many of the worst mistakes are kept.
-        batch_size: Pictures that are computed at a time.
+        batch_size: Images per step.
 
     Raises:
-        ConfigError: The data cannot be opened, or their classes are not the network's.
+        ConfigError: The data cannot be opened, or its classes are not the network's.
     """
     if trained.data is None:
-        raise ConfigError(f"{trained.origin} is no run: nothing says what it was trained on")
-    split = split or trained.data.test_split
-    data = dataclasses.replace(trained.data, channels=trained.inputs.channels, in_memory=False)
-    classifier = Classifier(trained, batch_size=batch_size)
+        raise ConfigError(f"{trained.origin} is not a run: its training data is not known")
     tally = _Tally(trained.num_classes, mistakes)
-    # With on_error="skip" the list of bad examples has to go somewhere: not into the run.
+    # With on_error="skip" bad examples are listed in a file, which does not belong in the run.
     with tempfile.TemporaryDirectory() as folder:
-        source = load_split(data, split, workdir=folder)
-        outputs = output_of_labels(trained, source.class_names, origin=data.name)
-        for batch in eval_loader(
-            source,
-            batch_size=classifier.batch_size,
-            workers=data.workers,
-            transform=inputs_transform(trained.inputs),
-        ):
-            tally.add(batch, outputs[batch["label"]], classifier(batch["image"]))
-    return Findings(
-        split=split,
-        class_names=tuple(trained.class_name(index) for index in range(trained.num_classes)),
-        confusion=tally.confusion,
-        mistakes=tally.worst(),
-        step=trained.step,
-        num_parameters=_count_parameters(trained),
-    )
+        measures = evaluate_trained(
+            trained,
+            trained.data,
+            split or trained.data.test_split,
+            batch_size=batch_size,
+            workdir=folder,
+            watch=tally.add,
+        )
+    return Findings(measures, tally.confusion, tally.worst(), _count_parameters(trained))
 
 
 class _Tally:
-    """Counts batches, and keeps the worst mistakes alone."""
+    """Counts confusions batch by batch, and keeps the worst mistakes only."""
 
     def __init__(self, classes: int, mistakes: int) -> None:
         self.confusion = np.zeros((classes, classes), np.int64)
         self._limit = mistakes
-        # Least bad first; the index tells equals apart before the pixels would be compared.
+        # Least bad first; the index decides ties before images would be compared.
         self._heap: list[tuple[float, int, Mistake]] = []
         self._seen = 0
 
     def add(
-        self, batch: Batch, labels: NDArray[np.int32], probabilities: NDArray[np.float32]
+        self, batch: Batch, predicted: NDArray[np.int32], probabilities: NDArray[np.float32]
     ) -> None:
-        predicted = probabilities.argmax(axis=-1)
-        mask = batch["mask"]
+        labels, mask = batch["label"], batch["mask"]
         np.add.at(self.confusion, (labels[mask], predicted[mask]), 1)
         for row in np.flatnonzero(mask & (predicted != labels)):
-            given = float(probabilities[row, labels[row]])
+            probability = float(probabilities[row, labels[row]])
             index = self._seen + int(row)
-            if self._limit and (len(self._heap) < self._limit or -given > self._heap[0][0]):
+            if self._limit and (len(self._heap) < self._limit or -probability > self._heap[0][0]):
                 mistake = Mistake(
                     index,
                     batch["image"][row].copy(),
                     int(labels[row]),
                     int(predicted[row]),
-                    given,
+                    probability,
                     float(probabilities[row, predicted[row]]),
                 )
-                heapq.heappush(self._heap, (-given, -index, mistake))
+                heapq.heappush(self._heap, (-probability, -index, mistake))
                 if len(self._heap) > self._limit:
                     heapq.heappop(self._heap)
         self._seen += len(mask)

@@ -168,10 +168,11 @@ def _section(outcome: Outcome) -> dict[str, Any]:
     section: dict[str, Any] = {"label": outcome.run.label, "problem": outcome.problem}
     if findings is None:
         return section
-    confusion, names = findings.confusion, findings.class_names
+    measures, confusion, names = findings.measures, findings.confusion, findings.class_names
     return section | {
         "findings": findings,
-        "wrong": findings.count - findings.right,
+        "measures": measures,
+        "wrong": measures.count - measures.top1,
         "table": _shares(findings) if len(names) <= TABLE_CLASSES else None,
         "is_upright": max(map(len, names)) > _FLAT_NAME,
         "picture_width": len(names) * max(1, _PICTURE_WIDTH // len(names)),
@@ -179,8 +180,8 @@ def _section(outcome: Outcome) -> dict[str, Any]:
         "pairs": findings.confused_pairs(_PAIRS),
         "mistakes": [
             {
-                "uri": picture_uri(mistake.pixels),
-                "is_small": is_small(mistake.pixels),
+                "uri": picture_uri(mistake.image),
+                "is_small": is_small(mistake.image),
                 "label": names[mistake.label],
                 "predicted": names[mistake.predicted],
                 "mistake": mistake,

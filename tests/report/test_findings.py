@@ -12,7 +12,9 @@ from resnet_jax.report.findings import examine
 def test_confusions_and_mistakes_do_not_depend_on_the_batch(trained, batch_size):
     findings = examine(trained, mistakes=9, batch_size=batch_size)
     assert findings.confusion.tolist() == [[4, 0, 0], [0, 3, 1], [1, 0, 1]]
-    assert (findings.count, findings.right, findings.step) == (10, 8, 40)
+    measures = findings.measures
+    assert (measures.count, measures.top1, measures.step) == (10, 8, 40)
+    assert [(entry.count, entry.top1) for entry in measures.classes] == [(4, 4), (4, 3), (2, 1)]
     assert findings.confused_pairs(5) == [("green", "red", 1, 4), ("red", "blue", 1, 2)]
     assert findings.confused_pairs(1) == [("green", "red", 1, 4)]
     worst, next_worst = findings.mistakes
@@ -21,7 +23,7 @@ def test_confusions_and_mistakes_do_not_depend_on_the_batch(trained, batch_size)
     source = open_split(trained.data.name, "test")
     for mistake in findings.mistakes:
         assert source[mistake.index]["label"] == mistake.label
-        np.testing.assert_array_equal(source[mistake.index]["image"], mistake.pixels)
+        np.testing.assert_array_equal(source[mistake.index]["image"], mistake.image)
     assert worst.label_probability < next_worst.label_probability < next_worst.probability
 
 
@@ -31,7 +33,7 @@ def test_only_the_worst_are_kept(trained):
 
 
 def test_only_runs_can_be_examined(trained):
-    with pytest.raises(ConfigError, match="largest is no run"):
+    with pytest.raises(ConfigError, match="largest is not a run"):
         examine(dataclasses.replace(trained, data=None), mistakes=9)
     with pytest.raises(ConfigError, match="tset"):
         examine(trained, split="tset", mistakes=9)

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from resnet_jax.errors import ConfigError
+from resnet_jax.inference.measures import ClassAccuracy
 from resnet_jax.models import ResNetConfig
 from resnet_jax.report.data_uris import confusion_uri, picture_uri
 from resnet_jax.report.findings import examine
@@ -100,9 +101,10 @@ def test_many_classes_become_a_picture(make_run, trained):
     (run,) = read_runs([make_run()])
     confusion = np.eye(30, dtype=np.int64) * 4
     confusion[3, 7] = 1
-    findings = dataclasses.replace(
-        examine(trained, mistakes=9), confusion=confusion, class_names=tuple(map(str, range(30)))
-    )
+    found = examine(trained, mistakes=9)
+    classes = tuple(ClassAccuracy(str(number), 4, 4) for number in range(30))
+    measures = dataclasses.replace(found.measures, classes=classes)
+    findings = dataclasses.replace(found, confusion=confusion, measures=measures)
     text = render([run], [Outcome(run, findings)])
     assert "Table of confusions of 30 classes" in text
     pixels = np.asarray(decoded(confusion_uri(confusion)))
