@@ -1,4 +1,4 @@
-"""One page about one or several runs, for a person."""
+"""An HTML page about one or more runs."""
 
 from resnet_jax.report.page import write_report
 

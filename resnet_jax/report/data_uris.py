@@ -1,4 +1,4 @@
-"""Pictures inside the page: mistakes as they were seen, large tables of confusions as pixels."""
+"""Images embedded in the page: mistakes, and large confusion matrices with a pixel per entry."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-_SMALL = 64  # up to here a picture is kept to the bit and shown with hard pixels
+_SMALL = 64  # up to this size an image is lossless and shown with sharp pixels
 _WRONG = (200, 60, 50)
 _RIGHT = (40, 110, 200)
 
 
-def picture_uri(pixels: NDArray[np.uint8]) -> str:
-    """Encodes a picture as a `data:` address: PNG where it is small, else JPEG.
+def image_uri(image: NDArray[np.uint8]) -> str:
+    """Encodes an image as a `data:` URI: PNG if it is small, else JPEG.
 
     Args:
-        pixels: uint8 [height, width, 1 or 3].
+        image: uint8 [height, width, 1 or 3].
     """
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     buffer = io.BytesIO()
-    kind = "png" if is_small(pixels) else "jpeg"
-    image.save(buffer, format=kind, **({"quality": 85} if kind == "jpeg" else {}))
+    kind = "png" if is_small(image) else "jpeg"
+    shown = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+    shown.save(buffer, format=kind, **({"quality": 85} if kind == "jpeg" else {}))
     return _uri(buffer.getvalue(), kind)
 
 
-def is_small(pixels: NDArray[np.uint8]) -> bool:
-    """Tells whether a picture has so few pixels that each is to be seen."""
-    return max(pixels.shape[:2]) <= _SMALL
+def is_small(image: NDArray[np.uint8]) -> bool:
+    """Whether an image has so few pixels that each one should be visible."""
+    return max(image.shape[:2]) <= _SMALL
 
 
 def confusion_uri(confusion: NDArray[np.int64]) -> str:
-    """Draws a table of confusions, one pixel an entry, on a transparent ground.
+    """Draws a confusion matrix, one pixel per entry, on a transparent background.
 
     Args:
         confusion: [classes, classes]: examples by class (row) and predicted class.
 
     Returns:
-        A `data:` address. What is right is blue, what is wrong red; the opacity is the square root
-        of the share of the row, so that rare confusions are seen.
+        A `data:` URI. The diagonal is blue, the rest red; the opacity is the square root of the
+        share of the row, so that rare confusions are visible.
     """
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     pixels = np.empty((*confusion.shape, 4), np.uint8)

@@ -1,4 +1,4 @@
-"""The page: one HTML file that needs nothing else, light or dark, on a phone or a desk."""
+"""The page: one self-contained HTML file, light or dark, for phones and desktops."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import jinja2
 
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.trained import open_trained
-from resnet_jax.report.data_uris import confusion_uri, is_small, picture_uri
+from resnet_jax.report.data_uris import confusion_uri, image_uri, is_small
 from resnet_jax.report.findings import Findings, examine
 from resnet_jax.report.plots import draw_charts, series
 from resnet_jax.report.runs import Run, changed_settings, differing_rows, read_runs
@@ -23,20 +23,20 @@ from resnet_jax.training.workdir.environment import (
 from resnet_jax.training.workdir.layout import write_text
 
 TABLE_CLASSES = 24
-"""Up to as many classes the confusions are a table of numbers; beyond, a picture."""
+"""Up to this number of classes the confusion matrix is a table; beyond it, an image."""
 
-_FLAT_NAME = 3  # longer names of classes stand upright over their columns
+_FLAT_NAME = 3  # longer class names are written vertically above their columns
 _PAIRS = 12
-_PICTURE_WIDTH = 640
+_IMAGE_WIDTH = 640
 
 
 class Outcome(NamedTuple):
-    """What came of running a network over its split.
+    """A run and the evaluation of its network.
 
     Attributes:
         run: The run.
-        findings: What was found; None where it could not be run.
-        problem: Why it could not, or the empty string.
+        findings: The results; None if the network could not be evaluated.
+        problem: Why it could not be evaluated, or the empty string.
     """
 
     run: Run
@@ -56,20 +56,20 @@ def write_report(
     """Writes a page about runs.
 
     Args:
-        paths: The folders of the runs; a run that is not finished, or whose data or checkpoint
-            cannot be read, is reported as far as it goes.
+        paths: The folders of the runs. An unfinished run, or one whose data or checkpoint cannot
+            be read, is reported as far as possible.
         output: The file to write.
-        split: The split that the networks are run over; None takes each run's test split.
+        split: The split to evaluate on; None takes each run's test split.
         mistakes: How many of the worst mistakes are shown for each run.
-        evaluate: Whether the networks are run at all: without, there are neither confusions nor
+        evaluate: Whether the networks are evaluated; otherwise the page has no confusions and no
             mistakes.
-        tell: Takes one line for each run that is about to be evaluated.
+        tell: Called with one line before each run is evaluated.
 
     Returns:
         The file.
 
     Raises:
-        ConfigError: A folder holds no run, or a number is out of range.
+        ConfigError: A folder does not contain a run, or a number is out of range.
         OSError: The file cannot be written.
     """
     if mistakes < 0:
@@ -89,11 +89,11 @@ def write_report(
 
 
 def render(runs: Sequence[Run], outcomes: Sequence[Outcome]) -> str:
-    """Writes the page's HTML.
+    """Renders the HTML of the page.
 
     Args:
         runs: The runs, at least one.
-        outcomes: What their networks do; empty where they were not run.
+        outcomes: Their evaluations; empty if the networks were not evaluated.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("resnet_jax.report", "."),
@@ -127,7 +127,7 @@ def render(runs: Sequence[Run], outcomes: Sequence[Outcome]) -> str:
 
 
 def _environments(runs: Sequence[Run]) -> list[tuple[str, Environment]]:
-    """Gives what each run was computed on, under its name, and what the page was."""
+    """Lists the environments of each run, by label, and that of this page."""
     columns = []
     for run in runs:
         entries = read_environments(run.files)
@@ -175,12 +175,12 @@ def _section(outcome: Outcome) -> dict[str, Any]:
         "wrong": measures.count - measures.top1,
         "table": _shares(findings) if len(names) <= TABLE_CLASSES else None,
         "is_upright": max(map(len, names)) > _FLAT_NAME,
-        "picture_width": len(names) * max(1, _PICTURE_WIDTH // len(names)),
-        "picture": confusion_uri(confusion) if len(names) > TABLE_CLASSES else None,
+        "image_width": len(names) * max(1, _IMAGE_WIDTH // len(names)),
+        "image": confusion_uri(confusion) if len(names) > TABLE_CLASSES else None,
         "pairs": findings.confused_pairs(_PAIRS),
         "mistakes": [
             {
-                "uri": picture_uri(mistake.image),
+                "uri": image_uri(mistake.image),
                 "is_small": is_small(mistake.image),
                 "label": names[mistake.label],
                 "predicted": names[mistake.predicted],
@@ -192,7 +192,7 @@ def _section(outcome: Outcome) -> dict[str, Any]:
 
 
 def _shares(findings: Findings) -> list[dict[str, Any]]:
-    """Lays out the confusions: a row a class with its name, and (count, share of the row) each."""
+    """Lays out the confusion matrix: per class its name, total and (count, share) pairs."""
     rows = []
     for name, counts in zip(findings.class_names, findings.confusion.tolist(), strict=True):
         total = sum(counts)
@@ -210,7 +210,7 @@ def _percent(value: float | None, digits: int = 2) -> str:
 
 
 def _value(value: Any) -> str:
-    """Writes a setting as a person would."""
+    """Formats a setting for readers."""
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_value, value))
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""Curves of several runs as SVG that takes its colours from the page around it."""
+"""Curves of runs as SVG in the colours of the page around it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from matplotlib.ticker import FormatStrFormatter, PercentFormatter
 from resnet_jax.report.runs import Run
 
 SERIES = 8
-"""Colours of the page, `--series-0` to `--series-7`; further runs begin again."""
+"""Colours of the page, `--series-0` to `--series-7`; further runs reuse them."""
 
-# Colours that nothing else has stand for the page's until the SVG is written.
+# Placeholder colours, which are replaced by the page's when the SVG is written.
 _INK = "#010203"
 _SERIES_INK = tuple(f"#01030{index}" for index in range(SERIES))
-_LOG_RANGE = 50  # a loss that falls by more than this is drawn on a logarithmic scale
-_ALONE = {"-": "_", "--": "x", "": "o"}  # a value alone makes no line; test values are dots
+_LOG_RANGE = 50  # a loss that falls by a larger factor is drawn on a logarithmic scale
+_SINGLE = {"-": "_", "--": "x", "": "o"}  # markers of single values, which make no line
 _STYLE: Any = {
     "axes.edgecolor": _INK,
     "axes.labelcolor": _INK,
@@ -40,11 +40,11 @@ _STYLE: Any = {
 
 
 class Chart(NamedTuple):
-    """A picture of one quantity.
+    """A plot of one quantity.
 
     Attributes:
-        title: What it shows.
-        svg: The picture, to be put into a page.
+        title: The quantity.
+        svg: An SVG element for a page.
     """
 
     title: str
@@ -68,13 +68,13 @@ _QUANTITIES = (
 
 
 def draw_charts(runs: Sequence[Run]) -> list[Chart]:
-    """Draws loss, accuracy, learning rate and throughput of runs over the epochs.
+    """Plots loss, accuracy, learning rate and throughput of runs over the epochs.
 
     Args:
-        runs: Their colours are `--series-0` and so on, in this order.
+        runs: In the order of their colours, `--series-0` and so on.
 
     Returns:
-        The quantities of which anything was recorded.
+        A chart for each quantity with recorded values.
     """
     drawn = []
     for number, quantity in enumerate(_QUANTITIES):
@@ -90,7 +90,7 @@ def draw_charts(runs: Sequence[Run]) -> list[Chart]:
 
 
 def series(index: int) -> int:
-    """Gives the number of the colour of the run at `index`."""
+    """Returns the colour number of the run at `index`."""
     return index % SERIES
 
 
@@ -103,17 +103,17 @@ def _draw(axes: Axes, run: Run, quantity: _Quantity, ink: str) -> None:
     for name, line, opacity in kinds:
         points = run.points(name) if name else []
         if points:
-            lonely = len(points) == 1
+            is_single = len(points) == 1
             axes.plot(
                 *zip(*points, strict=True),
                 color=ink,
                 linestyle=line,
                 linewidth=1.6,
                 alpha=opacity,
-                marker=_ALONE[line] if lonely else None,
+                marker=_SINGLE[line] if is_single else None,
                 markersize=7,
                 markeredgewidth=1.6,
-                clip_on=not lonely,
+                clip_on=not is_single,
             )
 
 
@@ -132,12 +132,12 @@ def _finish(axes: Axes, quantity: _Quantity) -> None:
 
 
 def _to_svg(figure: Figure, title: str, number: int) -> str:
-    """Writes a figure as an element for a page, with the page's colours and names of its own."""
+    """Writes a figure as an SVG element with the page's colours and IDs unique to the chart."""
     buffer = io.StringIO()
     FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    # Its style would hold for the whole page.
+    # Its style element would apply to the whole page.
     text = re.sub(r"<(metadata|style)\b.*?</\1>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r"<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>", r"<svg \1>", text, count=1)
     text = re.sub(r'\bid="', f'id="chart{number}-', text)

@@ -1,4 +1,4 @@
-"""What the folders of runs say without the network: names, progress, speed, settings."""
+"""What the folders of runs record: names, progress, speed, settings."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from resnet_jax.training.workdir.records import MetricsRecord, read_records
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run as its folder describes it.
+    """A run, as described by its folder.
 
     Attributes:
-        label: Its name on the page, different from that of every other run there.
+        label: Its name on the page, different from all others.
         files: Its folder.
         config: Its settings.
-        records: What it measured, in the order of the steps.
+        records: Its metrics, in the order of the steps.
     """
 
     label: str
@@ -35,12 +35,12 @@ class Run:
 
     @property
     def step(self) -> int:
-        """The last step that was recorded."""
+        """The last recorded step."""
         return int(self.records[-1]["step"]) if self.records else 0
 
     @property
     def total_steps(self) -> int | None:
-        """The steps of the whole run; None while nothing tells how many an epoch has."""
+        """The steps of the whole run; None while the length of an epoch is unknown."""
         if self.config.steps is not None:
             return self.config.steps
         epoch = self.last("epoch")
@@ -53,7 +53,7 @@ class Run:
 
     @property
     def state(self) -> str:
-        """How far the run is, in words."""
+        """The progress of the run, in words."""
         if not self.records:
             return "nothing recorded yet"
         if self.is_finished:
@@ -61,12 +61,12 @@ class Run:
         return f"unfinished: step {self.step:,} of {self.total_steps or 0:,}"
 
     def last(self, name: str) -> float | None:
-        """Gives the last recorded value of a quantity; None where there is none."""
+        """Returns the last recorded value of a quantity; None if there is none."""
         points = self.points(name)
         return points[-1][1] if points else None
 
     def points(self, name: str) -> list[tuple[float, float]]:
-        """Gives (epoch, value) of every record where the quantity is a finite number."""
+        """Lists (epoch, value) for every record in which the quantity is a finite number."""
         return [
             (record["epoch"], record[name])
             for record in self.records
@@ -75,13 +75,13 @@ class Run:
 
     @property
     def images_per_second(self) -> float | None:
-        """The median speed, without the first record, during which the step is compiled."""
+        """The median speed without the first record, which includes compilation."""
         rates = [value for _, value in self.points("images_per_second")]
         return statistics.median(rates[1:] or rates) if rates else None
 
     @property
     def seconds(self) -> float | None:
-        """The time that the recorded steps took, compilation included; without evaluations."""
+        """The duration of the recorded steps, with compilation and without evaluations."""
         total, before = 0.0, 0
         for record in self.records:
             rate = record.get("images_per_second")
@@ -93,34 +93,33 @@ class Run:
 
 
 def read_runs(paths: Sequence[str | pathlib.Path]) -> list[Run]:
-    """Reads the folders of runs; one that is named twice is taken once.
+    """Reads the folders of runs; duplicates are read once.
 
     Raises:
-        ConfigError: None is named, or one holds no run or damaged records.
+        ConfigError: No folder is given, or one does not contain a run or has damaged records.
     """
     if not paths:
-        raise ConfigError("no run to report on: name the folder of one")
+        raise ConfigError("no run to report on: give the folder of a run")
     unique = {pathlib.Path(path).resolve(): pathlib.Path(path) for path in paths}
     labels = distinct_labels(list(unique))
     return [_read(path, label) for path, label in zip(unique.values(), labels, strict=True)]
 
 
 def distinct_labels(paths: Sequence[pathlib.Path]) -> list[str]:
-    """Names each folder by as few of the last parts of its path as tell it from the others."""
+    """Labels each folder with the shortest end of its path that no other folder shares."""
     labels = []
     for path in paths:
         ends = (path.parts[-depth:] for depth in range(1, len(path.parts) + 1))
-        alone = (end for end in ends if sum(p.parts[-len(end) :] == end for p in paths) == 1)
-        labels.append("/".join(next(alone, path.parts)))
+        unique = (end for end in ends if sum(p.parts[-len(end) :] == end for p in paths) == 1)
+        labels.append("/".join(next(unique, path.parts)))
     return labels
 
 
 def differing_rows(runs: Sequence[Run]) -> tuple[list[str], dict[str, list[Any]]]:
-    """Lays the settings of runs beside each other.
+    """Compares the settings of runs.
 
     Returns:
-        The dotted names of the settings that are not the same everywhere; and for every setting
-        its value in each run.
+        The dotted names of the settings that differ; and for every setting its value in each run.
     """
     flat = [_settings(run.config) for run in runs]
     names = list(dict.fromkeys(name for settings in flat for name in settings))
@@ -129,7 +128,7 @@ def differing_rows(runs: Sequence[Run]) -> tuple[list[str], dict[str, list[Any]]
 
 
 def changed_settings(run: Run) -> dict[str, tuple[Any, Any]]:
-    """Gives the settings of a run that are not the defaults: (value, default) by dotted name."""
+    """Returns the settings of a run that are not the defaults: (value, default) by dotted name."""
     values, defaults = _settings(run.config), _settings(TrainConfig())
     pairs = {name: (values.get(name), defaults.get(name)) for name in values | defaults}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
@@ -144,7 +143,7 @@ def _read(path: pathlib.Path, label: str) -> Run:
     config = files.read_config()
     records = read_records(files)
     if not all(isinstance(record, dict) and _is_number(record.get("step")) for record in records):
-        raise ConfigError(f"{files.metrics} holds lines that are no records of a run; mend it")
+        raise ConfigError(f"{files.metrics} contains lines that are not records of a run; fix them")
     return Run(label, files, config, tuple(records))
 
 

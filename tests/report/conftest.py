@@ -62,7 +62,7 @@ def make_run(tmp_path, records):
 
 
 class Largest(nnx.Module):
-    """A network that knows colours: its classes are the largest of blue, green and red."""
+    """A network whose logits are the means of blue, green and red."""
 
     config = ResNetConfig(depths=(1,), widths=(8,), num_classes=3)
 
@@ -72,7 +72,7 @@ class Largest(nnx.Module):
 
 @pytest.fixture
 def trained(tmp_path):
-    """Knows the colours of a folder in which two pictures lie in the wrong place."""
+    """A network, and a dataset in which two images are in the wrong folder."""
     rng = np.random.default_rng(0)
     for label, colour, number in [
         *(("blue", "blue", n) for n in range(4)),
@@ -83,17 +83,17 @@ def trained(tmp_path):
     ]:
         strength = 0.5 if (label, colour) == ("green", "red") else 1.0
         pixels = strength * np.array(COLOURS[colour]) + rng.integers(-9, 10, (8, 8, 3))
-        path = tmp_path / "pictures" / "test" / label / f"{number}.png"
+        path = tmp_path / "images" / "test" / label / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
-    shutil.copytree(tmp_path / "pictures" / "test", tmp_path / "pictures" / "train")
+    shutil.copytree(tmp_path / "images" / "test", tmp_path / "images" / "train")
     return Trained(
         Largest(),
         NetworkInputs(size=8, mean=(0.5,), std=(0.25,)),
         tuple(COLOURS),
         origin="largest",
         step=40,
-        data=DataConfig(name=f"folder:{tmp_path / 'pictures'}", test_split="test"),
+        data=DataConfig(name=f"folder:{tmp_path / 'images'}", test_split="test"),
     )
 
 

@@ -20,7 +20,7 @@ def test_the_command_writes_a_page_and_names_it(make_run, tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_what_is_no_run_is_one_line(tmp_path, capsys):
+def test_bad_arguments_are_one_line(tmp_path, capsys):
     for words, message in (
         ([tmp_path], "no run in workdir"),
         ([], "the following arguments are required: RUN"),

@@ -11,7 +11,7 @@ from PIL import Image
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.measures import ClassAccuracy
 from resnet_jax.models import ResNetConfig
-from resnet_jax.report.data_uris import confusion_uri, picture_uri
+from resnet_jax.report.data_uris import confusion_uri, image_uri
 from resnet_jax.report.findings import examine
 from resnet_jax.report.page import Outcome, render, write_report
 from resnet_jax.report.runs import read_runs
@@ -23,7 +23,7 @@ from resnet_jax.training.workdir.environment import describe_environment, record
 
 @pytest.fixture
 def page(make_run, trained, config):
-    """Two runs, of which one has a network, and one has neither finished nor a checkpoint."""
+    """Two runs, of which one has a network, and the other neither records nor a checkpoint."""
     other = dataclasses.replace(config, seed=1)
     runs = read_runs([make_run("one"), make_run("<b>two", config=other, records=[])])
     return render(
@@ -49,32 +49,32 @@ def test_the_page_says_everything(page):
     assert "<b>" not in page
 
 
-def test_the_page_needs_nothing_else(page):
+def test_the_page_is_self_contained(page):
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
     assert not re.search(r"url\((?!#)|@import|<script|https?://", page)
 
 
-def test_a_run_without_network_is_reported_as_far_as_it_goes(make_run, tmp_path, records):
+def test_a_run_without_a_network_is_reported_as_far_as_possible(make_run, tmp_path, records):
     told = []
     roots = [make_run("half", records=records[:2]), make_run("empty", records=[])]
     written = write_report(roots, tmp_path / "new" / "report.html", tell=told.append)
     text = written.read_text()
     assert told == ["evaluating half", "evaluating empty"]
-    assert text.count("The network could not be run: no checkpoint") == 2
+    assert text.count("The network could not be evaluated: no checkpoint") == 2
     assert "unfinished: step 20 of 40" in text
 
 
 def test_without_evaluation_nothing_is_opened(make_run, tmp_path):
     written = write_report([make_run()], tmp_path / "r.html", evaluate=False)
     text = written.read_text()
-    assert "were not run for this page" in text
-    assert "What the run has set" in text
+    assert "were not evaluated for this page" in text
+    assert "The settings that this run changes" in text
 
 
-def test_the_environments_of_runs_stand_beside_that_of_the_page(make_run):
+def test_the_environments_of_runs_stand_next_to_that_of_the_page(make_run):
     runs = read_runs([make_run("one"), make_run("<i>two")])
     record_environment(runs[0].files, start=0)
-    assert "Where\n&lt;i&gt;two was trained is not recorded" in render(runs, [])
+    assert "The\nenvironment of &lt;i&gt;two was not recorded" in render(runs, [])
     elsewhere = {**describe_environment(), "step": 20, "devices": "8 x TPU v5 (tpu)"}
     with runs[0].files.environment.open("a") as file:
         file.write(json.dumps(elsewhere) + "\n")
@@ -97,7 +97,7 @@ def decoded(uri):
     return Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
 
 
-def test_many_classes_become_a_picture(make_run, trained):
+def test_many_classes_become_an_image(make_run, trained):
     (run,) = read_runs([make_run()])
     confusion = np.eye(30, dtype=np.int64) * 4
     confusion[3, 7] = 1
@@ -106,7 +106,7 @@ def test_many_classes_become_a_picture(make_run, trained):
     measures = dataclasses.replace(found.measures, classes=classes)
     findings = dataclasses.replace(found, confusion=confusion, measures=measures)
     text = render([run], [Outcome(run, findings)])
-    assert "Table of confusions of 30 classes" in text
+    assert "Confusion matrix of 30 classes" in text
     pixels = np.asarray(decoded(confusion_uri(confusion)))
     assert pixels.shape == (30, 30, 4)
     assert pixels[0, 0, 3] == 255
@@ -114,14 +114,14 @@ def test_many_classes_become_a_picture(make_run, trained):
     assert pixels[3, 7, 3] == round(255 * (1 / 5) ** 0.5)
 
 
-def test_small_pictures_are_exact_and_large_ones_small():
+def test_small_images_are_lossless_and_large_ones_jpeg():
     rng = np.random.default_rng(0)
     small = rng.integers(0, 256, (8, 8, 1), dtype=np.uint8)
-    np.testing.assert_array_equal(np.asarray(decoded(picture_uri(small))), small[..., 0])
-    assert picture_uri(np.zeros((224, 224, 3), np.uint8)).startswith("data:image/jpeg")
+    np.testing.assert_array_equal(np.asarray(decoded(image_uri(small))), small[..., 0])
+    assert image_uri(np.zeros((224, 224, 3), np.uint8)).startswith("data:image/jpeg")
 
 
-def test_the_page_fits_phones_and_desks_light_and_dark(page, browser, tmp_path):
+def test_the_page_fits_phones_and_desktops_light_and_dark(page, browser, tmp_path):
     (tmp_path / "page.html").write_text(page)
     address = (tmp_path / "page.html").as_uri()
     grounds = set()

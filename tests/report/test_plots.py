@@ -5,7 +5,7 @@ from resnet_jax.report.plots import draw_charts, series
 from resnet_jax.report.runs import read_runs
 
 
-def test_charts_are_elements_that_take_the_colours_of_the_page(make_run, records):
+def test_charts_are_elements_in_the_colours_of_the_page(make_run, records):
     runs = read_runs([make_run("one"), make_run("two", records=records[:2])])
     charts = draw_charts(runs)
     titles = [chart.title for chart in charts]
@@ -30,13 +30,13 @@ def test_what_nobody_recorded_is_not_drawn(make_run, records):
     assert draw_charts(read_runs([make_run("empty", records=[])])) == []
 
 
-def test_a_training_value_alone_does_not_look_like_a_test_value(make_run, records):
+def test_a_single_training_value_does_not_look_like_a_test_value(make_run, records):
     values = {"train_loss": 2.0, "test_loss": 1.0}
     runs = read_runs([make_run(records=[{"step": 3, "epoch": 0.3, **values}])])
     (loss,) = draw_charts(runs)
     shapes = re.findall(r'<path id="chart0-m[^"]*" d="([^"]*)"[^>]*stroke: var', loss.svg)
     assert len(set(shapes)) == 2
-    assert ">0.00</text>" in loss.svg  # the epochs begin with 0
+    assert ">0.00</text>" in loss.svg  # the epoch axis starts at 0
 
 
 def test_a_loss_that_falls_far_is_on_a_logarithmic_scale(make_run, records):
@@ -51,5 +51,5 @@ def test_the_same_runs_give_the_same_bytes(make_run):
     assert draw_charts(runs) == draw_charts(runs)
 
 
-def test_colours_begin_again():
+def test_colours_are_reused():
     assert [series(index) for index in (0, 7, 8, 17)] == [0, 7, 0, 1]

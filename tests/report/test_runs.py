@@ -58,12 +58,12 @@ def test_differences_between_configs(make_run, config):
     assert changed_settings(runs[0])["optimizer.learning_rate"][0] == 0.5
 
 
-def test_what_is_no_run_is_one_line(make_run, tmp_path):
+def test_a_folder_without_a_run_is_one_line(make_run, tmp_path):
     with pytest.raises(ConfigError, match="no run to report on"):
         read_runs([])
     (tmp_path / "empty").mkdir()
     for name in ("empty", "missing"):
         with pytest.raises(ConfigError, match=r"no run in workdir .*config.json is missing"):
             read_runs([tmp_path / name])
-    with pytest.raises(ConfigError, match=r"metrics.jsonl holds lines that are no records"):
+    with pytest.raises(ConfigError, match=r"metrics.jsonl contains lines that are not records"):
         read_runs([make_run("odd", records=[3, {"epoch": 1}])])
