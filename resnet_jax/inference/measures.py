@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_jax.training.evaluation import Evaluation
 from resnet_jax.training.step.metrics import evaluation_sums
 
 CALIBRATION_BINS = 15
@@ -86,57 +87,43 @@ class ClassAccuracy:
 
 
 @dataclasses.dataclass(frozen=True)
-class Measures:
-    """How a network does on a split.
+class Measures(Evaluation):
+    """The result of any network on any dataset: that of a run's evaluations, and more.
 
     Attributes:
-        model: What was evaluated.
-        data: The data set.
+        count: As for `Evaluation`.
+        expected: As for `Evaluation`; `count` is lower if bad images are skipped.
+        loss: As for `Evaluation`.
+        top1: As for `Evaluation`.
+        top5: As for `Evaluation`.
+        model: The network, as it was opened.
+        data: The dataset.
         split: Its split.
-        count: Examples counted, each once.
-        expected: Examples of the split; more than `count` where some could not be used.
-        top1: Examples whose label has the highest logit.
-        top5: Examples whose label is among the five highest logits.
-        loss: Mean cross-entropy.
         calibration_error: Expected calibration error in 15 bins, from 0 to 1.
-        classes: Each class that the network knows.
-        step: The number of the checkpoint, of a run.
-        tta: What was averaged over for each example.
+        classes: Every class that the network knows.
+        step: The step of the checkpoint, for a run.
+        tta: The augmentation that the logits are averaged over.
     """
 
     model: str
     data: str
     split: str
-    count: int
-    expected: int
-    top1: int
-    top5: int
-    loss: float
     calibration_error: float
     classes: tuple[ClassAccuracy, ...]
     step: int | None = None
     tta: str | None = None
 
-    @property
-    def accuracy(self) -> float:
-        """Share of the examples that are right."""
-        return self.top1 / self.count
-
-    @property
-    def top5_accuracy(self) -> float:
-        """Share of the examples whose label is among the first five."""
-        return self.top5 / self.count
-
     def to_json(self) -> str:
-        """Writes everything, the shares as well, as one JSON object."""
-        values = dataclasses.asdict(self) | {
+        """Writes everything, including the accuracies, as one JSON object."""
+        values: dict[str, Any] = {"model": self.model, "data": self.data, "split": self.split}
+        values |= dataclasses.asdict(self) | {
             "accuracy": self.accuracy,
             "top5_accuracy": self.top5_accuracy,
             "classes": [
                 dataclasses.asdict(entry) | {"accuracy": entry.accuracy} for entry in self.classes
             ],
         }
-        # JSON has no name for what is not finite.
+        # JSON cannot represent infinity and NaN.
         for name in ("loss", "calibration_error"):
             if not math.isfinite(values[name]):
                 values[name] = None
