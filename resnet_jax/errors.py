@@ -1,4 +1,4 @@
-"""Errors that a user can mend: one line with the name, the value and the remedy."""
+"""Errors that a user can fix: one line with the name, the value and the remedy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def nearest(name: str, candidates: Iterable[str]) -> str:
 
     Returns:
         A sentence to append to an error message, such as ``" Did you mean 'a' or 'b'?"``, or the
-        empty string where nothing comes close.
+        empty string if nothing comes close.
     """
     close = difflib.get_close_matches(name, list(candidates), n=3, cutoff=0.6)
     if not close:

@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. A module a command; a line in `COMMANDS`."""
+"""The command line: parse, call, print. Each command is a module and a line in `COMMANDS`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     parser = new_parser(
         "resnet-jax",
         "Deep residual networks in JAX and Flax.",
-        epilog="resnet-jax COMMAND --help says more\nexample: resnet-jax train",
+        epilog="resnet-jax COMMAND --help lists the flags\nexample: resnet-jax train",
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:

@@ -1,4 +1,4 @@
-"""What every command has: a parser that reports in one line, flags that are checked, a guard."""
+"""What commands share: a parser with one-line errors, checked flags, and a guard."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ Run = Callable[[argparse.Namespace, Sequence[str]], int]
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports what is wrong in one line, as every other error."""
+    """Reports errors in one line, as the rest of the command line does."""
 
     def error(self, message: str) -> NoReturn:
-        """Raises what is wrong, in place of the usage and an exit."""
+        """Raises the error, instead of printing the usage and exiting."""
         raise ConfigError(f"{message}; {self.prog} --help lists the flags")
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps a flag and what it does on one line, and the lines of the epilog as they are."""
+    """Keeps a flag and its help on one line, and the line breaks of the epilog."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=30)
@@ -41,14 +41,14 @@ class Command(NamedTuple):
     """A sub-command of `resnet-jax`.
 
     Attributes:
-        name: How it is called.
+        name: The word that selects it.
         summary: One line for the help.
-        usage: What follows the name in the help's first line.
+        usage: What follows the name in the first line of the help.
         epilog: The end of the help: notes and an example.
         add_flags: Declares its flags.
-        run: Does it with the parsed flags and the words that begin with one of `overrides`;
-            returns the exit status.
-        overrides: Beginnings of words such as `--config.FIELD=VALUE` that it takes.
+        run: Runs it with the parsed flags and the words that start with one of `overrides`; returns
+            the exit status.
+        overrides: The prefixes of the words such as `--config.FIELD=VALUE` that it takes.
     """
 
     name: str
@@ -74,7 +74,7 @@ def new_parser(program: str, description: str, *, epilog: str = "") -> argparse.
 
 
 def add_debug(parser: argparse.ArgumentParser, *, shown: bool = True) -> None:
-    """Declares `--debug`, before or behind the name of a command."""
+    """Declares `--debug`, before or after the name of a command."""
     parser.add_argument(
         "--debug",
         action="store_true",
@@ -88,11 +88,11 @@ def guard(
     choose: Callable[[argparse.Namespace], tuple[Run, tuple[str, ...]]],
     arguments: Sequence[str] | None,
 ) -> int:
-    """Parses and runs; turns what the user can mend into one line on the standard error.
+    """Parses and runs; prints errors that the user can fix as one line on standard error.
 
     Args:
         parser: Parses the words.
-        choose: Maps the parsed flags to what shall run, and to the overrides that it takes.
+        choose: Maps the parsed flags to the function to run and the overrides that it takes.
         arguments: The words; None for those of the process.
 
     Returns:
@@ -105,7 +105,7 @@ def guard(
         _check_overrides(rest, overrides, parser)
         return run(flags, rest)
     except BrokenPipeError:
-        # Whoever read the output has gone. Nothing more can be said there, at exit either.
+        # The reader of the output has gone. Python's flush at exit must not fail on it either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE_STATUS
     except (ValueError, OSError, KeyboardInterrupt) as error:
@@ -116,7 +116,7 @@ def guard(
 
 
 def leave_at_once(error: BaseException, *, debug: bool) -> NoReturn:
-    """Ends the process on an error, without the orderly end, which would wait for minutes.
+    """Ends the process after an error, without the normal exit, which would wait for minutes.
 
     Args:
         error: What ended it.
@@ -131,12 +131,12 @@ def leave_at_once(error: BaseException, *, debug: bool) -> NoReturn:
 
 
 def say_error(message: str) -> None:
-    """Prints one line to the standard error."""
+    """Prints one line to standard error."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
 
 
 def _explain(error: BaseException, *, debug: bool) -> int:
-    """Says in one line what the user can mend; returns the status, that of a fault in silence."""
+    """Returns the exit status, and prints one line if the user can fix the error."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED_STATUS
     if debug or not _is_for_the_user(error):
@@ -146,7 +146,7 @@ def _explain(error: BaseException, *, debug: bool) -> int:
 
 
 def _is_for_the_user(error: BaseException) -> bool:
-    """Tells an error that was raised on purpose, here or in a recipe, from a library's fault."""
+    """Whether an error was raised on purpose, here or in a recipe, and not by a bug."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

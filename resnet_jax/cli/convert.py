@@ -11,10 +11,10 @@ from resnet_jax.cli.model_flags import read_class_names
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Declares the flags."""
-    parser.add_argument("source", metavar="IN", help="file of weights to read")
+    parser.add_argument("source", metavar="IN", help="weights to read")
     parser.add_argument("destination", metavar="OUT", help="*.safetensors to write")
-    parser.add_argument("--name", help="network of PyTorch's weights")
-    parser.add_argument("--class-names", metavar="FILE", help="name of each output, one a line")
+    parser.add_argument("--name", help="network that PyTorch's weights belong to")
+    parser.add_argument("--class-names", metavar="FILE", help="names of the outputs, one per line")
 
 
 def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
@@ -34,7 +34,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 COMMAND = Command(
     name="convert",
-    summary="Convert weights from PyTorch or to it.",
+    summary="Convert weights from or to PyTorch.",
     usage="IN OUT [--name=NAME] [--class-names=FILE]",
     epilog="example: resnet-jax convert resnet18.pth resnet18.safetensors --name=resnet18",
     add_flags=add_flags,

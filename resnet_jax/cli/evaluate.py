@@ -36,13 +36,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workdir", type=pathlib.Path, help=argparse.SUPPRESS)
     forms = ", ".join(FORMS)
     parser.add_argument("--data", metavar="NAME", help=f"digits, {forms}, or TFDS")
-    parser.add_argument("--data-dir", metavar="DIR", help="where prepared sets lie")
+    parser.add_argument("--data-dir", metavar="DIR", help="folder of prepared datasets")
     parser.add_argument("--split", help="split to evaluate (test)")
     parser.add_argument("--tta", choices=("flip",), help="average over mirror images")
     parser.add_argument(
-        "--batch-size", type=int, metavar="N", help=f"images a step ({DEFAULT_BATCH})"
+        "--batch-size", type=int, metavar="N", help=f"images per step ({DEFAULT_BATCH})"
     )
-    parser.add_argument("--skip-bad", action="store_true", help="leave bad images out of the count")
+    parser.add_argument("--skip-bad", action="store_true", help="skip images that cannot be read")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
@@ -65,7 +65,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     elif config is not None:
         data = config.data
     else:
-        raise ConfigError(f"{trained.origin} comes without data: name some with --data=NAME")
+        raise ConfigError(f"{trained.origin} comes without a dataset: choose one with --data=NAME")
     if flags.skip_bad:
         data = dataclasses.replace(data, on_error="skip")
     usual_batch = config.eval_batch_size if config else DEFAULT_BATCH
@@ -82,7 +82,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 
 def _run_folder(flags: argparse.Namespace) -> pathlib.Path | None:
-    """Returns the folder of the run that is meant, or None where it is no run."""
+    """Returns the folder of the run to evaluate, or None if the model is not a run."""
     named = flags.workdir or flags.model
     meant = flags.workdir is not None or named is None or pathlib.Path(named).is_dir()
     return pathlib.Path(named or DEFAULT_MODEL) if meant and flags.weights is None else None
@@ -105,14 +105,14 @@ def _open_run(
 def _refuse_recipe_fields(overrides: Sequence[str]) -> None:
     for word in overrides:
         if word.startswith(CONFIG):
-            raise ConfigError(f"{word} changes the recipe of a run, and no run is evaluated")
+            raise ConfigError(f"{word} changes the recipe of a run, but the model is not a run")
 
 
 def _text(measures: Measures) -> str:
-    """Writes a result as a few lines."""
+    """Formats a result as a few lines."""
     lines = [
         f"{measures.split} accuracy {measures.accuracy:.2%} "
-        f"({measures.top1} right; counted {measures.count} of {measures.expected} images)",
+        f"({measures.top1} correct; counted {measures.count} of {measures.expected} images)",
         f"top-5 {measures.top5_accuracy:.2%}  loss {measures.loss:.4f}  "
         f"calibration error {measures.calibration_error:.4f}",
     ]

@@ -14,18 +14,20 @@ from resnet_jax.cli.predict import FAILED_STATUS, expand
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Declares the flags."""
     parser.add_argument(
-        "images", metavar="IMAGE", nargs="+", help="image, folder, or - for names on the input"
+        "images", metavar="IMAGE", nargs="+", help="image, folder, or - to read names from stdin"
     )
     add_model_flags(parser)
     parser.add_argument(
         "--stage", type=int, metavar="N", default=-1, help="stage, from 1 (-1, the last)"
     )
-    parser.add_argument("--class", dest="kind", metavar="CLASS", help="name or number (likeliest)")
+    parser.add_argument(
+        "--class", dest="kind", metavar="CLASS", help="name or number (most likely)"
+    )
     parser.add_argument("--out", metavar="DIR", default=".", help="for IMAGE.cam.png (.)")
 
 
 def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Writes an overlay for each image; a bad one is one line on the standard error."""
+    """Writes an overlay for each image; a bad one prints one line on standard error."""
     from resnet_jax.inference.explain import Explainer, overlay, png
     from resnet_jax.inference.image_files import find_files, read_ahead
 

@@ -23,8 +23,8 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
 
     trained = open_from_flags(flags, overrides)
     written = export(trained, flags.out, fold=flags.fold, from_pixels=flags.from_pixels)
-    beside = f", described in {written.description}" if written.description else ""
-    print(f"{written.path}  {written.format}, {written.size / 1e6:.1f} MB{beside}")
+    details = f", described in {written.description}" if written.description else ""
+    print(f"{written.path}  {written.format}, {written.size / 1e6:.1f} MB{details}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The flags with which a command names a trained network."""
+"""The flags that select a trained network."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ if TYPE_CHECKING:
     from resnet_jax.inference.trained import Trained
 
 DEFAULT_MODEL = "runs/digits"
-MODEL_HELP = "run, file of ours or name"
+MODEL_HELP = "run, saved file or network name"
 INPUTS_NOTE = "--inputs.FIELD=VALUE sets size, crop_fraction, interpolation, mean or std.\n"
 
 
 def add_model_flags(parser: argparse.ArgumentParser, *, positional: bool = False) -> None:
-    """Declares what names a network.
+    """Declares the flags that select a network.
 
     Args:
-        parser: The command's.
+        parser: The parser of the command.
         positional: Take the network as the next word, not as `--model`.
     """
     if positional:
         parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     else:
         parser.add_argument("--model", metavar="MODEL", help=f"{MODEL_HELP} ({DEFAULT_MODEL})")
-    parser.add_argument("--weights", metavar="FILE", help="weights for a network name")
+    parser.add_argument("--weights", metavar="FILE", help="weights for a named network")
     parser.add_argument("--step", type=int, metavar="N", help="checkpoint of a run (the last)")
-    parser.add_argument("--class-names", metavar="FILE", help="name of each output, one a line")
+    parser.add_argument("--class-names", metavar="FILE", help="names of the outputs, one per line")
 
 
 def open_from_flags(flags: argparse.Namespace, overrides: Sequence[str]) -> Trained:
-    """Opens the network that the flags name.
+    """Opens the network that the flags select.
 
     Raises:
-        ConfigError: It cannot be opened, the class names are no text, or an override is wrong.
+        ConfigError: It cannot be opened, the class names are not text, or an override is wrong.
         OSError: The file of class names cannot be read.
     """
     from resnet_jax.inference.trained import open_trained
@@ -55,14 +55,14 @@ def open_from_flags(flags: argparse.Namespace, overrides: Sequence[str]) -> Trai
 
 
 def read_class_names(flags: argparse.Namespace) -> list[str] | None:
-    """Reads the file of class names, if one is given: a name a line, empty lines left out."""
+    """Reads the file of class names, if given: one name per line, without empty lines."""
     if flags.class_names is None:
         return None
     try:
         text = pathlib.Path(flags.class_names).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigError(
-            f"{flags.class_names} is no text in UTF-8: give a file with a name a line"
+            f"{flags.class_names} is not UTF-8 text: give a file with one name per line"
         ) from None
     return [line.strip() for line in text.splitlines() if line.strip()]
 
@@ -80,7 +80,7 @@ def with_inputs(trained: Trained, overrides: Sequence[str]) -> Trained:
         if word.startswith(INPUTS):
             name, equals, text = word.removeprefix(INPUTS).partition("=")
             if not equals:
-                raise ConfigError(f"{word!r} is no override: write {INPUTS}FIELD=VALUE")
+                raise ConfigError(f"{word!r} is not an override: write {INPUTS}FIELD=VALUE")
             if name == "channels":
                 raise ConfigError(
                     f"{word} cannot be set: the network takes {trained.inputs.channels} channels"

@@ -14,7 +14,7 @@ from resnet_jax.errors import ConfigError, nearest
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Declares the flags."""
     parser.add_argument("pattern", metavar="PATTERN", nargs="?", default="*", help="'resnet*d' (*)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
 def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
@@ -25,7 +25,9 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     names = list_models(flags.pattern)
     if not names:
         hint = nearest(flags.pattern, list_models())
-        raise ConfigError(f"no network matches {flags.pattern!r}.{hint} Patterns are 'resnet*d'")
+        raise ConfigError(
+            f"no network matches {flags.pattern!r}.{hint} A pattern looks like 'resnet*d'"
+        )
     width = max(len(name) for name in names)
     if not flags.json:
         print(f"{'name':{width}}  {'parameters':>11}  {'GFLOPs':>7}  {'input':>5}  paper")
@@ -44,7 +46,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 COMMAND = Command(
     name="models",
-    summary="List the networks and what they cost.",
+    summary="List the networks and their cost.",
     usage="[PATTERN] [--json]",
     epilog="example: resnet-jax models 'resnet*d'",
     add_flags=add_flags,

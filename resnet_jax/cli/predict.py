@@ -15,17 +15,17 @@ FAILED_STATUS = 1
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Declares the flags."""
     parser.add_argument(
-        "images", metavar="IMAGE", nargs="+", help="image, folder, or - for names on the input"
+        "images", metavar="IMAGE", nargs="+", help="image, folder, or - to read names from stdin"
     )
     add_model_flags(parser)
-    parser.add_argument("--top", type=int, metavar="N", default=5, help="classes of each image (5)")
-    parser.add_argument("--batch-size", type=int, metavar="N", default=32, help="images a step")
+    parser.add_argument("--top", type=int, metavar="N", default=5, help="classes per image (5)")
+    parser.add_argument("--batch-size", type=int, metavar="N", default=32, help="images per step")
     parser.add_argument("--tta", choices=("flip",), help="average over mirror images")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
 def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Classifies images as they come; a bad one is one line on the standard error."""
+    """Classifies images as they come; a bad one prints one line on standard error."""
     from resnet_jax.inference.classifier import Classifier
     from resnet_jax.inference.predict import predict
     from resnet_jax.machine.cpu import use_every_core
@@ -44,7 +44,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 
 def expand(names: Iterable[str]) -> Iterator[str]:
-    """Replaces `-` by the lines of the standard input, as they come; empty ones are left out."""
+    """Replaces `-` by the lines of standard input, as they come, without empty ones."""
     for name in names:
         if name == "-":
             yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
@@ -54,7 +54,7 @@ def expand(names: Iterable[str]) -> Iterator[str]:
 
 COMMAND = Command(
     name="predict",
-    summary="Name what is in images.",
+    summary="Classify images.",
     usage="IMAGE... [--model=MODEL] [flags]",
     epilog=INPUTS_NOTE + "\nexample: resnet-jax predict photos/ --model=runs/pets --top=3",
     add_flags=add_flags,

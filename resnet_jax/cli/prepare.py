@@ -15,17 +15,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source", metavar="SOURCE", help=f"{forms}, digits, or the name of a TFDS dataset"
     )
-    parser.add_argument("--name", help="name of the set (the folder's or archive's)")
-    parser.add_argument("--data-dir", metavar="DIR", help="folder of prepared sets (user's cache)")
-    parser.add_argument("--shard", metavar="I/N", help="write only every N-th part")
-    parser.add_argument("--workers", type=int, metavar="N", default=8, help="threads (8)")
+    parser.add_argument("--name", help="name of the dataset (folder's or archive's)")
     parser.add_argument(
-        "--skip-bad", type=int, metavar="N", help="skip up to N bad files, and list them"
+        "--data-dir", metavar="DIR", help="folder of prepared datasets (user cache)"
     )
+    parser.add_argument("--shard", metavar="I/N", help="write only part I of N")
+    parser.add_argument("--workers", type=int, metavar="N", default=8, help="threads (8)")
+    parser.add_argument("--skip-bad", type=int, metavar="N", help="skip and list up to N bad files")
 
 
 def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Prepares a data set."""
+    """Prepares a dataset."""
     del overrides
     from rich.console import Console
     from rich.progress import Progress
@@ -49,7 +49,9 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     if folder is None:
-        print(f"part {flags.shard} is written; join the parts by the same command without --shard")
+        print(
+            f"part {flags.shard} is written; run the same command without --shard to join the parts"
+        )
         return 0
     where = f" --config.data.data_dir={flags.data_dir}" if flags.data_dir else ""
     print(f"{folder} is ready: --config.data.name={folder.parent.name}{where}")
@@ -58,7 +60,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 COMMAND = Command(
     name="prepare",
-    summary="Turn images into a set that reads fast.",
+    summary="Convert images to a dataset that loads fast.",
     usage="SOURCE [--name=NAME] [flags]",
     epilog="example: resnet-jax prepare folder:photos --name=photos",
     add_flags=add_flags,

@@ -18,16 +18,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="FILE", default=DEFAULT_OUT, help=f"the page ({DEFAULT_OUT})"
     )
-    parser.add_argument("--split", help="split to look for mistakes in (each run's test split)")
+    parser.add_argument("--split", help="split to search for mistakes (the test split)")
     parser.add_argument(
         "--mistakes",
         type=int,
         metavar="N",
         default=DEFAULT_MISTAKES,
-        help=f"pictures of mistakes of each run ({DEFAULT_MISTAKES})",
+        help=f"images of mistakes per run ({DEFAULT_MISTAKES})",
     )
     parser.add_argument(
-        "--no-eval", action="store_true", help="run no network: neither confusions nor mistakes"
+        "--no-eval", action="store_true", help="do not evaluate: no confusions, no mistakes"
     )
 
 
@@ -52,7 +52,7 @@ COMMAND = Command(
     name="report",
     summary="Write a page about runs: curves, confusions, mistakes, recipes.",
     usage="RUN... [--out=FILE] [flags]",
-    epilog="The page is one HTML file that needs no network.\n\n"
+    epilog="The page is one HTML file that works offline.\n\n"
     "example: resnet-jax report runs/digits runs/digits_wide --out=digits.html",
     add_flags=add_flags,
     run=run,

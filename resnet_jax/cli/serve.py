@@ -28,12 +28,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
     add("--host", str, "HOST", DEFAULT_HOST, "address to listen on")
     add("--port", int, "PORT", DEFAULT_PORT, "port; 0 takes a free one")
-    add("--batch-size", int, "N", usual.batch_size, "most pictures computed together")
-    add("--wait-ms", float, "MS", 1000 * usual.wait_seconds, "wait for others to join a batch")
+    add("--batch-size", int, "N", usual.batch_size, "most images computed together")
+    add("--wait-ms", float, "MS", 1000 * usual.wait_seconds, "longest wait for a batch to fill")
     add("--queue", int, "N", usual.queue, "most requests at a time")
     add("--max-mib", float, "MIB", usual.body_bytes / _MEBI, "largest body of a request")
-    add("--max-megapixels", float, "N", usual.picture_pixels / _MEGA, "largest picture")
-    add("--timeout", float, "SECONDS", usual.request_seconds, "longest time of a request")
+    add("--max-megapixels", float, "N", usual.picture_pixels / _MEGA, "largest image")
+    add("--timeout", float, "SECONDS", usual.request_seconds, "time limit of a request")
 
 
 def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
@@ -58,7 +58,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
         host=flags.host,
         port=flags.port,
         limits=limits,
-        tell=lambda line: print(f"{line}  (Ctrl-C ends it)", flush=True),
+        tell=lambda line: print(f"{line}  (Ctrl-C to stop)", flush=True),
     )
     return 0
 
@@ -71,7 +71,7 @@ def _whole(value: float, unit: int, flag: str) -> int:
 
 COMMAND = Command(
     name="serve",
-    summary="Serve a network over HTTP, with a page to drop pictures on.",
+    summary="Serve a network over HTTP, with a page to drop images on.",
     usage="MODEL [--port=PORT] [flags]",
     epilog=INPUTS_NOTE + "\nexample: resnet-jax serve runs/digits --port=8000",
     add_flags=add_flags,

@@ -15,16 +15,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Declares the flags."""
     add = parser.add_argument
     add("--data", default="digits", help="digits, cifar10, zip:PATH or folder:PATH (digits)")
-    add("--out", type=pathlib.Path, default=DEFAULT_OUT, help=f"results go here ({DEFAULT_OUT})")
-    add("--depths", type=_depths, default=(20, 56, 110), help="layers, 6n+2 (20,56,110)")
+    add("--out", type=pathlib.Path, default=DEFAULT_OUT, help=f"results folder ({DEFAULT_OUT})")
+    add("--depths", type=_depths, default=(20, 56, 110), help="layers, 6n+2 each (20,56,110)")
     add("--epochs", type=int, help="epochs of every run (digits 8, CIFAR-10 164)")
-    add("--batch-size", type=int, metavar="N", help="images a step (digits 64, CIFAR-10 128)")
-    rates = "the largest (digits 0.02, CIFAR-10 0.1)"
+    add("--batch-size", type=int, metavar="N", help="images per step (digits 64, CIFAR-10 128)")
+    rates = "peak (digits 0.02, CIFAR-10 0.1)"
     add("--learning-rate", type=float, metavar="RATE", help=rates)
     add("--train-split", metavar="SPLIT", help="such as train[:5000] (all)")
     add("--test-split", metavar="SPLIT", help="such as test[:1000] (test)")
     add("--probe-images", type=int, default=1000, metavar="N", help="test images probed (1000)")
-    add("--seed", type=int, default=0, help="decides all random numbers (0)")
+    add("--seed", type=int, default=0, help="seed of all random numbers (0)")
 
 
 def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
@@ -57,15 +57,15 @@ def _depths(text: str) -> tuple[int, ...]:
         return tuple(int(word) for word in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no list of numbers, such as 20,56,110"
+            f"{text!r} is not a list of numbers such as 20,56,110"
         ) from None
 
 
 COMMAND = Command(
     name="study",
-    summary="Measure four claims about residual networks on data.",
+    summary="Test four claims about residual networks on a dataset.",
     usage="[--data=NAME] [--out=FOLDER] [flags]",
-    epilog="Networks that were trained before are taken from the folder.\n\n"
+    epilog="Networks already trained in the folder are reused.\n\n"
     "example: resnet-jax study --data=zip:cifar10.zip --out=runs/study_cifar10",
     add_flags=add_flags,
     run=run,

@@ -20,7 +20,7 @@ _SCREEN = 80
 
 CONFIG_NOTE = (
     "--config.FIELD=VALUE changes a field of the recipe, such as\n"
-    "--config.optimizer.learning_rate=0.05; --config.FIELD=none empties it.\n"
+    "--config.optimizer.learning_rate=0.05; --config.FIELD=none clears it.\n"
 )
 
 
@@ -43,20 +43,22 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE[:ARGUMENT]", help="recipe (configs/digits.py)")
     parser.add_argument("--workdir", type=pathlib.Path, help="folder of the run (runs/RECIPE)")
     parser.add_argument("--show", action="store_true", help="print the settings and data steps")
-    parser.add_argument("--profile", action="store_true", help="trace steps 11 to 15 of this call")
     parser.add_argument(
-        "--debug_nans", action="store_true", help="stop at the first NaN and name its operation"
+        "--profile", action="store_true", help="profile steps 11 to 15 of this call"
     )
-    parser.add_argument("--coordinator", metavar="HOST:PORT", help="where the processes meet")
-    parser.add_argument("--processes", type=int, help="how many processes train together")
-    parser.add_argument("--process", type=int, help="which of them this is, from 0")
+    parser.add_argument(
+        "--debug_nans", action="store_true", help="stop at the first NaN, name the operation"
+    )
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
+    parser.add_argument("--processes", type=int, help="number of processes")
+    parser.add_argument("--process", type=int, help="index of this process, from 0")
     parser.add_argument(
         "--start_timeout", type=int, default=300, help="seconds to wait for the others (300)"
     )
 
 
 def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Trains, or resumes; with `--show` only prints what would be done."""
+    """Trains, or resumes; with `--show`, only prints what it would do."""
     import jax
 
     from resnet_jax.machine.compilation_cache import keep_compiled_code
@@ -84,7 +86,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     try:
         result = run_recipe(config, _workdir(flags, recipe), profile=flags.profile)
     except (Exception, KeyboardInterrupt) as error:
-        # At an orderly end, processes wait for each other, and so do the threads of a failed save.
+        # A normal exit waits for the other processes, and for the threads of a failed save.
         if jax.process_count() > 1 or isinstance(error, CheckpointError):
             leave_at_once(error, debug=getattr(flags, "debug", False))
         raise
@@ -92,7 +94,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 
 def _shown(config: TrainConfig) -> Iterator[str]:
-    """Gives the lines of `--show`: the settings, and what happens to an image."""
+    """Yields the lines of `--show`: the settings, and what happens to an image."""
     from resnet_jax.data.changes import describe_changes
     from resnet_jax.training.recipe.overrides import to_json
 
@@ -121,7 +123,7 @@ def _shown(config: TrainConfig) -> Iterator[str]:
 
 
 def _setting(name: str, value: Any) -> str:
-    """Writes a setting as `--config.` takes it."""
+    """Formats a setting as `--config.` takes it."""
     if value is None or isinstance(value, str):
         return f"{name}={'none' if value is None else value}"
     return f"{name}={json.dumps(value, separators=(',', ':'))}"

@@ -1,4 +1,4 @@
-"""A trained network behind HTTP, for people and programs on this machine.
+"""Serves a trained network over HTTP, to people and programs on this machine.
 
-FastAPI and uvicorn come with the extra `serve`; they are needed by `app.py` and `server.py` alone.
+FastAPI and uvicorn come with the extra `serve`; only this package needs them.
 """

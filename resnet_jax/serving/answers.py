@@ -1,4 +1,4 @@
-"""Answers that are no results: reasons as JSON; and what is counted about all of them."""
+"""Error responses as JSON with a reason, and the counters of all responses."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from resnet_jax.serving.limits import RequestError
 from resnet_jax.serving.metrics import Metrics
 
-_SHOWN = 40  # characters of a wrong value that are repeated
+_SHOWN = 40  # characters of a wrong value that a message repeats
 
 
 def add_reasons(app: FastAPI) -> None:
-    """Makes every answer that is no success JSON with the one field `error`."""
+    """Turns every error response into JSON with one field, `error`."""
     app.add_exception_handler(RequestError, _on_refused)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
@@ -32,7 +32,7 @@ def _reason(status: int, reason: str, headers: dict[str, str] | None = None) -> 
 async def _on_refused(request: Request, error: Exception) -> Response:
     del request
     assert isinstance(error, RequestError)
-    # The body may not have been read to its end: what follows would not be a request.
+    # The rest of the body may be unread, so the connection cannot carry another request.
     headers = {"connection": "close"}
     if error.status in (429, 503):
         headers["retry-after"] = "1"
@@ -55,15 +55,15 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 async def _on_fault(request: Request, error: Exception) -> Response:
     del request, error
-    return _reason(500, "a fault inside the service; its log has more")
+    return _reason(500, "internal error of the service; see its log")
 
 
 class Counted:
-    """Counts answers and their time.
+    """Counts responses and measures how long they took.
 
     Args:
-        app: The application inside.
-        metrics: Where they are counted.
+        app: The application that responds.
+        metrics: The counters.
     """
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
@@ -71,7 +71,7 @@ class Counted:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request with the application inside, and counts it."""
+        """Passes a request to the application, and counts the response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -86,7 +86,7 @@ class Counted:
         try:
             await self._app(scope, receive, noted)
         finally:
-            # Without an answer it is a fault, to which one is given further outside.
+            # Without a response it is an error, which an outer middleware answers with 500.
             status = statuses[0] if statuses else 500
             path = getattr(scope.get("route"), "path", "other")
             self._metrics.requests.labels(path, str(status)).inc()

@@ -1,4 +1,4 @@
-"""The service's addresses, as an ASGI application."""
+"""The endpoints of the service, as an ASGI application."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def create_app(engine: Engine, limits: Limits) -> FastAPI:
     """Builds the application.
 
     Args:
-        engine: The network; what it has not compiled yet is compiled by the first requests.
-        limits: What is accepted.
+        engine: The network; the first requests compile what is not compiled yet.
+        limits: Bounds on requests and batches.
     """
     service = Service(engine, limits)
     app = FastAPI(
         title="resnet-jax",
         version=resnet_jax.__version__,
         lifespan=service.lifespan,
-        docs_url=None,  # these pages load scripts from elsewhere
+        docs_url=None,  # these pages load scripts from other sites
         redoc_url=None,
     )
-    _add_pictures(app, service)
+    _add_predictions(app, service)
     _add_facts(app, service)
     _add_page(app)
     add_reasons(app)
@@ -50,7 +50,7 @@ def create_app(engine: Engine, limits: Limits) -> FastAPI:
     return app
 
 
-def _add_pictures(app: FastAPI, service: Service) -> None:
+def _add_predictions(app: FastAPI, service: Service) -> None:
     content = {"required": True, "content": {"image/*": {"schema": {"type": "string"}}}}
     body = {"requestBody": content}
 
@@ -58,31 +58,31 @@ def _add_pictures(app: FastAPI, service: Service) -> None:
     async def predict(
         request: Request, top: Annotated[int, Query(ge=1, le=1000)] = 5
     ) -> dict[str, Any]:
-        """Names the likeliest classes of the picture in the body."""
+        """Returns the most likely classes of the image in the body."""
         return await service.predict(request, top)
 
     @app.post("/explain", openapi_extra=body)
     async def explain(request: Request, index: Annotated[int | None, Query()] = None) -> Response:
-        """Shows as PNG where the network looks for a class, or for the likeliest."""
+        """Returns a PNG of where the network looks for a class, by default the most likely."""
         return await service.explain(request, index)
 
 
 def _add_facts(app: FastAPI, service: Service) -> None:
     @app.get("/healthz")
     async def healthz() -> Response:
-        """Tells whether requests are served."""
+        """Returns 200 while the service takes requests, 503 while it stops."""
         is_open = service.door.is_open
         status = "ok" if is_open else "stopping"
         return JSONResponse({"status": status}, status_code=200 if is_open else 503)
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        """Gives the counters as Prometheus reads them."""
+        """Returns the counters in the format of Prometheus."""
         return Response(service.metrics.to_text(), media_type=CONTENT_TYPE)
 
     @app.get("/model")
     async def model() -> dict[str, Any]:
-        """Says what is served and what is accepted."""
+        """Describes the network and the limits."""
         return service.describe()
 
 

@@ -1,4 +1,4 @@
-"""Gathers pictures that arrive about the same time into batches."""
+"""Collects images that arrive at about the same time into batches."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class _Waiting:
 
 
 class Batcher:
-    """Computes batches one after another, in a thread that does nothing else.
+    """Computes batches one after another, in a thread of its own.
 
-    A batch is begun with the first picture and closed when it is full, or when that picture has
-    waited for `wait_seconds`. While one is computed the next ones queue up, so that batches grow
-    with the load.
+    The first image opens a batch. It closes when it is full, or when that image has waited for
+    `wait_seconds`. While a batch is computed, further images queue up, so batches grow with the
+    load.
 
     Args:
-        compute: From uint8 [pictures, height, width, channels], at most `batch_size` of them, to a
-            row for each.
-        batch_size: The most pictures of a batch.
-        wait_seconds: How long the first picture waits.
-        observe: Is told how many pictures each batch had.
+        compute: Maps uint8 [images, height, width, channels], at most `batch_size` images, to a row
+            for each.
+        batch_size: The most images in a batch.
+        wait_seconds: How long the first image waits.
+        observe: Receives the number of images of each batch.
     """
 
     def __init__(
@@ -52,35 +52,35 @@ class Batcher:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begins to work, on the event loop that is running."""
+        """Starts to work, on the running event loop."""
         self._task = asyncio.get_running_loop().create_task(self._work())
 
     async def stop(self) -> None:
-        """Computes what has been submitted, then stops."""
+        """Computes what was submitted, then stops."""
         await self._queue.put(None)
         if self._task is not None:
             await self._task
         self._thread.shutdown()
 
     async def submit(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Gives the result of one picture.
+        """Returns the result of one image.
 
         Raises:
-            Exception: What `compute` raised for the picture's batch.
+            Exception: `compute` failed for the batch of this image.
         """
         answer = asyncio.get_running_loop().create_future()
         await self._queue.put(_Waiting(pixels, answer))
         return await answer
 
     async def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Runs something else in the thread that computes, between two batches."""
+        """Runs a function in the compute thread, between two batches."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, function, *arguments)
 
     async def _work(self) -> None:
         while (first := await self._queue.get()) is not None:
             batch, is_last = await self._gather(first)
-            # Whoever has given up in the meantime is not computed.
+            # Do not compute images whose request was cancelled in the meantime.
             batch = [waiting for waiting in batch if not waiting.answer.done()]
             if batch:
                 await self._answer(batch)
@@ -88,7 +88,7 @@ class Batcher:
                 return
 
     async def _gather(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
-        """Waits for more pictures; the second value tells whether none will follow."""
+        """Waits for more images; the second value is True if the service stops."""
         batch = [first]
         deadline = asyncio.get_running_loop().time() + self._wait_seconds
         while len(batch) < self._batch_size:
@@ -110,7 +110,7 @@ class Batcher:
         pixels = np.stack([waiting.pixels for waiting in batch])
         try:
             rows = await self.call(self._compute, pixels)
-        except Exception as error:  # the next batch may go well
+        except Exception as error:  # the next batch may succeed
             for waiting in batch:
                 if not waiting.answer.done():
                     waiting.answer.set_exception(error)

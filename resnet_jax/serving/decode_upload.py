@@ -1,4 +1,4 @@
-"""Bytes from strangers to the pixels of one network."""
+"""Decodes uploaded bytes to the pixels that a network expects."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from resnet_jax.zoo.preprocessing import NetworkInputs
 
 FORMATS = "JPEG, PNG, GIF, WebP or BMP"
 
-# Pillow knows many more formats, some of which start other programs (EPS) or are rarely tested.
+# Pillow reads many more formats; some start other programs (EPS) or are rarely tested.
 _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM")
 
 
 def read_upload(data: bytes, inputs: NetworkInputs, limits: Limits) -> NDArray[np.uint8]:
-    """Decodes an uploaded picture and brings it to what a network expects.
+    """Decodes an uploaded image, and resizes and crops it for a network.
 
     Args:
         data: The content of the file.
-        inputs: What the network expects; its size is set.
+        inputs: What the network expects; its size is not None.
         limits: The most pixels.
 
     Returns:
         uint8 [size, size, channels].
 
     Raises:
-        RequestError: It is no picture of a format that is read (415), or too large (413).
+        RequestError: It is not an image in one of `FORMATS` (415), or it is too large (413).
     """
-    if not _looks_like_a_picture(data):
-        raise RequestError(415, f"this is no picture: send the bytes of a {FORMATS} file")
+    if not _looks_like_an_image(data):
+        raise RequestError(415, f"this is not an image: send the bytes of a {FORMATS} file")
     try:
         height, width = image_size(data)
         _check_size(height, width, inputs, limits)
@@ -40,17 +40,17 @@ def read_upload(data: bytes, inputs: NetworkInputs, limits: Limits) -> NDArray[n
         raise RequestError(415, " ".join(str(error).split())) from None
 
 
-def _looks_like_a_picture(data: bytes) -> bool:
+def _looks_like_an_image(data: bytes) -> bool:
     return data.startswith(_BEGINNINGS) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
 
 
 def _check_size(height: int, width: int, inputs: NetworkInputs, limits: Limits) -> None:
-    # The shorter side is brought to a fixed length: a line of pixels would unfold into gigabytes.
+    # The shorter side is resized to a fixed length: a line of pixels would grow to gigabytes.
     shorter = (inputs.size or 1) / inputs.crop_fraction
     resized = shorter**2 * max(height, width) / max(min(height, width), 1)
     if max(height * width, resized) > limits.picture_pixels:
         raise RequestError(
             413,
-            f"the picture has {width} x {height} pixels: too many, or too long for its width; "
-            f"the limit is {limits.picture_pixels} pixels",
+            f"the image has {width} x {height} pixels: too many, or too many once its shorter side "
+            f"is resized; the limit is {limits.picture_pixels} pixels",
         )

@@ -1,4 +1,4 @@
-"""What the service accepts, and how long it waits."""
+"""Which requests the service accepts, and how long it waits."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Limits:
     """Bounds on requests and batches.
 
     Attributes:
-        body_bytes: The most bytes of a request's body.
-        picture_pixels: The most pixels of a picture, as it comes and as it is resized.
-        queue: Requests that are worked on at the same time, from their first byte to the answer;
-            further ones are turned away.
-        batch_size: The most pictures that are computed together.
-        wait_seconds: How long the first picture of a batch waits for others.
+        body_bytes: The most bytes in the body of a request.
+        picture_pixels: The most pixels of an image, before and after it is resized.
+        queue: The most requests at a time, from their first byte to the response; further ones are
+            rejected.
+        batch_size: The most images computed together.
+        wait_seconds: How long the first image of a batch waits for others.
         request_seconds: How long a request may take to arrive, and then to be answered.
     """
 
@@ -51,11 +51,11 @@ class Limits:
 
 
 class RequestError(Exception):
-    """A request that is not served.
+    """A request was rejected.
 
     Args:
         status: The HTTP status.
-        reason: One line for whoever asked.
+        reason: One line for the client.
     """
 
     def __init__(self, status: int, reason: str) -> None:

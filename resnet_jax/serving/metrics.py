@@ -1,4 +1,4 @@
-"""What the service counts, for Prometheus."""
+"""The counters of the service, for Prometheus."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ __all__ = ["CONTENT_TYPE", "Metrics"]
 
 
 class Metrics:
-    """Counters of one service.
+    """The counters of one service.
 
     Args:
-        batch_size: The most pictures of a batch.
+        batch_size: The most images in a batch.
 
     Attributes:
-        requests: Answers by path and status.
-        seconds: How long answers took, by path.
-        in_flight: Pictures that are worked on.
-        batches: Pictures of each batch.
+        requests: Responses by path and status.
+        seconds: How long responses took, by path.
+        in_flight: Requests in progress.
+        batches: The number of images in each batch.
     """
 
     def __init__(self, *, batch_size: int) -> None:
         self._registry = CollectorRegistry()
         self.requests = Counter(
             "resnet_jax_requests",
-            "Answers by path and status.",
+            "Responses by path and status.",
             ["path", "status"],
             registry=self._registry,
         )
         self.seconds = Histogram(
             "resnet_jax_request_seconds",
-            "Time from a request's first byte to its answer.",
+            "Time from the first byte of a request to its response.",
             ["path"],
             registry=self._registry,
         )
         self.in_flight = Gauge(
-            "resnet_jax_in_flight", "Pictures that are worked on.", registry=self._registry
+            "resnet_jax_in_flight", "Requests in progress.", registry=self._registry
         )
         sizes = sorted({min(2**power, batch_size) for power in range(batch_size.bit_length() + 1)})
         self.batches = Histogram(
             "resnet_jax_batch_pictures",
-            "Pictures that were computed together.",
+            "Images computed together.",
             buckets=sizes,
             registry=self._registry,
         )
 
     def to_text(self) -> bytes:
-        """Writes all counters in Prometheus' text format."""
+        """Returns all counters in the text format of Prometheus."""
         return generate_latest(self._registry)

@@ -26,18 +26,18 @@ def serve(
     limits: Limits,
     tell: Callable[[str], None],
 ) -> None:
-    """Serves a network until SIGINT or SIGTERM; requests that were taken in are answered first.
+    """Serves a network until SIGINT or SIGTERM; accepted requests are answered first.
 
     Args:
-        load: Opens the network; called once the address is ours.
-        host: The address to listen on; `127.0.0.1` takes requests from this machine alone.
-        port: The port; 0 takes one that is free.
-        limits: What is accepted.
-        tell: Takes one line for a person, when requests are served.
+        load: Opens the network; called after the address is bound.
+        host: The address to listen on; `127.0.0.1` accepts requests only from this machine.
+        port: The port; 0 takes a free one.
+        limits: Bounds on requests and batches.
+        tell: Receives one line to show when the service is ready.
 
     Raises:
         ConfigError: The network cannot be served.
-        OSError: The address cannot be listened on.
+        OSError: The service cannot listen on the address.
     """
     with _listen(host, port) as listener:
         engine = Engine(load(), batch_size=limits.batch_size)
@@ -55,14 +55,14 @@ def serve(
             ws="none",
         )
         server = _Server(config, lambda: tell(f"serving {engine.trained.origin} at {address}"))
-        # Once it has stopped, the server raises the signal again: it has done what it should.
+        # After it has stopped, uvicorn raises the signal again; by then it has done its work.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
         server.run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """Says when it listens."""
+    """Announces when it listens."""
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
         super().__init__(config)
@@ -75,7 +75,7 @@ class _Server(uvicorn.Server):
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Takes an address before the network is loaded, so that a wrong one is told at once."""
+    """Binds an address before the network is loaded, so that a wrong one fails at once."""
     if not 0 <= port <= _MAX_PORT:
         raise ConfigError(f"port={port}: give 0 to {_MAX_PORT}")
     try:

@@ -1,4 +1,4 @@
-"""The work behind the service's addresses: admit, decode, compute, answer."""
+"""What the endpoints do: admit, decode, compute, respond."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _DECODERS = 2
 
 
 class Service:
-    """What the addresses share.
+    """The state and the work that the endpoints share.
 
     Args:
         engine: The network.
-        limits: What is accepted.
+        limits: Bounds on requests and batches.
     """
 
     def __init__(self, engine: Engine, limits: Limits) -> None:
@@ -48,7 +48,7 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: object) -> AsyncIterator[None]:
-        """Works from the start of the application to its end."""
+        """Starts the batcher with the application, and stops it at the end."""
         del app
         self._batcher.start()
         try:
@@ -59,7 +59,7 @@ class Service:
             self._decoders.shutdown()
 
     async def predict(self, request: Request, top: int) -> dict[str, Any]:
-        """Names the likeliest classes of the picture that a request carries."""
+        """Returns the most likely classes of the image in a request."""
         async with self.door.admit(request) as body, _within(self.limits.request_seconds):
             row = await self._batcher.submit(await self._decode(body))
         trained = self.engine.trained
@@ -71,7 +71,7 @@ class Service:
         }
 
     async def explain(self, request: Request, index: int | None) -> Response:
-        """Draws the Grad-CAM of the picture that a request carries."""
+        """Draws the Grad-CAM of the image in a request."""
         trained = self.engine.trained
         async with self.door.admit(request) as body, _within(self.limits.request_seconds):
             if index is not None and not 0 <= index < trained.num_classes:
@@ -81,7 +81,7 @@ class Service:
         return Response(image, media_type="image/png", headers={"x-class-index": str(explained)})
 
     def describe(self) -> dict[str, Any]:
-        """Says what is served."""
+        """Describes the network and the limits."""
         trained, limits = self.engine.trained, self.limits
         return {
             "model": pathlib.Path(trained.origin).name,

@@ -1,4 +1,4 @@
-"""Takes the bodies of requests: not too many, not too large, not too slow."""
+"""Reads the bodies of requests: not too many, not too large, not too slow."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _DISCARD_BODIES = 4
 
 
 class Door:
-    """Lets a number of requests in.
+    """Admits a limited number of requests at a time.
 
     Args:
-        limits: How many, and how large.
-        metrics: Is told how many are inside.
+        limits: How many requests, and how large.
+        metrics: Counts the requests in progress.
 
     Attributes:
-        is_open: Whether anyone is let in: False while the service stops.
+        is_open: Whether requests are admitted; False while the service stops.
     """
 
     def __init__(self, limits: Limits, metrics: Metrics) -> None:
@@ -34,11 +34,11 @@ class Door:
 
     @contextlib.asynccontextmanager
     async def admit(self, request: Request) -> AsyncIterator[bytes]:
-        """Reads the body of a request; it counts as inside until the `with` statement is left.
+        """Reads the body of a request, which counts as admitted until the `with` block ends.
 
         Raises:
-            RequestError: There are too many (429), the body is too large (413), too slow (408) or
-                empty (400), or the service stops (503).
+            RequestError: There are too many requests (429); the body is too large (413), too slow
+                (408) or empty (400); or the service is stopping (503).
         """
         refusal = self._refusal()
         if refusal is not None:
@@ -56,7 +56,7 @@ class Door:
         if not self.is_open:
             return RequestError(503, "the service is stopping")
         if self._inside >= self._limits.queue:
-            return RequestError(429, f"{self._inside} requests are waiting already; try again")
+            return RequestError(429, f"{self._inside} requests are already waiting; try again")
         return None
 
 
@@ -67,7 +67,7 @@ async def _read(request: Request, limits: Limits) -> bytes:
             while is_more and len(body) <= limits.body_bytes:
                 message = await request.receive()
                 if message["type"] == "http.disconnect":
-                    raise RequestError(400, "the client left before the body was complete")
+                    raise RequestError(400, "the client disconnected before the body was complete")
                 body += message.get("body", b"")
                 is_more = message.get("more_body", False)
     except TimeoutError:
@@ -78,12 +78,12 @@ async def _read(request: Request, limits: Limits) -> bytes:
             await _discard(request, limits)
         raise RequestError(413, f"the body has more than {limits.body_bytes} bytes, the limit")
     if not body:
-        raise RequestError(400, "the body is empty: send the bytes of a picture")
+        raise RequestError(400, "the body is empty: send the bytes of an image")
     return bytes(body)
 
 
 async def _discard(request: Request, limits: Limits) -> None:
-    """Takes the rest of a body, within reason: many clients read no answer before all is sent."""
+    """Reads the rest of a body, up to a limit: many clients send it all before they read."""
     left = _DISCARD_BODIES * limits.body_bytes
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_DISCARD_SECONDS):

@@ -29,7 +29,7 @@ def error(capsys, *words):
         (["--port=99999"], "port=99999: give 0 to 65535"),
         (["--port=-1"], "port=-1: give 0 to 65535"),
         (["--host=256.0.0.1"], "cannot listen on 256.0.0.1 port 0"),
-        (["--inputs.size=none"], "takes pictures of any size: name one with --inputs.size=N"),
+        (["--inputs.size=none"], "takes images of any size: choose one with --inputs.size=N"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line(network, capsys, words, message):

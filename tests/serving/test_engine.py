@@ -36,5 +36,5 @@ def test_an_explanation_is_a_picture_of_a_class(trained):
 
 
 def test_a_network_without_a_size_is_refused(trained):
-    with pytest.raises(ConfigError, match=r"any size: name one with --inputs.size=N"):
+    with pytest.raises(ConfigError, match=r"any size: choose one with --inputs.size=N"):
         Engine(dataclasses.replace(trained, inputs=NetworkInputs()), batch_size=1)

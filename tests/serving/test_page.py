@@ -73,7 +73,7 @@ def test_a_person_drops_a_picture(browser, service, pictures, tmp_path, width, d
     drop(browser, b"no picture", "c.txt")
     browser.wait_for(IS_SHOWN % "message")
     message = browser.run("document.getElementById('message').textContent")
-    assert message.startswith("this is no picture")
+    assert message.startswith("this is not an image")
     assert not browser.run(IS_SHOWN % "results")
     assert all("415" in complaint for complaint in browser.complaints)
     browser.complaints.clear()

@@ -45,7 +45,7 @@ def test_explanations_are_overlays(service, trained, pictures):
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "reason"),
     [
-        ("POST", "/predict", b"no picture", 415, "this is no picture"),
+        ("POST", "/predict", b"no picture", 415, "this is not an image"),
         ("POST", "/explain", b"\xff\xd8\xff no picture", 415, "the file"),
         ("POST", "/predict", b"", 400, "the body is empty"),
         ("POST", "/predict?top=0", b"x", 422, "top='0': Input should be greater than"),
@@ -118,7 +118,7 @@ def test_bodies_and_pictures_have_limits(narrow, pictures):
     assert narrow.post("/predict", pictures[0])[0] == 200
     status, found = narrow.post("/predict", pictures[15])
     assert status == 413
-    assert "the picture has 30 x 35 pixels" in found["error"]
+    assert "the image has 30 x 35 pixels" in found["error"]
 
 
 def half_a_request(service):
@@ -135,7 +135,7 @@ def test_the_queue_is_bounded_and_slow_bodies_are_given_up(narrow, pictures):
     status, headers, content = narrow.ask("POST", "/predict", pictures[0])
     assert status == 429
     assert headers["retry-after"] == "1"
-    assert "2 requests are waiting already" in json.loads(content)["error"]
+    assert "2 requests are already waiting" in json.loads(content)["error"]
     for connection in waiting:
         answer = connection.recv(10_000)
         assert answer.startswith(b"HTTP/1.1 408 ")

@@ -185,7 +185,7 @@ def test_plans():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--depths=20,x"], "error: argument --depths: '20,x' is no list of numbers"),
+        (["--depths=20,x"], "error: argument --depths: '20,x' is not a list of numbers"),
         (["--depths=20"], "error: --depths=20: give two or three numbers"),
         (["--depths=56,20"], "error: --depths=56,20 has to rise"),
         (["--epochs=0"], "error: epochs=0"),

@@ -5,7 +5,7 @@ const $ = (id) => document.getElementById(id);
 
 let model = null;
 let current = null; // {file, url, cams: Map from class index to an object URL, index}
-let taken = 0; // pictures so far: an answer about another than the last is too late
+let taken = 0; // images so far: only the response to the last one is shown
 
 async function start() {
   model = await (await fetch("/model")).json();
@@ -27,17 +27,17 @@ async function ask(path, file) {
   try {
     answer = await fetch(path, { method: "POST", body: file });
   } catch {
-    throw new Error("The service does not answer.");
+    throw new Error("The service does not respond.");
   }
   if (answer.ok) return answer;
   const reason = await answer.json().catch(() => ({ error: answer.statusText }));
   throw new Error(`${reason.error} (${answer.status})`);
 }
 
-function forget(picture) {
-  if (!picture) return;
-  URL.revokeObjectURL(picture.url);
-  for (const url of picture.cams.values()) URL.revokeObjectURL(url);
+function forget(image) {
+  if (!image) return;
+  URL.revokeObjectURL(image.url);
+  for (const url of image.cams.values()) URL.revokeObjectURL(url);
 }
 
 async function take(file) {
@@ -47,21 +47,21 @@ async function take(file) {
     complain(`${file.name} has ${file.size} bytes; the limit is ${model.body_bytes}.`);
     return;
   }
-  const picture = { file, url: URL.createObjectURL(file), cams: new Map(), index: null };
+  const image = { file, url: URL.createObjectURL(file), cams: new Map(), index: null };
   try {
     const found = await (await ask(`/predict?top=${TOP}`, file)).json();
-    if (number !== taken) return forget(picture);
+    if (number !== taken) return forget(image);
     forget(current);
-    current = picture;
-    picture.index = found.predictions[0].index;
+    current = image;
+    image.index = found.predictions[0].index;
     list(found.predictions);
-    showPicture();
+    showImage();
     $("results").hidden = false;
     $("drop").classList.add("small");
   } catch (error) {
-    forget(picture);
+    forget(image);
     if (number !== taken) return;
-    $("results").hidden = true; // it is about another picture
+    $("results").hidden = true; // they belong to another image
     complain(error.message);
   }
 }
@@ -90,7 +90,7 @@ function list(predictions) {
 }
 
 function press(isCam) {
-  $("show-picture").setAttribute("aria-pressed", String(!isCam));
+  $("show-image").setAttribute("aria-pressed", String(!isCam));
   $("show-cam").setAttribute("aria-pressed", String(isCam));
   for (const button of $("classes").querySelectorAll("button")) {
     const pressed = isCam && Number(button.dataset.index) === current.index;
@@ -104,22 +104,22 @@ function show(url, caption) {
   $("caption").textContent = caption;
 }
 
-function showPicture() {
-  show(current.url, current.file.name || "pasted picture");
+function showImage() {
+  show(current.url, current.file.name || "pasted image");
   press(false);
 }
 
 async function showCam(index) {
-  const picture = current;
+  const image = current;
   complain("");
   try {
-    if (!picture.cams.has(index)) {
-      const answer = await ask(`/explain?index=${index}`, picture.file);
-      picture.cams.set(index, URL.createObjectURL(await answer.blob()));
+    if (!image.cams.has(index)) {
+      const answer = await ask(`/explain?index=${index}`, image.file);
+      image.cams.set(index, URL.createObjectURL(await answer.blob()));
     }
-    if (picture !== current) return;
-    picture.index = index;
-    show(picture.cams.get(index), `where it looks for “${model.classes[index]}”`);
+    if (image !== current) return;
+    image.index = index;
+    show(image.cams.get(index), `where it looks for “${model.classes[index]}”`);
     press(true);
   } catch (error) {
     complain(error.message);
@@ -130,9 +130,9 @@ $("file").addEventListener("change", () => {
   if ($("file").files.length) take($("file").files[0]);
   $("file").value = "";
 });
-$("show-picture").addEventListener("click", showPicture);
+$("show-image").addEventListener("click", showImage);
 $("show-cam").addEventListener("click", () => showCam(current.index));
-// A narrow picture is shown with hard pixels, so that each is seen.
+// A small image is enlarged without smoothing, so that each pixel is visible.
 $("shown").addEventListener("load", () => {
   $("shown").classList.toggle("pixels", $("shown").naturalWidth <= 64);
 });
@@ -148,10 +148,10 @@ document.addEventListener("drop", (event) => {
   $("drop").classList.remove("over");
   const file = event.dataTransfer.files[0];
   if (file) take(file);
-  else complain("That was no file.");
+  else complain("That was not a file.");
 });
 document.addEventListener("paste", (event) => {
   const file = event.clipboardData.files[0];
   if (file) take(file);
 });
-start().catch(() => complain("The service does not answer."));
+start().catch(() => complain("The service does not respond."));
