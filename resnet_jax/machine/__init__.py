@@ -1,1 +1,1 @@
-"""The machine that a process runs on: devices, other processes, signals, cores, compiled code."""
+"""The machine of a process: devices, other processes, signals, cores, compiled code."""

@@ -1,4 +1,4 @@
-"""Compiled code that is kept between processes."""
+"""The cache of compiled code, which processes share."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ _CACHE_BYTES = 4 * 2**30
 def keep_compiled_code() -> None:
     """Keeps compiled code between processes in the user's cache directory.
 
-    What a process that was killed left unfinished there is removed: jax would not read it, and
-    would write nothing more.
+    It removes the unfinished entries of a process that was killed: JAX would neither read nor
+    replace them.
 
     The environment variable `JAX_COMPILATION_CACHE_DIR` names another folder, and
-    `JAX_ENABLE_COMPILATION_CACHE=0` switches it off. A folder that cannot be made is done without.
+    `JAX_ENABLE_COMPILATION_CACHE=0` switches the cache off. If the folder cannot be created, there
+    is no cache.
     """
     if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         _choose_cache()
@@ -37,12 +38,12 @@ def _choose_cache() -> None:
     except OSError:
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    # With a limit on its size jax takes a lock, so that processes may share it.
+    # With a limit on its size, JAX locks the cache, so that processes can share it.
     jax.config.update("jax_compilation_cache_max_size", _CACHE_BYTES)
 
 
 def _drop_unfinished(folder: pathlib.Path) -> None:
-    """Removes entries without the time of their last use, which jax writes after them."""
+    """Removes entries without the time of their last use, which JAX writes after them."""
     with contextlib.suppress(OSError), filelock.FileLock(folder / ".lockfile", timeout=10):
         for entry in folder.glob("*-cache"):
             if not entry.with_name(entry.name.removesuffix("cache") + "atime").exists():

@@ -1,4 +1,4 @@
-"""What a process on a CPU sets up once: a device for each core, memory that it keeps."""
+"""CPU-specific setup of a process: one device per core, and memory that is kept."""
 
 from __future__ import annotations
 
@@ -9,30 +9,31 @@ import os
 
 import jax
 
-_LEAST_IMAGES = 8  # of a core: ResNet-50 gains by a second core with as few; below, the cores wait
+_LEAST_IMAGES = 8  # per core: with fewer, a second core does not speed up ResNet-50
 
 
 def use_every_core(*batch_sizes: int, most: int | None = None) -> None:
-    """Makes each core of a CPU a device, as far as all batches divide over them.
+    """Makes each core of a CPU a device, as far as all batch sizes divide evenly.
 
-    XLA spreads the convolutions of one device over the cores, and leaves most of what stands
-    between them to one. With a device a core, all of it is split along the batch.
-    Call it before jax computes anything. It does nothing where an accelerator may do the work,
-    where the process takes part in a larger run, or where `JAX_NUM_CPU_DEVICES` or `XLA_FLAGS` say
-    how many devices there shall be.
+    With one device, XLA spreads the convolutions over the cores, but runs most operations between
+    them on one core. With one device per core, everything is split along the batch.
+
+    Call it before JAX computes anything. It does nothing if an accelerator may be present, if the
+    process is one of several in a run, or if `JAX_NUM_CPU_DEVICES` or `XLA_FLAGS` sets the number
+    of devices.
 
     Args:
-        batch_sizes: The images of each kind of step.
-        most: No more devices than these.
+        batch_sizes: The number of images of each kind of step.
+        most: The most devices.
     """
     chosen = jax.config.jax_num_cpu_devices != -1  # type: ignore[attr-defined]
     if chosen or "host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         return
-    if jax.distributed.is_initialized() or not _has_cpu_alone():
+    if jax.distributed.is_initialized() or not _has_only_cpu():
         return
     cores = count_cores()
     count = count_devices(*batch_sizes, cores=min(cores, most or cores))
-    with contextlib.suppress(RuntimeError):  # jax has its devices already
+    with contextlib.suppress(RuntimeError):  # JAX has its devices already
         jax.config.update("jax_num_cpu_devices", count)
 
 
@@ -44,10 +45,11 @@ def count_cores() -> int:
 
 
 def count_devices(*batch_sizes: int, cores: int) -> int:
-    """Returns into how many devices a CPU is split.
+    """Returns the number of devices that a CPU is split into.
 
     Args:
-        batch_sizes: The images of each kind of step; each has to divide, into eight or more.
+        batch_sizes: The number of images of each kind of step; each device gets an equal share of
+            at least eight.
         cores: The most devices.
     """
     most = min(cores, *(size // _LEAST_IMAGES for size in batch_sizes))
@@ -61,26 +63,27 @@ def count_devices(*batch_sizes: int, cores: int) -> int:
 def keep_freed_memory() -> None:
     """Keeps the memory that a step on the CPU frees for the next step.
 
-    XLA asks for the memory of a step's intermediate values at each step, and the C library gets
-    large pieces from the kernel and gives them back: for ResNet-50 half a million page faults.
-    Call it before jax computes anything, since threads choose their arenas early. It does nothing
-    where an accelerator may do the work, or where the C library is not glibc.
+    XLA allocates the memory of intermediate values at each step. For large blocks, the C library
+    gets it from the kernel and returns it: half a million page faults for ResNet-50.
+
+    Call it before JAX computes anything, since threads choose their arenas early. It does nothing
+    if an accelerator may be present, or if the C library is not glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None or not _has_cpu_alone():
+    if mallopt is None or not _has_only_cpu():
         return
     for parameter, value in _MALLOC_SETTINGS.values():
         mallopt(parameter, value)
 
 
 _MALLOC_SETTINGS = {  # the numbers of the parameters in malloc.h
-    "M_ARENA_MAX": (-8, 1),  # one heap for all threads: the others grow by mapping alone
-    "M_MMAP_MAX": (-4, 0),  # nothing apart from the heap
-    "M_TRIM_THRESHOLD": (-1, -1),  # which never shrinks
+    "M_ARENA_MAX": (-8, 1),  # one heap for all threads: other heaps grow only by mapping
+    "M_MMAP_MAX": (-4, 0),  # no mappings outside the heap
+    "M_TRIM_THRESHOLD": (-1, -1),  # the heap never shrinks
 }
 
 
-def _has_cpu_alone() -> bool:
+def _has_only_cpu() -> bool:
     platforms = jax.config.jax_platforms  # type: ignore[attr-defined]
     if platforms:
         return bool(platforms == "cpu")

@@ -9,9 +9,9 @@ import jax
 
 
 def search_for_nans() -> None:
-    """Stops at the first NaN with the operation that made it; every step takes longer.
+    """Makes JAX stop at the first NaN and name its operation; steps become slower.
 
-    Call it before the steps are built, which then neither donate the state nor skip a step.
+    Call it before the steps are built: they then neither donate the state nor skip updates.
     """
     jax.config.update("jax_debug_nans", True)
 
@@ -26,7 +26,7 @@ class StepTrace:
 
     Args:
         folder: The folder of the trace; None traces nothing.
-        first: The first step of the trace, late enough that everything is compiled.
+        first: The first step of the trace; by then everything should be compiled.
         steps: How many steps.
     """
 

@@ -22,7 +22,7 @@ def make_mesh(devices: int | None = None) -> Mesh:
         devices: How many of them to use; None takes all.
 
     Raises:
-        ConfigError: More devices are asked for than there are.
+        ConfigError: There are fewer devices.
     """
     available = jax.devices()
     count = devices or len(available)
@@ -37,7 +37,7 @@ def make_mesh(devices: int | None = None) -> Mesh:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of what every device holds in full: the training state."""
+    """Returns the sharding of arrays that every device holds in full."""
     return NamedSharding(mesh, PartitionSpec())
 
 

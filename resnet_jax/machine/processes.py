@@ -1,4 +1,4 @@
-"""Several processes that train together: how they meet, and what happens if one dies."""
+"""Several processes that train together: how they connect, and what happens if one dies."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from resnet_jax.errors import ConfigError
 
-# A process that is silent for this long counts as dead; the others end with a message.
+# A process without a heartbeat for this long counts as dead; the others end with a message.
 _HEARTBEAT_SECONDS = 60
 
-# Words in the errors of a collective, or of the coordination, whose other side is gone.
+# Words in the errors of a collective, or of the coordination service, that lost a peer.
 _SIGNS_OF_LOSS = ("gloo", "nccl", "peer", "connection", "coordination", "deadline", "unavailable")
 
 
@@ -26,12 +26,12 @@ class PeerError(ConnectionError):
 
 @dataclasses.dataclass(frozen=True)
 class Processes:
-    """Where the processes of a run meet. Leave all three out where JAX finds them by itself.
+    """How the processes of a run connect. Leave out the first three if JAX detects them.
 
     Attributes:
         coordinator: HOST:PORT of process 0, the same for all.
         count: How many processes there are.
-        number: Which of them this is, from 0.
+        number: The index of this process, from 0.
         timeout: Seconds to wait for the others at the start.
     """
 
@@ -44,18 +44,18 @@ class Processes:
 def join(processes: Processes) -> None:
     """Joins the other processes, before anything is computed.
 
-    With an address it meets them there. Without one it takes what a TPU VM, SLURM, Kubernetes or
-    Open MPI says, by JAX's own detection. Without any of these the process runs alone.
+    The coordinator's address says where. Without one, JAX detects a TPU VM, SLURM, Kubernetes or
+    Open MPI. Without any of these, the process runs on its own.
 
     Raises:
-        ConfigError: Some of the three are missing, or the others did not come in time.
+        ConfigError: Only some of the three are given, or the others did not connect in time.
     """
     given = (processes.coordinator, processes.count, processes.number)
     if any(value is not None for value in given):
         _check(processes)
     elif not _is_in_a_cluster():
         return
-    where = processes.coordinator or "the address that the cluster gave"
+    where = processes.coordinator or "the address from the cluster"
     try:
         jax.distributed.initialize(
             processes.coordinator,
@@ -68,16 +68,16 @@ def join(processes: Processes) -> None:
     except Exception as error:  # the service raises several kinds
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(
-            f"the processes did not meet at {where} within {processes.timeout} s: check that all "
-            f"of them run, with the same address and count, and that it can be reached ({reason})"
+            f"the processes did not connect at {where} within {processes.timeout} s: check that "
+            f"all of them run with the same address and count, and can reach the address ({reason})"
         ) from error
 
 
 def _connect_devices() -> None:
-    """Adds a number over all devices, which connects them while the processes are together.
+    """Sums a number over all devices, which connects them while all processes are ready.
 
-    Later one compiles for minutes what another has in its cache. On CPU, connections that are made
-    then fail after 30 s; those that stand already wait as long as it takes.
+    Later, one process may compile for minutes what another finds in its cache. On CPU, opening a
+    connection then fails after 30 s; connections that are already open wait as long as it takes.
     """
     multihost_utils.sync_global_devices("joined")
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
@@ -88,7 +88,7 @@ def _connect_devices() -> None:
 
 @contextlib.contextmanager
 def naming_lost_peers() -> Iterator[None]:
-    """Turns the errors of a collective whose other side is gone into one that says so.
+    """Turns the errors of a collective that lost a peer into a `PeerError`.
 
     Raises:
         PeerError: A process that this one computes with ended or cannot be reached.
@@ -100,8 +100,8 @@ def naming_lost_peers() -> Iterator[None]:
         if jax.process_count() == 1 or not any(sign in text.lower() for sign in _SIGNS_OF_LOSS):
             raise
         raise PeerError(
-            f"process {jax.process_index()} of {jax.process_count()} lost another one: look for "
-            "what ended that one, then start all of them again; they resume at the last "
+            f"process {jax.process_index()} of {jax.process_count()} lost another one: find out "
+            "why that one ended, then start all of them again; they resume from the last "
             f"checkpoint ({text[:200]})"
         ) from error
 
@@ -111,17 +111,19 @@ def _check(processes: Processes) -> None:
     if coordinator is None or count is None or number is None:
         raise ConfigError(
             f"coordinator={coordinator}, processes={count}, process={number}: "
-            "give all three, or none where the cluster tells them"
+            "give all three, or none if the cluster provides them"
         )
     if not 0 <= number < count:
-        raise ConfigError(f"process={number} is not one of processes={count}; they count from 0")
+        raise ConfigError(
+            f"process={number} is not below processes={count}; processes count from 0"
+        )
     host, colon, port = coordinator.rpartition(":")
     if not (host and colon and port.isdigit()):
-        raise ConfigError(f"coordinator={coordinator!r} is no address; write HOST:PORT")
+        raise ConfigError(f"coordinator={coordinator!r} is not an address; write HOST:PORT")
 
 
 def _is_in_a_cluster() -> bool:
-    """Asks JAX's own detection, which has no public name, whether there is a cluster."""
+    """Whether JAX detects a cluster; its detection has no public name."""
     from jax._src.clusters import ClusterEnv
 
     return any(

@@ -1,4 +1,4 @@
-"""Interruption of a run: the first signal asks for a save, the second ends at once."""
+"""Interruption of a run: the first signal saves and stops, the second stops at once."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import jax
 from jax.experimental import multihost_utils
 
 RESUME_STATUS = 75
-"""Exit status of a run that was interrupted and saved (EX_TEMPFAIL): start it again to resume."""
+"""Exit status of a run that saved and stopped at a signal (EX_TEMPFAIL); run it again to resume."""
 
 
 class Interruption:
     """Notes SIGTERM and SIGINT while it is open, so that a step can be finished and saved.
 
-    Where several processes train together they agree on the step: JAX takes note of SIGTERM, and of
-    a TPU's maintenance, in any of them, and names a step that none has passed yet. An interrupt
-    from the keyboard is handed to it as a SIGTERM.
+    If several processes train together, they agree on the step: JAX notices a SIGTERM, or a TPU's
+    maintenance event, in any of them, and chooses a step that none has passed yet. A SIGINT is
+    passed to JAX as a SIGTERM.
 
-    An interrupt from the keyboard after a first signal ends the process, even while it compiles:
-    Python hands signals over when that is done, so a thread listens for them as well.
+    A SIGINT after a first signal ends the process, even during compilation: Python handles signals
+    only after that, so a thread listens for them as well.
 
-    Outside of the main thread, where Python allows no handlers, it notes nothing.
+    Outside the main thread, where Python allows no handlers, it does nothing.
     """
 
     def __init__(self) -> None:
@@ -53,11 +53,11 @@ class Interruption:
 
     @property
     def requested(self) -> bool:
-        """Whether a signal came to this process."""
+        """Whether this process received a signal."""
         return self.signal is not None
 
     def is_due(self, step: int) -> bool:
-        """Whether the run must stop after this step; every process asks after every step."""
+        """Whether the run must stop after this step; call it after every step in every process."""
         if self._together:
             return bool(multihost_utils.reached_preemption_sync_point(step))
         return self.requested
@@ -72,16 +72,16 @@ class Interruption:
         self._caller, listener = socket.socketpair()
         self._caller.setblocking(False)
         self._old_caller = signal.set_wakeup_fd(self._caller.fileno())
-        threading.Thread(target=_leave_at_the_second, args=(listener,), daemon=True).start()
+        threading.Thread(target=_exit_at_second_signal, args=(listener,), daemon=True).start()
 
 
-def _leave_at_the_second(listener: socket.socket) -> None:
-    """Reads the numbers of signals until the other side closes."""
+def _exit_at_second_signal(listener: socket.socket) -> None:
+    """Reads the numbers of signals until the socket is closed."""
     seen = 0
     with listener:
         while numbers := listener.recv(1):
             seen += 1
             if seen > 1 and numbers[0] == signal.SIGINT:
-                # A save in the background would hold an orderly exit back; half of one is never
-                # read.
+                # A normal exit would wait for a save in the background; an unfinished save is
+                # never read.
                 os._exit(128 + signal.SIGINT)

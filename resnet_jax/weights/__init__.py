@@ -1,4 +1,4 @@
-"""Weights: in from PyTorch, out to PyTorch, and files that a network is rebuilt from."""
+"""Weights: from and to PyTorch, and files from which a network is rebuilt."""
 
 from resnet_jax.weights.convert import load_torch, to_torch
 from resnet_jax.weights.errors import WeightsError

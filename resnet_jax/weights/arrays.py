@@ -1,4 +1,4 @@
-"""Arrays: what state dicts hold, as NumPy arrays in PyTorch's layout and back."""
+"""Converts the arrays of state dicts between PyTorch's layout and ours, as NumPy arrays."""
 
 import math
 from typing import Any
@@ -9,9 +9,9 @@ Shape = tuple[int, ...]
 
 
 def as_numpy(value: Any) -> np.ndarray | None:
-    """Returns a NumPy array of what may be a PyTorch tensor, a JAX array or a NumPy array.
+    """Converts a PyTorch tensor, a JAX array or a NumPy array to a NumPy array.
 
-    PyTorch itself is never imported. Returns None for anything that is no array of floats.
+    PyTorch itself is never imported. Returns None for anything but an array of floats.
     """
     if hasattr(value, "detach"):
         value = value.detach().cpu()
@@ -21,17 +21,17 @@ def as_numpy(value: Any) -> np.ndarray | None:
     if not hasattr(value, "dtype") or not hasattr(value, "shape"):
         return None
     array = np.asarray(value)
-    # The kind of bfloat16 is V: it is no type of NumPy's own.
+    # The kind of bfloat16 is V, since it is not one of NumPy's own types.
     return array if array.dtype.kind == "f" or array.dtype.name == "bfloat16" else None
 
 
 def torch_shape(leaf: str, shape: Shape) -> Shape:
-    """Returns the shape that PyTorch gives to a parameter of ours."""
+    """Returns the shape that a parameter of ours has in PyTorch."""
     return (shape[-1], shape[-2], *shape[:-2]) if leaf == "kernel" else shape
 
 
 def to_torch_layout(leaf: str, array: np.ndarray) -> np.ndarray:
-    """Turns [*spatial, in, out] kernels into [out, in, *spatial]; leaves the rest."""
+    """Transposes [*spatial, in, out] kernels to [out, in, *spatial]; returns others unchanged."""
     if leaf != "kernel":
         return array
     order = (array.ndim - 1, array.ndim - 2, *range(array.ndim - 2))
@@ -39,14 +39,14 @@ def to_torch_layout(leaf: str, array: np.ndarray) -> np.ndarray:
 
 
 def from_torch_layout(leaf: str, array: np.ndarray) -> np.ndarray:
-    """Turns [out, in, *spatial] kernels into [*spatial, in, out]; leaves the rest."""
+    """Transposes [out, in, *spatial] kernels to [*spatial, in, out]; returns others unchanged."""
     if leaf != "kernel":
         return array
     return np.ascontiguousarray(array.transpose((*range(2, array.ndim), 1, 0)))
 
 
 def same_matrix(a: Shape, b: Shape) -> bool:
-    """Tells whether two PyTorch shapes are equal, or one is a matrix and one a 1x1 convolution."""
+    """Whether two PyTorch shapes are equal, or are a matrix and the same as a 1x1 convolution."""
     return a == b or (len(a) > 1 and len(b) > 1 and _matrix(a) == _matrix(b))
 
 
@@ -55,14 +55,14 @@ def _matrix(shape: Shape) -> Shape:
 
 
 def adapt_input(array: np.ndarray, in_features: int) -> np.ndarray:
-    """Fits a first convolution to another number of image channels, as timm does.
+    """Adapts a first convolution to another number of image channels, as timm does.
 
-    One channel gets the sum over the old ones: a grey image gives what it gave in colour. More
-    channels repeat the old ones in turn, scaled so that the sum over them stays alike.
+    One channel gets the sum over the old ones, so a grey image gives the same result as before.
+    More channels repeat the old ones in turn, scaled so that their sum keeps its size.
 
     Args:
         array: [out, in, height, width].
-        in_features: Channels to come.
+        in_features: The new number of channels.
 
     Returns:
         [out, in_features, height, width], float32 or wider.

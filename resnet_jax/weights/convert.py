@@ -1,4 +1,4 @@
-"""Conversion between modules of this library and PyTorch state dicts, strict in both directions."""
+"""Converts between modules of this library and PyTorch state dicts, strictly both ways."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,23 +24,23 @@ def load_torch(
 ) -> None:
     """Loads PyTorch weights into a network or block, in place.
 
-    Strict: every parameter and statistic of the module is read and every entry of the source is
-    used, or the module stays as it was. The naming is recognised: timm, torchvision, transformers
-    (`microsoft/resnet-50`), akamaster, and for blocks those of PyTorch's blocks. The step counters
-    `num_batches_tracked` are left aside. Parameters keep the module's dtype and devices.
+    Loading is strict: it fills every parameter and statistic of the module and uses every entry of
+    the source, or it leaves the module unchanged. It recognises the naming of timm, torchvision,
+    transformers (`microsoft/resnet-50`) and akamaster, and for blocks that of PyTorch's blocks. It
+    ignores the step counters `num_batches_tracked`. Parameters keep the module's dtype and devices.
 
     Args:
         module: A network, backbone or block of this library; a skeleton from `nnx.eval_shape` is
-            filled, and a backbone takes its share of the whole network's weights.
+            filled, and a backbone takes its part of the whole network's weights.
         source: A state dict of PyTorch tensors or of arrays, or a `.safetensors`, `.pth` or `.th`
             file of one; also a training checkpoint that holds one as `state_dict` or `model`.
-        new_head: Leave the module's classifier as it is, and the source's aside.
-        adapt_input: Fit the first kernel to other image channels, as timm does: one channel gets
-            the sum of the source's, more get them repeated in turn and scaled.
+        new_head: Keep the module's classifier, and ignore the source's.
+        adapt_input: Adapt the first kernel to other image channels, as timm does: one channel gets
+            the sum of the source's; more channels repeat them in turn, scaled.
 
     Raises:
         WeightsError: The file cannot be read, or keys are missing, unexpected or of another
-            shape; one message tells them all.
+            shape; one message lists them all.
     """
     origin = "the state dict"
     if not isinstance(source, Mapping):
@@ -56,7 +56,7 @@ def load_mapping(
     new_head: bool,
     adapt_input: bool,
 ) -> None:
-    """Does what `load_torch` says; `origin` names the state dict in messages."""
+    """Loads a state dict as `load_torch` does; `origin` names it in messages."""
     weights = _unwrap(state_dict, origin)
     leaves = _marked_leaves(module)
     dialect = _recognise(leaves, weights, module, origin)
@@ -90,15 +90,15 @@ def load_mapping(
 def source_sizes(
     module: nnx.Module, state_dict: Mapping[str, Any], *, origin: str
 ) -> tuple[int, int | None]:
-    """Returns a state dict's classes (0 without a classifier) and image channels, None if unknown.
+    """Returns a state dict's classes (0 without a classifier) and image channels (None if unknown).
 
     Args:
-        module: The network that the state dict is for, of any classes and channels.
+        module: The network of the state dict, with any number of classes and channels.
         state_dict: As `load_torch` takes it.
         origin: Names the state dict in messages.
 
     Raises:
-        WeightsError: The state dict is of another model.
+        WeightsError: The state dict belongs to another model.
     """
     weights = _unwrap(state_dict, origin)
     leaves = _marked_leaves(module)
@@ -115,18 +115,18 @@ def source_sizes(
 
 
 def to_torch(module: nnx.Module) -> dict[str, np.ndarray]:
-    """Returns the state dict of a network or block, for PyTorch.
+    """Returns the state dict of a network or block for PyTorch.
 
-    The keys are timm's (for ResNets torchvision's as well), in PyTorch's layouts, with a counter
-    `num_batches_tracked` of 0 beside running statistics, so that `load_state_dict(strict=True)`
-    accepts it. `load_torch` of the result restores every bit.
+    The keys are timm's (for ResNets also torchvision's), and the arrays have PyTorch's layouts.
+    Running statistics come with a counter `num_batches_tracked` of 0, so that
+    `load_state_dict(strict=True)` accepts the result. `load_torch` restores it bit for bit.
 
     Args:
         module: A network or block of this library.
 
     Returns:
         Key -> NumPy array in the dtype of the parameter. `torch.from_numpy` takes these arrays,
-        except for bfloat16, which PyTorch reads from a `.safetensors` file only.
+        except for bfloat16, which PyTorch reads only from a `.safetensors` file.
     """
     leaves = _marked_leaves(module)
     parts = [part for _, part in nnx.iter_modules(module)]
@@ -145,7 +145,7 @@ def to_torch(module: nnx.Module) -> dict[str, np.ndarray]:
 
 
 def _marked_leaves(module: nnx.Module) -> list[Leaf]:
-    """Lists the leaves; their paths mark the projections behind a pool."""
+    """Lists the leaves; their paths mark the projections after a pool."""
     pooled = {path for path, part in nnx.iter_modules(module) if isinstance(part, PooledProjection)}
     return [
         Leaf((*leaf.path[:-3], names.POOLED, *leaf.path[-2:]), leaf.variable)
@@ -156,19 +156,19 @@ def _marked_leaves(module: nnx.Module) -> list[Leaf]:
 
 
 def _keys_of_network(config: ResNetConfig, dialect: names.Dialect) -> set[str]:
-    """Returns the keys of the whole network from which a backbone was cut."""
+    """Returns the keys of the whole network that a backbone belongs to."""
     return {names.torch_key(leaf.path, dialect) for leaf in _marked_leaves(skeleton(config))}
 
 
 def _unwrap(state_dict: Mapping[str, Any], origin: str) -> dict[str, Any]:
-    """Finds the weights in a training checkpoint; drops wrappers' prefixes, and the counters."""
+    """Finds the weights in a training checkpoint, without the counters and wrappers' prefixes."""
     for entry in _ENTRIES:
         inner = state_dict.get(entry)
         if isinstance(inner, Mapping):
             return _unwrap(inner, origin)
     if not state_dict or not all(isinstance(key, str) for key in state_dict):
         raise WeightsError(
-            f"{origin} holds no weights: expected names and arrays, as module.state_dict() returns."
+            f"{origin} holds no weights: expected names and arrays, as from module.state_dict()."
         )
     keys = names.unwrapped_keys(key for key in state_dict if not names.is_counter(key))
     return {key: state_dict[outer] for key, outer in keys.items()}
@@ -177,7 +177,7 @@ def _unwrap(state_dict: Mapping[str, Any], origin: str) -> dict[str, Any]:
 def _recognise(
     leaves: list[Leaf], source: Mapping[str, Any], module: nnx.Module, origin: str
 ) -> names.Dialect:
-    """Returns the naming in which most keys are known."""
+    """Returns the naming that knows the most keys."""
 
     def known(dialect: names.Dialect) -> int:
         return sum(names.torch_key(leaf.path, dialect) in source for leaf in leaves)
@@ -185,8 +185,8 @@ def _recognise(
     best = max(names.DIALECTS, key=known)
     if not known(best):
         raise WeightsError(
-            f"{origin} is of another model: {type(module).__name__} knows none of its "
-            f"{len(source)} keys ({listed(list(source))}); it reads the naming of timm, "
+            f"{origin} belongs to another model: {type(module).__name__} knows none of its "
+            f"{len(source)} keys ({listed(list(source))}); known are the namings of timm, "
             f"torchvision, transformers and akamaster."
         )
     return best
@@ -200,10 +200,10 @@ def _fitted(
     *,
     adapt_input: bool,
 ) -> np.ndarray | None:
-    """Returns the array in the shape that PyTorch would give the leaf, or notes why not."""
+    """Returns the array in the leaf's PyTorch shape, or None and notes the problem."""
     array = arrays.as_numpy(value)
     if array is None:
-        problems.no_floats.append(key)
+        problems.not_floats.append(key)
         return None
     first = names.is_input_kernel(leaf.path) and array.ndim == len(leaf.torch_shape) == 4
     if first and adapt_input and array.shape[1] != leaf.torch_shape[1]:
@@ -212,9 +212,9 @@ def _fitted(
         return array.reshape(leaf.torch_shape)
     problems.shapes.append(f"{key} {list(array.shape)} for {list(leaf.torch_shape)}")
     if names.is_head(leaf.path):
-        problems.remedies.append("new_head=True leaves the classifier as it was initialised.")
+        problems.remedies.append("new_head=True keeps the classifier as it was initialised.")
     elif first and array.shape[1] != leaf.torch_shape[1]:
-        problems.remedies.append("adapt_input=True fits the first kernel to other channels.")
+        problems.remedies.append("adapt_input=True adapts the first kernel to other channels.")
     else:
         problems.beyond_remedy = True
     return None

@@ -1,4 +1,4 @@
-"""The error of weights that cannot be used, and what it says."""
+"""The error for weights that cannot be used, and its message."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ _SHOWN = 4
 
 
 class WeightsError(ValueError):
-    """Weights do not fit, or a file of weights cannot be read.
+    """Weights do not fit, or a weights file cannot be read.
 
     Every message is one line. The command line prints it as it is and exits with status 2.
     """
@@ -15,38 +15,38 @@ class WeightsError(ValueError):
 
 @dataclasses.dataclass
 class Mismatch:
-    """What keeps arrays from fitting a module, gathered to be told at once.
+    """The reasons why arrays do not fit a module, collected for one message.
 
     Attributes:
         missing: Keys that the module needs.
-        unexpected: Keys that the module does not know.
-        shapes: Keys whose arrays have another shape, with both.
-        no_floats: Keys whose values are no arrays of floats.
-        remedies: Sentences on how to ask for what would mend some of the shapes.
-        beyond_remedy: Whether a shape remains that no remedy mends.
+        unexpected: Keys that the module does not have.
+        shapes: Keys whose arrays have another shape, with both shapes.
+        not_floats: Keys whose values are not arrays of floats.
+        remedies: Sentences that say how to fix some of the shapes.
+        beyond_remedy: Whether no remedy fixes some of the shapes.
     """
 
     missing: Sequence[str] = ()
     unexpected: Sequence[str] = ()
     shapes: list[str] = dataclasses.field(default_factory=list)
-    no_floats: list[str] = dataclasses.field(default_factory=list)
+    not_floats: list[str] = dataclasses.field(default_factory=list)
     remedies: list[str] = dataclasses.field(default_factory=list)
     beyond_remedy: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.missing or self.unexpected or self.shapes or self.no_floats)
+        return bool(self.missing or self.unexpected or self.shapes or self.not_floats)
 
     def __str__(self) -> str:
         kinds = {
             "missing": self.missing,
             "unexpected": self.unexpected,
             "of another shape": self.shapes,
-            "no array of floats": self.no_floats,
+            "not an array of floats": self.not_floats,
         }
         parts = [f"{len(keys)} {kind}: {listed(keys)}" for kind, keys in kinds.items() if keys]
         text = "; ".join(parts) + "."
-        mendable = not (self.missing or self.unexpected or self.no_floats or self.beyond_remedy)
-        return " ".join([text, *dict.fromkeys(self.remedies)]) if mendable else text
+        fixable = not (self.missing or self.unexpected or self.not_floats or self.beyond_remedy)
+        return " ".join([text, *dict.fromkeys(self.remedies)]) if fixable else text
 
 
 def listed(entries: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Files of PyTorch's weights into files of this library, and back."""
+"""Converts weights files between PyTorch and this library."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,37 +20,37 @@ def convert_file(
     preprocessing: Any = None,
     class_names: Sequence[str] | None = None,
 ) -> ResNet:
-    """Converts a file of PyTorch's weights into one of `save`, or one of `save` into PyTorch's.
+    """Converts a PyTorch weights file to the format of `save`, or the other way round.
 
-    The source decides which way. What goes to PyTorch is a `.safetensors` file in timm's naming,
-    which `safetensors.torch.load_file` reads.
+    The source decides the direction. The file for PyTorch is a `.safetensors` file in timm's
+    naming, which `safetensors.torch.load_file` reads.
 
     Args:
         source: The file to read.
         destination: The file to write, `*.safetensors`.
-        name: The network of PyTorch's weights, which do not say it: one of `list_models()`. With a
-            tag, as in `resnet50.a1_in1k`, the preprocessing of these weights is kept as well.
-        preprocessing: Goes into the file of `save`; see there.
-        class_names: Goes into the file of `save`; see there.
+        name: The network of PyTorch's weights, which do not name it: one of `list_models()`. With a
+            tag, as in `resnet50.a1_in1k`, the preprocessing of these weights is stored as well.
+        preprocessing: Stored in the file; see `save`.
+        class_names: Stored in the file; see `save`.
 
     Returns:
         The network.
 
     Raises:
-        ConfigError: There is no network of that name.
+        ConfigError: The network is unknown.
         WeightsError: A file cannot be read or written, the weights do not fit, or `name` is
             missing or superfluous.
     """
     if is_own_file(source):
         if name is not None:
-            raise WeightsError(f"{source} says itself which network it holds; leave {name!r} out.")
+            raise WeightsError(f"{source} already names its network; leave {name!r} out.")
         model = load(source)
         write_safetensors(destination, to_torch(model), {"format": "pt"})
         return model
     if name is None:
         raise WeightsError(
-            f"{source} holds PyTorch's weights, which do not say of which network: name it, by a "
-            f"name that resnet_jax.list_models() lists."
+            f"{source} holds PyTorch's weights, which do not say which network they belong to: "
+            f"give its name, one of resnet_jax.list_models()."
         )
     network, _, tag = name.partition(".")
     if tag and preprocessing is None:

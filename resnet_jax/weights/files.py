@@ -1,4 +1,4 @@
-"""Files of weights: which kind one is, reading it, and writing without leaving halves behind."""
+"""Weights files: recognises, reads and writes them; a partial file is never left."""
 
 import os
 import pathlib
@@ -10,7 +10,7 @@ import numpy as np
 from resnet_jax.weights import torch_files
 from resnet_jax.weights.errors import WeightsError
 
-# What the metadata of a file of resnet_jax.save says about its format.
+# The format in the metadata of a file of resnet_jax.save.
 OWN_FORMAT = "resnet_jax"
 SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".bin")
 
@@ -18,16 +18,16 @@ FilePath = str | os.PathLike[str]
 
 
 def read_state_dict(path: FilePath) -> Mapping[str, Any]:
-    """Reads a `.safetensors` file or one of `torch.save`; the content decides, not the name.
+    """Reads a `.safetensors` or `torch.save` file; the content decides which, not the name.
 
     Raises:
-        WeightsError: The file is missing, damaged, of another kind or would run code.
+        WeightsError: The file is missing or damaged, has another format, or would run code.
     """
     file = _existing(path)
     if is_own_file(file):
         raise WeightsError(
-            f"{file} was written by resnet_jax.save and holds a whole network: resnet_jax.load "
-            f"reads it."
+            f"{file} was written by resnet_jax.save and holds a whole network: read it with "
+            f"resnet_jax.load."
         )
     if _is_safetensors(file):
         return read_safetensors(file)[0]
@@ -35,15 +35,15 @@ def read_state_dict(path: FilePath) -> Mapping[str, Any]:
         saved = torch_files.read(file)
     except torch_files.UnsafeGlobalError as error:
         raise WeightsError(
-            f"{file} is refused: it asks for {error}, and reading that may run code. Where you "
-            f"trust it, load it in PyTorch and save model.state_dict() alone, as .safetensors."
+            f"{file} is refused: it asks for {error}, and reading that may run code. If you trust "
+            f"it, load it in PyTorch and save only model.state_dict(), as .safetensors."
         ) from None
     except torch_files.DamagedError:
         raise _unreadable(file) from None
     if not isinstance(saved, Mapping):
         raise WeightsError(
-            f"{file} holds a {type(saved).__name__} where a state dict belongs; save "
-            f"model.state_dict() in PyTorch."
+            f"{file} holds a {type(saved).__name__}, not a state dict; save model.state_dict() in "
+            f"PyTorch."
         )
     return saved
 
@@ -52,7 +52,7 @@ def read_safetensors(path: FilePath) -> tuple[dict[str, np.ndarray], dict[str, s
     """Reads the arrays and the metadata of a `.safetensors` file.
 
     Raises:
-        WeightsError: The file is missing, damaged or of another kind.
+        WeightsError: The file is missing or damaged, or has another format.
     """
     file = _existing(path)
     with _opened(file) as reader:
@@ -63,7 +63,7 @@ def read_safetensors(path: FilePath) -> tuple[dict[str, np.ndarray], dict[str, s
 def write_safetensors(
     path: FilePath, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
 ) -> None:
-    """Writes a `.safetensors` file whole or not at all: readers see the old one until the end.
+    """Writes a `.safetensors` file atomically: readers see the old file or the new one.
 
     Raises:
         WeightsError: The file cannot be written.
@@ -72,15 +72,15 @@ def write_safetensors(
 
     file = pathlib.Path(path)
     if file.suffix != ".safetensors":
-        raise WeightsError(f"{file} is to be written as safetensors: name it *.safetensors.")
+        raise WeightsError(f"{file} is written as safetensors: name it *.safetensors.")
     if not file.parent.is_dir():
-        raise WeightsError(f"{file} cannot be written: there is no folder {file.parent}.")
+        raise WeightsError(f"{file} cannot be written: folder {file.parent} does not exist.")
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         temporary.touch()
         usual = temporary.stat().st_mode
         safetensors.numpy.save_file(dict(arrays), temporary, dict(metadata))
-        temporary.chmod(usual)  # the library leaves files that nobody else may read
+        temporary.chmod(usual)  # safetensors makes files that only their owner may read
         temporary.replace(file)
     except (OSError, safetensors.SafetensorError) as error:
         raise WeightsError(f"{file} cannot be written: {error}") from None
@@ -89,7 +89,7 @@ def write_safetensors(
 
 
 def is_own_file(path: FilePath) -> bool:
-    """Tells whether a file was written by `resnet_jax.save`.
+    """Whether `resnet_jax.save` wrote a file.
 
     Raises:
         WeightsError: The file is missing or damaged.
@@ -102,7 +102,7 @@ def is_own_file(path: FilePath) -> bool:
 
 
 def _is_safetensors(file: pathlib.Path) -> bool:
-    """Tells by its beginning: a length of eight bytes, and a JSON header."""
+    """Whether a file starts like safetensors: eight bytes of length and a JSON header."""
     with file.open("rb") as stream:
         start = stream.read(9)
     torch_saved = start.startswith((torch_files.ZIP_MAGIC, torch_files.PICKLE_MAGIC))
@@ -123,7 +123,7 @@ def _existing(path: FilePath) -> pathlib.Path:
     if file.is_file() and os.access(file, os.R_OK):
         return file
     if file.is_dir():
-        fault = "is a folder; name the file of weights in it"
+        fault = "is a folder; name the weights file in it"
     elif file.exists():
         fault = "cannot be read; check its permissions"
     else:
@@ -135,6 +135,6 @@ def _unreadable(file: pathlib.Path) -> WeightsError:
     size = file.stat().st_size
     fault = "is empty" if size == 0 else f"of {size:,} bytes cannot be read as weights"
     return WeightsError(
-        f"{file} {fault}: it is truncated, damaged or of another kind; fetch it again, or name a "
-        f".safetensors file or one of torch.save."
+        f"{file} {fault}: it is truncated, damaged or in another format; download it again, or "
+        f"name a .safetensors or torch.save file."
     )

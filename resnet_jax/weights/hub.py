@@ -1,4 +1,4 @@
-"""Published weights from the Hugging Face hub, kept in that library's cache."""
+"""Published weights from the Hugging Face hub, kept in its cache."""
 
 import contextlib
 import pathlib
@@ -10,15 +10,15 @@ _FILE = "model.safetensors"
 
 
 def fetch(repository: str) -> pathlib.Path:
-    """Returns the weights of a repository such as `timm/resnet50.a1_in1k`, downloaded if need be.
+    """Returns the weights of a repository such as `timm/resnet50.a1_in1k`, downloaded if necessary.
 
-    A cached file is taken as it is, without a look at the network: published weights stay.
+    A cached file is used without contacting the hub: published weights do not change.
 
     Raises:
-        WeightsError: There are no such weights, or they are not cached and the hub cannot be
-            reached.
+        WeightsError: The hub does not have these weights, or they are not cached and the hub cannot
+            be reached.
     """
-    # Here, because networks without published weights have no need of a network library.
+    # Imported here: networks without published weights do not need it.
     import huggingface_hub
     from huggingface_hub import errors
 
@@ -33,21 +33,21 @@ def fetch(repository: str) -> pathlib.Path:
             return pathlib.Path(huggingface_hub.hf_hub_download(repository, _FILE))
     except errors.RepositoryNotFoundError:
         raise WeightsError(
-            f"the Hugging Face hub has no repository {repository}; pretrained=True takes the usual "
-            f"weights of a network."
+            f"the Hugging Face hub has no repository {repository}; pretrained=True takes the "
+            f"default weights of a network."
         ) from None
     except (OSError, errors.HTTPError):  # type: ignore[attr-defined]  # of its HTTP library
         raise WeightsError(
             f"{repository} is not cached and the Hugging Face hub cannot be reached: run "
-            f"`hf download {repository} {_FILE}` where there is a network, copy the file here and "
-            f"name it (pretrained=PATH in Python, --weights=PATH on the command line), or set "
-            f"HF_HOME to the cache that it went to."
+            f"`hf download {repository} {_FILE}` on a machine that is online, copy the file here "
+            f"and pass its path (pretrained=PATH in Python, --weights=PATH on the command line), "
+            f"or set HF_HOME to the cache that holds it."
         ) from None
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps the library from telling of each of its attempts: what comes of them is told once."""
+    """Silences the warnings about each attempt; the final error says what went wrong."""
     from huggingface_hub.utils import logging
 
     before = logging.get_verbosity()

@@ -19,8 +19,8 @@ class Leaf:
     """A parameter or statistic.
 
     Attributes:
-        path: Where it lies in the module.
-        variable: What holds its value, in the module itself.
+        path: Its place in the module.
+        variable: The variable of the module that holds its value.
     """
 
     path: Path
@@ -28,7 +28,7 @@ class Leaf:
 
     @property
     def name(self) -> str:
-        """Its own name, the end of the path."""
+        """Its name, the end of the path."""
         return str(self.path[-1])
 
     @property
@@ -38,7 +38,7 @@ class Leaf:
 
     @property
     def torch_shape(self) -> arrays.Shape:
-        """The shape that PyTorch gives it."""
+        """Its shape in PyTorch."""
         return arrays.torch_shape(self.name, self.variable.shape)
 
     @property
@@ -47,11 +47,11 @@ class Leaf:
         return np.asarray(self.variable.get_value())
 
     def assign(self, array: np.ndarray) -> None:
-        """Puts an array in the place of the value, in its dtype and on its devices."""
+        """Replaces the value by an array, in the same dtype and on the same devices."""
         old = self.variable.get_value()
         sharding = old.sharding if isinstance(old, jax.Array) else None
-        # NumPy copies at once. A device copies when it is free, and on CPU an array can share the
-        # memory of a tensor that PyTorch goes on writing to.
+        # Copy now, with NumPy. A device copies later, and on a CPU the array may share memory with
+        # a tensor that PyTorch still writes to.
         own = np.array(array, dtype=old.dtype)
         self.variable.set_value(jax.device_put(own, sharding))
 
@@ -68,7 +68,7 @@ def skeleton(
     dtype: DTypeLike | None = None,
     param_dtype: DTypeLike = jnp.float32,
 ) -> ResNet:
-    """Builds a network whose leaves have shapes and dtypes and wait for values."""
+    """Builds a network whose leaves have shapes and dtypes, but no values yet."""
 
     def build() -> ResNet:
         return ResNet(config, dtype=dtype, param_dtype=param_dtype, rngs=cast(nnx.Rngs, _OneKey()))
@@ -77,9 +77,9 @@ def skeleton(
 
 
 class _OneKey:
-    """Gives the same key to everyone, where the numbers are never drawn.
+    """Returns the same key each time, for networks whose numbers are never drawn.
 
-    `nnx.Rngs` counts its keys, and each count inside a trace takes time in proportion to what was
+    `nnx.Rngs` counts its keys, and inside a trace each count takes time in proportion to what was
     traced before: minutes for a thousand layers.
     """
 

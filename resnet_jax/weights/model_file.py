@@ -18,7 +18,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """What a file of `save` says about its network.
+    """The description of the network in a file of `save`.
 
     Attributes:
         config: The network.
@@ -38,34 +38,32 @@ def save(
     preprocessing: Any = None,
     class_names: Sequence[str] | None = None,
 ) -> None:
-    """Writes a network to a file that `load` rebuilds it from, every bit alike.
+    """Writes a network to a file from which `load` rebuilds it bit for bit.
 
-    The file appears whole or not at all: an older one at its place stays until the end.
+    The file is written atomically: an older file of the same name stays until the end.
 
     Args:
-        model: The network; its parameters, statistics and config are kept.
+        model: The network; the file holds its parameters, statistics and config.
         path: The file, named `*.safetensors`.
-        preprocessing: How images become its input: a dataclass, such as `zoo.Preprocessing`, or a
+        preprocessing: How images become its input: a dataclass such as `zoo.Preprocessing`, or a
             mapping, of plain values.
         class_names: The name of each output.
 
     Raises:
-        WeightsError: The model is no ResNet or differs from its config, the class names are too
-            many or too few, or the file cannot be written.
+        WeightsError: The model is not a ResNet or differs from its config, there are too many or
+            too few class names, or the file cannot be written.
     """
     if not isinstance(model, ResNet):
         raise WeightsError(
-            f"save takes a ResNet and got a {type(model).__name__}; for a block, write what "
-            f"to_torch returns."
+            f"save takes a ResNet, not a {type(model).__name__}; for a block, write the result of "
+            f"to_torch."
         )
     classes = model.config.num_classes
     if class_names is not None and len(class_names) != classes:
         raise WeightsError(f"class_names has {len(class_names)} names for {classes} classes.")
     arrays = {leaf.dotted: leaf.value for leaf in leaves_of(model)}
     if mismatch := _mismatch(skeleton(model.config), arrays):
-        raise WeightsError(
-            f"the model cannot be rebuilt from its config and is not saved: {mismatch}"
-        )
+        raise WeightsError(f"the model does not match its config and is not saved: {mismatch}")
     metadata = {
         "format": OWN_FORMAT,
         "format_version": str(VERSION),
@@ -87,10 +85,10 @@ def load(
     Args:
         path: The file.
         dtype: Dtype of the computation; statistics, pooling and classifier stay in float32.
-        param_dtype: Dtype in which the parameters are stored; None takes the file's.
+        param_dtype: Dtype of the stored parameters; None takes the file's.
 
     Raises:
-        WeightsError: The file is missing, damaged, of another kind or of a newer version.
+        WeightsError: The file is missing or damaged, or has another format or a newer version.
     """
     arrays, record = _read(path)
     kernels = [array.dtype for name, array in arrays.items() if name.endswith("kernel")]
@@ -98,17 +96,17 @@ def load(
         param_dtype = kernels[0] if kernels else np.float32
     model = skeleton(record.config, dtype=dtype, param_dtype=param_dtype)
     if mismatch := _mismatch(model, arrays):
-        raise WeightsError(f"{path} does not fit its own config; fetch it again: {mismatch}")
+        raise WeightsError(f"{path} does not match its own config; download it again: {mismatch}")
     for leaf in leaves_of(model):
         leaf.assign(arrays[leaf.dotted])
     return model
 
 
 def read_record(path: FilePath) -> ModelRecord:
-    """Returns what a file of `save` says about its network.
+    """Reads the description of the network in a file of `save`.
 
     Raises:
-        WeightsError: The file is missing, damaged, of another kind or of a newer version.
+        WeightsError: The file is missing or damaged, or has another format or a newer version.
     """
     return _read(path)[1]
 
@@ -138,8 +136,8 @@ def _read(path: FilePath) -> tuple[dict[str, np.ndarray], ModelRecord]:
         version = int(metadata.get("format_version", ""))
         if version > VERSION:
             raise WeightsError(
-                f"{path} is of format version {version}, and this resnet_jax reads up to "
-                f"{VERSION}; install a newer one."
+                f"{path} has format version {version}, but this resnet_jax reads up to {VERSION}; "
+                f"install a newer one."
             )
         return arrays, ModelRecord(
             config=_parse(ResNetConfig, metadata["config"]),
@@ -150,14 +148,14 @@ def _read(path: FilePath) -> tuple[dict[str, np.ndarray], ModelRecord]:
         raise
     except (KeyError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise WeightsError(f"{path} describes its network wrongly: {reason}") from None
+        raise WeightsError(f"{path} does not describe its network correctly: {reason}") from None
 
 
 def _parse(kind: Any, text: str) -> Any:
     """Reads JSON as a value of a type.
 
     Raises:
-        ValueError: It is no such value.
+        ValueError: It is not such a value.
     """
     import pydantic  # loaded with a file, not with a network
 
@@ -168,7 +166,7 @@ def _parse(kind: Any, text: str) -> Any:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the metadata"
         raise ValueError(f"{place}: {first['msg']}") from None
-    # Pydantic passes over fields that a dataclass does not have.
+    # Pydantic ignores fields that a dataclass does not have.
     unknown = _flat(json.loads(text)) - _flat(adapter.dump_python(value))
     if unknown:
         raise ValueError(f"unknown field {min(unknown)!r}")

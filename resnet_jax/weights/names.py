@@ -1,7 +1,7 @@
-"""Names: from a parameter's path in this library to its key in a PyTorch state dict.
+"""Maps the path of a parameter in this library to its key in a PyTorch state dict.
 
-Rules rewrite dotted paths. They hold for whole networks and for single blocks alike, because the
-rules for what lies inside a block do not ask where the block lies.
+Rules rewrite dotted paths. They work for whole networks and for single blocks, because the rules
+for the inside of a block do not depend on the place of the block.
 """
 
 import re
@@ -22,7 +22,7 @@ _WRAPPERS = ("module.", "_orig_mod.", "model.")
 
 
 class Dialect(NamedTuple):
-    """One way of naming the same parameters.
+    """One naming of the parameters.
 
     Attributes:
         name: For messages.
@@ -60,7 +60,7 @@ def _transformers(name: str, prefix: str) -> Dialect:
 
 
 def _stem_rules() -> Iterator[Rule]:
-    """Makes a rule of each layer that the tables of stems and of their pools name."""
+    """Yields a rule for each layer in the tables of stems and of their pools."""
     names = {("", *pair) for stem in STEMS.values() for pair in stem.torch_names}
     names |= {(r"pool\.", *pair) for pool in STEM_POOLS.values() for pair in pool.torch_names}
     for inside, ours, theirs in sorted(names):
@@ -83,7 +83,7 @@ RESNET = Dialect(
         (rf"\b{POOLED}\.norm\.", "downsample.2."),
         (r"\bshortcut\.conv\.", "downsample.0."),
         (r"\bshortcut\.norm\.", "downsample.1."),
-        # The block of the notes has a bare convolution on its shortcut, the block's third.
+        # The shortcut of ResidualBlock is a bare convolution, the third of the block.
         (r"\bshortcut\.(weight|bias)$", r"conv3.\1"),
         (r"^head\.", "fc."),
     ),
@@ -121,7 +121,7 @@ DIALECTS = (
 
 
 def torch_key(path: Path, dialect: Dialect) -> str:
-    """Returns the PyTorch key of a parameter or statistic of ours."""
+    """Returns the PyTorch key of a parameter or statistic."""
     *parents, leaf = (str(part) for part in path)
     key = ".".join([*parents, _LEAVES.get(leaf, leaf)])
     for pattern, replacement in dialect.rules:
@@ -130,22 +130,22 @@ def torch_key(path: Path, dialect: Dialect) -> str:
 
 
 def is_head(path: Path) -> bool:
-    """Tells whether a path of ours lies in the classifier."""
+    """Whether a path is in the classifier."""
     return path[0] == "head"
 
 
 def is_input_kernel(path: Path) -> bool:
-    """Tells whether a path of ours is the kernel that sees the images."""
+    """Whether a path is the kernel that sees the images."""
     return path in {("stem", stem.torch_names[0][0], "kernel") for stem in STEMS.values()}
 
 
 def is_pointwise(key: str, dialect: Dialect) -> bool:
-    """Tells whether PyTorch stores the matrix of this key as a 1x1 convolution."""
+    """Whether PyTorch stores the matrix of this key as a 1x1 convolution."""
     return re.search(dialect.pointwise, key) is not None
 
 
 def is_counter(key: str) -> bool:
-    """Tells whether a PyTorch key counts training steps, which no computation here reads."""
+    """Whether a PyTorch key is a counter of training steps, which nothing here reads."""
     return key.rpartition(".")[2] == _COUNTER
 
 
@@ -155,10 +155,10 @@ def counter_key(key: str) -> str:
 
 
 def unwrapped_keys(keys: Iterable[str]) -> dict[str, str]:
-    """Drops what wrappers such as DataParallel put before every key.
+    """Drops the prefixes that wrappers such as DataParallel add to every key.
 
     Returns:
-        The key without its wrappers -> the key as it stands in the source.
+        The key without prefixes -> the key in the source.
     """
     inner = {key: key for key in keys}
     for _ in range(len(_WRAPPERS)):

@@ -20,7 +20,7 @@ from resnet_jax.weights.files import SUFFIXES, FilePath, is_own_file, read_state
 from resnet_jax.weights.leaves import skeleton
 from resnet_jax.weights.model_file import load, read_record
 
-# What may differ between a network in a file and the one that its weights are wanted for.
+# The fields that may differ between the network in a file and the one to build.
 _FREE = {*zoo.Changes.__annotations__, "batch_norm"}
 
 
@@ -65,24 +65,24 @@ def create_model(
     """Builds a network, with random or with trained weights, in training mode.
 
     Args:
-        name: One of `list_models()`, or a config; `resnet50.a1_in1k` names the weights as well.
-        pretrained: False for random weights; True for the usual published ones, from the cache or
-            the Hugging Face hub; a tag such as `a1_in1k` for certain ones; or a file.
-        features_only: Build the network's stem and stages without its head: a `Backbone`, which
-            returns maps.
+        name: One of `list_models()`, or a config; `resnet50.a1_in1k` also names the weights.
+        pretrained: False for random weights; True for the default published ones, from the cache or
+            the Hugging Face hub; a tag such as `a1_in1k` for specific ones; or a file.
+        features_only: Build only the stem and the stages: a `Backbone`, which returns feature
+            maps.
         out_indices: Which maps a backbone returns: 0 after the stem, 1 after the first stage, -1
             after the last; None returns all.
         dtype: Dtype of the computation; statistics, pooling and classifier stay in float32.
-        param_dtype: Dtype in which the parameters are stored.
-        rngs: The key `params` initialises what has no trained weights; None takes `nnx.Rngs(0)`.
+        param_dtype: Dtype of the stored parameters.
+        rngs: The key `params` initialises layers without trained weights; None takes `nnx.Rngs(0)`.
         **changes: Settings that differ from those of the published network; see `zoo.Changes`.
-            Other `num_classes` than those of the weights initialise a new classifier; other
-            `in_features` fit the first kernel to them, as `load_torch` does with `adapt_input`.
+            If `num_classes` differs from the weights, the classifier is new; if `in_features`
+            differs, the first kernel is adapted, as by `load_torch` with `adapt_input`.
 
     Raises:
-        ConfigError: There is no network of that name (the nearest ones are named), it cannot be
-            changed like this, or it has no such weights.
-        WeightsError: The weights cannot be fetched or read, or do not fit.
+        ConfigError: The network is unknown (the message names the nearest ones), cannot be changed
+            like this, or does not have these weights.
+        WeightsError: The weights cannot be downloaded or read, or do not fit.
     """
     if out_indices is not None and not features_only:
         raise ConfigError(f"out_indices={tuple(out_indices)} needs features_only=True.")
@@ -106,19 +106,19 @@ def load_pretrained(
 ) -> ResNet:
     """Builds a network with given weights, in training mode.
 
-    Its classes and image channels are those of the weights, unless `changes` say otherwise;
-    weights without a classifier give a network without one.
+    The weights decide the number of classes and of image channels, unless `changes` sets them.
+    Weights without a classifier give a network without one.
 
     Args:
         name: One of `list_models()`, or a config.
-        source: A file of `save`, or whatever `load_torch` takes.
+        source: A file of `save`, or a source that `load_torch` takes.
         dtype: As for `create_model`.
         param_dtype: As for `create_model`.
         rngs: As for `create_model`.
         **changes: As for `create_model`.
 
     Raises:
-        ConfigError: There is no network of that name, or it cannot be changed like this.
+        ConfigError: The network is unknown, or cannot be changed like this.
         WeightsError: The weights cannot be read or do not fit.
     """
     config = zoo.model_config(name, **changes)
@@ -143,11 +143,11 @@ def load_pretrained(
 
 
 def _source(name: str | ResNetConfig, pretrained: bool | FilePath) -> FilePath | None:
-    """Returns the file that a name and `pretrained` ask for, or None for random weights."""
+    """Returns the file that a name and `pretrained` select, or None for random weights."""
     network, _, tag = name.partition(".") if isinstance(name, str) else ("", "", "")
     if pretrained is False:
         if tag:
-            raise ConfigError(f"{name!r} names weights: pass pretrained=True to have them.")
+            raise ConfigError(f"{name!r} names weights: pass pretrained=True to load them.")
         return None
     if not isinstance(pretrained, bool):
         text = os.fspath(pretrained)
@@ -157,25 +157,25 @@ def _source(name: str | ResNetConfig, pretrained: bool | FilePath) -> FilePath |
             raise ConfigError(f"{name!r} and pretrained={text!r} name different weights.")
         tag = text
     if not isinstance(name, str):
-        raise ConfigError("a config has no name to find published weights by; pass a file.")
-    zoo.model_config(network)  # a wrong name gets the nearest of all, with weights or without
+        raise ConfigError("a config does not say which published weights to load; pass a file.")
+    zoo.model_config(network)  # for an unknown name, suggest the nearest of all networks
     info = zoo.pretrained_info(f"{network}.{tag}" if tag else network)
     if info.hub_id is None:
         raise WeightsError(
-            f"no weights were published for {network!r}; pretrained=PATH takes a file of yours."
+            f"no weights are published for {network!r}; pretrained=PATH loads your own file."
         )
     return hub.fetch(info.hub_id)
 
 
 def _state_dict(path: FilePath, config: ResNetConfig) -> Mapping[str, Any]:
-    """Reads a file; one that describes its network must describe the one that is wanted."""
+    """Reads a file; if it describes its network, that must be the network to build."""
     if not is_own_file(path):
         return read_state_dict(path)
     held, wanted = (dataclasses.asdict(one) for one in (read_record(path).config, config))
     for field in held.keys() - _FREE:
         if held[field] != wanted[field]:
             raise WeightsError(
-                f"{path} holds another network: its {field} is {held[field]!r}, and "
-                f"{wanted[field]!r} is wanted; resnet_jax.load builds the one that it holds."
+                f"{path} holds another network: its {field} is {held[field]!r}, not "
+                f"{wanted[field]!r}; resnet_jax.load builds the network in the file."
             )
     return to_torch(load(path))

@@ -1,13 +1,13 @@
 """Reads the files of `torch.save` without PyTorch.
 
-PyTorch is not asked, although its `torch.load(weights_only=True)` does the same: who uses a JAX
-library has it seldom, it weighs more than everything else that this library needs together, and
-what a state dict consists of is little and has been settled since 2017. Nor would PyTorch be
-used where it happens to be installed, so that a file reads alike everywhere.
+`torch.load(weights_only=True)` does the same, but users of a JAX library rarely have PyTorch. It is
+larger than all other dependencies of this library together, while the format of a state dict is
+small and has been stable since 2017. PyTorch is not used even if it is installed, so that a file
+reads the same everywhere.
 
-A pickle is a program. This reader lets it name nothing but the classes in `_GLOBALS`, each of
-which is replaced by a plain description that has no methods; any other name is refused before it
-is looked up. Arrays are made only after the pickle has ended, and checked against the data.
+A pickle is a program. This reader lets it name only the classes in `_GLOBALS`, and replaces each of
+them by a plain description without methods; it refuses any other name before looking it up. Arrays
+are made only after the pickle has ended, and are checked against the data.
 """
 
 import collections
@@ -50,7 +50,7 @@ class DamagedError(Exception):
 
 
 class _Storage(NamedTuple):
-    """A run of numbers, which the file holds apart from the pickle."""
+    """A run of numbers, which the file holds outside the pickle."""
 
     key: str
     dtype: str
@@ -86,9 +86,9 @@ _GLOBALS: Mapping[tuple[str, str], Any] = {
 
 
 class _Unpickler(pickle._Unpickler):
-    """Rebuilds dictionaries of tensors, notes their storages and refuses every other name.
+    """Rebuilds dictionaries of tensors, records their storages and refuses every other name.
 
-    The unpickler in C fills memory by the number of an entry: one wrong byte, and it takes 64 GB.
+    The unpickler in C allocates memory by the index of an entry: one wrong byte can take 64 GB.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -108,10 +108,10 @@ class _Unpickler(pickle._Unpickler):
 
 
 def read(path: str | os.PathLike[str]) -> Any:
-    """Reads what `torch.save` wrote, in the zip format or the one before it.
+    """Reads a file of `torch.save`, in the zip format or the older one.
 
     Returns:
-        The object that was saved, with NumPy arrays in the place of the tensors in dictionaries.
+        The saved object; its dictionaries hold NumPy arrays instead of tensors.
 
     Raises:
         UnsafeGlobalError: The file asks for anything but tensors and containers.

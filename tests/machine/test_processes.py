@@ -13,8 +13,11 @@ from resnet_jax.machine.processes import Processes, join
     ("processes", "message"),
     [
         (Processes(count=2, number=0), "give all three, or none"),
-        (Processes("localhost:1234", 2, 2), "process=2 is not one of processes=2"),
-        (Processes("localhost", 2, 0), "coordinator='localhost' is no address; write HOST:PORT"),
+        (Processes("localhost:1234", 2, 2), "process=2 is not below processes=2"),
+        (
+            Processes("localhost", 2, 0),
+            "coordinator='localhost' is not an address; write HOST:PORT",
+        ),
     ],
 )
 def test_what_is_missing_or_wrong_is_said(processes, message):

@@ -171,7 +171,7 @@ def test_one_error_tells_all_that_does_not_fit_and_changes_nothing(network):
     assert "1 missing: bn1.bias" in message
     assert "1 unexpected: layer9.weight" in message
     assert "1 of another shape: layer1.0.conv1.weight [9, 9, 1, 1] for [4, 8, 1, 1]" in message
-    assert "2 no array of floats: layer1.0.bn1.bias, layer1.0.bn1.weight" in message
+    assert "2 not an array of floats: layer1.0.bn1.bias, layer1.0.bn1.weight" in message
     chex.assert_trees_all_equal(values(model), before)
 
 
@@ -184,7 +184,10 @@ def test_long_lists_are_cut_and_counted(network):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ({"encoder.weight": np.zeros(3)}, "is of another model: ResNet knows none of its 1 keys"),
+        (
+            {"encoder.weight": np.zeros(3)},
+            "belongs to another model: ResNet knows none of its 1 keys",
+        ),
         ({}, "holds no weights"),
         ({3: np.zeros(3)}, "holds no weights"),
     ],

@@ -92,14 +92,14 @@ def write(content):
     ("make", "name", "message"),
     [
         (lambda file: None, "missing.pth", "missing.pth does not exist; check the path"),
-        (lambda file: file.mkdir(), "folder.pth", "folder.pth is a folder; name the file"),
+        (lambda file: file.mkdir(), "folder.pth", "folder.pth is a folder; name the weights file"),
         (write(b""), "empty.pth", "empty.pth is empty: it is truncated"),
         (write(b""), "empty.safetensors", "empty.safetensors is empty: it is truncated"),
         (write(b"<!DOCTYPE html>"), "page.pth", "page.pth of 15 bytes cannot be read"),
         (write(b"<!DOCTYPE html>"), "page.safetensors", "of 15 bytes cannot be read"),
         (write(struct.pack("<Q", 90) + b'{"a": '), "cut.safetensors", "of 14 bytes cannot be"),
         (lambda file: zip_of(file, {"a.txt": "x"}), "a.zip", "cannot be read as weights"),
-        (zipped(pickle.dumps([1, 2], 2)), "list.pth", "holds a list where a state dict belongs"),
+        (zipped(pickle.dumps([1, 2], 2)), "list.pth", "holds a list, not a state dict"),
         (write(pickle.dumps({"a": 1}, 2)), "plain.pkl", "cannot be read as weights"),
     ],
     ids=lambda value: value if isinstance(value, str) and "." in value[:20] else "",
@@ -164,7 +164,7 @@ def test_a_written_file_can_be_read_by_whom_other_files_can(folder):
     ("name", "message"),
     [
         ("a.pth", r"name it \*.safetensors"),
-        ("nowhere/a.safetensors", "there is no folder .*nowhere"),
+        ("nowhere/a.safetensors", "folder .*nowhere does not exist"),
     ],
 )
 def test_a_place_that_cannot_be_written_gets_one_line(name, message, folder):

@@ -80,11 +80,11 @@ def test_every_config_survives_the_file(file):
     ("metadata", "message"),
     [
         ({"format": "pt"}, "was not written by resnet_jax.save"),
-        ({"format_version": str(VERSION + 1)}, "is of format version 2, and this resnet_jax reads"),
-        ({"format_version": "x"}, "describes its network wrongly: invalid literal"),
-        ({"config": None}, "describes its network wrongly: 'config'"),
-        ({"config": "{"}, "describes its network wrongly: .*Invalid JSON"),
-        ({"class_names": "3"}, "describes its network wrongly: .*array"),
+        ({"format_version": str(VERSION + 1)}, "has format version 2, but this resnet_jax reads"),
+        ({"format_version": "x"}, "does not describe its network correctly: invalid literal"),
+        ({"config": None}, "does not describe its network correctly: 'config'"),
+        ({"config": "{"}, "does not describe its network correctly: .*Invalid JSON"),
+        ({"class_names": "3"}, "does not describe its network correctly: .*array"),
     ],
     ids=["other", "newer", "version", "no_config", "no_json", "names"],
 )
@@ -101,7 +101,7 @@ def test_metadata_that_cannot_be_used_gets_one_line(metadata, message, file):
         ({"stem": "imagenot"}, "stem='imagenot' is unknown"),
         ({"colour": "blue"}, "unknown field 'colour'"),
         ({"batch_norm": {"shift": 1}}, "unknown field 'batch_norm.shift'"),
-        ({"depths": [1, 3]}, "does not fit its own config.* missing: stages.1.2.conv1.kernel"),
+        ({"depths": [1, 3]}, "does not match its own config.* missing: stages.1.2.conv1.kernel"),
         ({"num_classes": 6}, r"head.bias \[5\] for \[6\]"),
         ({"groups": "many"}, "groups: Input should be a valid integer"),
     ],
@@ -116,7 +116,7 @@ def test_a_config_that_does_not_fit_gets_one_line(changes, message, tiny, file):
 
 def test_a_truncated_file_gets_one_line(file):
     file.write_bytes(file.read_bytes()[:-7])
-    with pytest.raises(WeightsError, match="is truncated, damaged or of another kind"):
+    with pytest.raises(WeightsError, match="is truncated, damaged or in another format"):
         load(file)
 
 
@@ -134,7 +134,7 @@ def test_what_could_not_be_loaded_is_not_saved(network, file):
 
 
 def test_other_files_say_who_reads_them(network, file, tmp_path):
-    with pytest.raises(WeightsError, match=r"resnet_jax\.load reads it"):
+    with pytest.raises(WeightsError, match=r"read it with resnet_jax\.load"):
         load_torch(network(), file)
     other = tmp_path / "timm.safetensors"
     write_safetensors(other, to_torch(network()), {"format": "pt"})

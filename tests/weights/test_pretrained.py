@@ -80,7 +80,7 @@ def test_a_pretrained_backbone_returns_the_maps_of_the_network(published, traine
         ("resnet50", "a9_in1k", ConfigError, "'resnet50' has no weights 'a9_in1k'; there are"),
         ("resnet5", True, ConfigError, "there is no model 'resnet5'. Did you mean"),
         ("resnet20", True, ConfigError, "no weights are known for 'resnet20'"),
-        ("resnet50t", True, WeightsError, "no weights were published for 'resnet50t'"),
+        ("resnet50t", True, WeightsError, "no weights are published for 'resnet50t'"),
         ("resnet50.a1_in1k", False, ConfigError, "names weights: pass pretrained=True"),
         ("resnet50.a1_in1k", "a2_in1k", ConfigError, "name different weights"),
         ("resnet50", "nothing.pth", WeightsError, "nothing.pth does not exist"),
@@ -144,9 +144,9 @@ def test_conversion_asks_for_the_name_where_it_is_needed(network, tmp_path):
     own, timm = tmp_path / "own.safetensors", tmp_path / "timm.safetensors"
     save(network(), own)
     convert_file(own, timm)
-    with pytest.raises(WeightsError, match="do not say of which network: name it"):
+    with pytest.raises(WeightsError, match="do not say which network they belong to: give"):
         convert_file(timm, own)
-    with pytest.raises(WeightsError, match="says itself which network it holds"):
+    with pytest.raises(WeightsError, match="already names its network; leave 'resnet18' out"):
         convert_file(own, timm, name="resnet18")
     with pytest.raises(WeightsError, match="does not fit ResNet"):
         convert_file(timm, own, name="resnet50")
