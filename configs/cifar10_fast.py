@@ -5,15 +5,15 @@ Command:   python train.py --config=configs/cifar10_fast.py
 Argument:  the number of epochs (30), the budget that the schedule is stretched over
 Hardware:  one accelerator with 8 GB; 7e15 multiply-adds, 14 PFLOP as airbench counts them
 Time:      not yet measured; python -m benchmarks.cifar10_fast cifar10 does it
-Source:    ours, after the speed runs (KellerJordan/cifar10-airbench and what led to it)
+Source:    ours, after the speed runs (KellerJordan/cifar10-airbench and its predecessors)
 Published: for comparison, airbench's README, on one A100: 94% in 2.67 s, 95% in 10.4 s, 96% in
            27.3 s (3.1 PFLOP); a standard ResNet-18 reaches 96% there in 7 min (32.3 PFLOP)
 Result:    not yet run
 
-One cycle of the learning rate, Nesterov momentum, large decay on matrices alone, label smoothing,
-moving averages, crops, flips and a rectangle erased; flips at test time as well. The rate, the
-momentum and the decay are those of wide residual networks (Zagoruyko and Komodakis, 2016: 0.1 for
-128 images, 0.9, 5e-4), scaled to batches of 512; airbench's own belong to its network.
+It uses one cycle of the learning rate, Nesterov momentum, large decay on matrices only, label
+smoothing, moving averages, crops, flips and random erasing, and flips at test time. The learning
+rate, the momentum and the decay are those of wide residual networks (Zagoruyko and Komodakis, 2016:
+0.1 for 128 images, 0.9, 5e-4), scaled to batches of 512; airbench's values are for its own network.
 """
 
 from resnet_jax.data.config import AugmentConfig, DataConfig

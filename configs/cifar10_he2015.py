@@ -3,9 +3,9 @@
 Command:   python train.py --config=configs/cifar10_he2015.py:resnet20
            python train.py --config=configs/cifar10_he2015.py:resnet20,select
 Argument:  resnet20, 32, 44, 56, 110, 1202, their plain twins, or any other network for CIFAR.
-           `,select` holds 5,000 of the 50,000 training images back as a validation split, to choose
-           by; without it the run trains on all of them, and its test error is the one to report.
-Hardware:  one accelerator; resnet20 takes 1.0e15 multiply-adds (41 million an image
+           `,select` keeps 5,000 of the 50,000 training images as a validation split, for choosing
+           settings; without it the run trains on all of them, and its test error is to be reported.
+Hardware:  one accelerator; resnet20 takes 1.0e15 multiply-adds (41 million per image
            forward, three times that with the gradients)
 Time:      not yet measured
 Source:    He et al., Deep Residual Learning for Image Recognition, 2015, section 4.2 and table 6
@@ -15,10 +15,10 @@ Result:    not yet run
 
 From the paper: SGD with momentum 0.9, weight decay 1e-4 on every parameter, batch 128, learning
 rate 0.1, a tenth of it after 32k and 48k iterations, 4 pixels of padding, random crops and flips.
-From 110 layers on the rate is 0.01 for the first 400 iterations. Differences: the paper subtracts
-the mean of each pixel where this uses mean and deviation of each channel; it warms up until the
-training error is below 80%, "about 400 iterations"; and it trains on two GPUs, so that its
-BatchNorms see 64 images where these see 128 (--config.model.norm_group_size=64).
+From 110 layers on, the rate is 0.01 for the first 400 iterations. Differences: the paper subtracts
+the mean of each pixel, while this recipe uses the mean and deviation of each channel; the paper
+warms up until the training error is below 80%, "about 400 iterations"; and it trains on two GPUs,
+so its BatchNorms see 64 images, not 128 (--config.model.norm_group_size=64 does the same).
 """
 
 import re

@@ -2,12 +2,12 @@
 
 Command:  python train.py
 Hardware: any; two CPU cores are enough
-Time:     75 to 83 s on two cores of a Xeon, start and compilation included
+Time:     75 to 83 s on two cores of a Xeon, including start and compilation
 Target:   99.0% on the 360 test images, the mean of the seeds 0 to 4
 Result:   99.50%, the worst seed 99.17% (python -m benchmarks.digits)
 
 The test split is scikit-learn's `train_test_split(test_size=360, stratify=target, random_state=0)`,
-on which `SVC(gamma=0.001, C=10)` reaches 98.89%. Nothing here is chosen by it.
+on which `SVC(gamma=0.001, C=10)` reaches 98.89%. No setting here was chosen on it.
 """
 
 from resnet_jax.data.config import AugmentConfig, DataConfig

@@ -1,18 +1,18 @@
-"""Pretrained weights on a data set of one's own: frozen stages, slower early stages, a new head.
+"""Pretrained weights on your own dataset: frozen stages, slower early stages, a new head.
 
 Command:   python train.py --config=configs/finetune.py --config.data.name=folder:PATH \
                --config.model.num_classes=N --config.data.test_split=test
 Argument:  network and weights: resnet50.a1_in1k (a tag of published ones), or resnet20.FILE.th
-Hardware:  one accelerator with 8 GB, or a CPU and patience
+Hardware:  one accelerator with 8 GB; a CPU works, but is slow
 Time:      not yet measured
 Source:    ours; rates that fall from stage to stage are those of Howard and Ruder, Universal
            Language Model Fine-tuning, section 3.2, and of timm's layer decay
 Published: none
 Result:    not yet run
 
-Without other flags it learns the 102 flowers of Oxford (TFDS). The stem and the first stage stay as
-they are, with their BatchNorms' statistics; each stage learns at 0.7 times the rate of the next.
---config.finetune.frozen_stages=0 lets everything move, 5 nothing but the head.
+Without other flags it learns the 102 flowers of Oxford (TFDS). The stem and the first stage are
+frozen, with the statistics of their BatchNorms; each stage has 0.7 times the learning rate of the
+next. --config.finetune.frozen_stages=0 trains everything, 5 only the head.
 """
 
 from resnet_jax.data.config import AugmentConfig, DataConfig

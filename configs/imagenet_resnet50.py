@@ -1,4 +1,4 @@
-"""ResNet-50 on ImageNet in 90 epochs: the recipe behind torchvision's first weights.
+"""ResNet-50 on ImageNet in 90 epochs: the recipe of torchvision's first weights.
 
 Command:   python train.py --config=configs/imagenet_resnet50.py
 Argument:  another network, such as resnet18, 34, 101 or 152
@@ -13,7 +13,7 @@ Result:    not yet run
 SGD with momentum 0.9, weight decay 1e-4 on every parameter, batch 256, learning rate 0.1, a tenth
 of it after 30 and after 60 epochs, random resized crops of 224 and flips, tested on 224 of 256,
 float32, no zero-initialised scales. BatchNorm sees groups of 32 images, as each of torchvision's 8
-GPUs did. Difference: an epoch is 5,004 whole batches; torchvision's has what is left as a 5,005th.
+GPUs did. Difference: an epoch is 5,004 full batches; torchvision adds an incomplete 5,005th.
 """
 
 from resnet_jax.data.config import AugmentConfig, DataConfig

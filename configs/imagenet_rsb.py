@@ -1,4 +1,4 @@
-"""ResNet-50 on ImageNet as in "ResNet strikes back": LAMB, binary cross-entropy, strong changes.
+"""ResNet-50 on ImageNet as in "ResNet strikes back": LAMB, BCE, strong augmentation.
 
 Command:   python train.py --config=configs/imagenet_rsb.py:a1
            python train.py --config=configs/imagenet_rsb.py:a3
@@ -19,14 +19,14 @@ repeated augmentation 3 and stochastic depth 0.05 (not a3), label smoothing 0.1 
 0.95, mixed precision; figures in brackets where a2 or a3 differ. BatchNorm and mixup see groups of
 512 images, as on each of the four GPUs that a1 was trained on.
 
-From timm: LAMB clips the gradient to norm 1 and adapts decayed parameters alone; the warm-up starts
-at 1e-4, the cosine runs from the first step and ends at 1e-6; mixup or CutMix by the toss of a
-coin; scales that end a branch begin at zero. BCE's threshold of 0.2 and bicubic crops are those of
-the A2 command in Alibaba-MIIL/ML_Decoder. Smoothed targets are held against the threshold, so that
-a1's smoothing moves it to a share of 0.222 and does no more.
+From timm: LAMB clips the gradient to norm 1 and adapts only decayed parameters; the warm-up starts
+at 1e-4, the cosine starts at the first step and ends at 1e-6; each batch gets mixup or CutMix with
+equal probability; scales at the end of a branch start at zero. BCE's threshold of 0.2 and bicubic
+crops are those of the A2 command in Alibaba-MIIL/ML_Decoder. The threshold applies to smoothed
+targets, so a1's smoothing only moves it to a share of 0.222.
 
-Ours: the rate moves every step (timm's every epoch), and the moving average, at timm's default
-decay; published commands of A2 have none, and --config.ema=none takes it away.
+Ours: the learning rate changes every step (timm: every epoch), and there is a moving average, with
+timm's default decay; published commands of A2 have none, and --config.ema=none switches it off.
 """
 
 from resnet_jax.data.config import AugmentConfig, DataConfig
@@ -46,7 +46,7 @@ def get_config(procedure: str = "a2") -> TrainConfig:
     """Returns one of the three procedures."""
     if procedure not in EPOCHS:
         hint = nearest(procedure, EPOCHS)
-        raise ConfigError(f"argument {procedure!r} is no procedure: a1, a2 or a3.{hint}")
+        raise ConfigError(f"unknown procedure {procedure!r}: choose a1, a2 or a3.{hint}")
     first, short = procedure == "a1", procedure == "a3"
     rate = 8e-3 if short else 5e-3
     return TrainConfig(

@@ -1,4 +1,4 @@
-"""ResNet-50 on ImageNet in 600 epochs: the recipe behind torchvision's second weights.
+"""ResNet-50 on ImageNet in 600 epochs: the recipe of torchvision's second weights.
 
 Command:   python train.py --config=configs/imagenet_torchvision_v2.py
            python train.py --mode=eval --workdir=runs/imagenet_torchvision_v2 \
@@ -15,13 +15,13 @@ Published: top-1 80.858% (torchvision), 80.846% (timm's results table)
 Result:    not yet run
 
 SGD with momentum 0.9, learning rate 0.5, batch 1024, cosine to 0 after 5 epochs of warm-up from a
-hundredth, decay 2e-5 on all but norms, label smoothing 0.1, mixup 0.2 or CutMix 1 by the toss of a
-coin, TrivialAugment, random erasing 0.1, repeated augmentation 4, crops of 176 for training and of
-224 out of 232 for the test, float32, an average every 32 steps. BatchNorm and mixup see groups of
-128 images, as on each of torchvision's 8 GPUs. torchvision's decay of the average, 0.99998, is
-scaled by batch * 32 / epochs to 0.99891. Differences: the rate moves every step (torchvision's
-every epoch); the average warms up by degrees, where torchvision's is a copy of the weights for 5
-epochs; an erased part is at most a third of the image (torchvision: 0.33).
+hundredth, decay 2e-5 on all but norms, label smoothing 0.1, mixup 0.2 or CutMix 1 with equal
+probability, TrivialAugment, random erasing 0.1, repeated augmentation 4, crops of 176 for training
+and of 224 out of 232 for the test, float32, an average every 32 steps. BatchNorm and mixup see
+groups of 128 images, as on each of torchvision's 8 GPUs. torchvision's decay of the average,
+0.99998, is scaled by batch * 32 / epochs to 0.99891. Differences: the learning rate changes every
+step (torchvision: every epoch); the average warms up gradually, while torchvision's is a copy of
+the weights for 5 epochs; an erased part is at most a third of the image (torchvision: 0.33).
 """
 
 from resnet_jax.data.config import AugmentConfig, DataConfig

@@ -21,8 +21,8 @@ def call(entry, *words):
     [
         (["--confg=x"], "unknown argument '--confg=x'. Did you mean '--config'?"),
         (["--mode=evaluate"], "argument --mode: invalid choice: 'evaluate'"),
-        (["--config=configs/digit.py"], "no recipe file configs/digit.py. Did you mean"),
-        (["--config=configs/imagenet_rsb.py:a4"], "argument 'a4' is no procedure: a1, a2 or a3"),
+        (["--config=configs/digit.py"], "unknown recipe configs/digit.py. Did you mean"),
+        (["--config=configs/imagenet_rsb.py:a4"], "unknown procedure 'a4': choose a1, a2 or a3"),
         (["--config.optimizer.learning_rte=1"], "Did you mean 'learning_rate'?"),
         (["--config.epochs=ten"], "epochs='ten': must be a valid integer"),
         (["--config.batch_size=0"], "batch_size=0: must be greater than 0"),
@@ -63,7 +63,7 @@ def test_a_workdir_that_cannot_be_made_is_one_line(tmp_path, capsys):
 
 
 def test_debug_shows_the_traceback():
-    with pytest.raises(ValueError, match="no recipe file"):
+    with pytest.raises(ValueError, match="unknown recipe"):
         cli.train(["--config=none.py", "--debug"])
 
 

@@ -1,4 +1,4 @@
-"""After which steps a run records, evaluates and saves."""
+"""The steps after which a run records, evaluates and saves."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from resnet_jax.training.recipe.config import TrainConfig
 
 @dataclasses.dataclass(frozen=True)
 class Cadence:
-    """Says what is due after each step of a run; after the last step everything is.
+    """Decides what is due after each step of a run; after the last step, everything is.
 
     Steps count from 1.
 
     Attributes:
         config: The run.
-        steps_per_epoch: Number of batches of an epoch.
-        total_steps: Number of batches of the run.
+        steps_per_epoch: Number of batches in an epoch.
+        total_steps: Number of batches in the run.
     """
 
     config: TrainConfig
@@ -46,7 +46,7 @@ class Cadence:
         return step % every == 0 or self.is_last(step)
 
     def evaluations(self, step: int) -> dict[str, str]:
-        """Names the splits that are evaluated after this step.
+        """Returns the splits to evaluate after this step.
 
         Returns:
             The splits in TFDS syntax, by the name of their metrics: `validation`, and at the end
@@ -61,11 +61,11 @@ class Cadence:
         return splits
 
     def spans(self, start: int, *, most: int) -> Iterator[tuple[int, int]]:
-        """Cuts the rest of a run into spans of steps, so that nothing is due within a span.
+        """Divides the rest of a run into spans of steps; nothing is due within a span.
 
         Args:
-            start: Steps that are done already.
-            most: The most steps of a span.
+            start: Number of steps already done.
+            most: The most steps in a span.
 
         Yields:
             The number of steps done before the span, and after it.

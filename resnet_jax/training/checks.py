@@ -1,4 +1,4 @@
-"""Checks, before anything is written, that a recipe fits itself and its data."""
+"""Checks that a recipe is consistent and fits its data, before anything is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Concludes a run: draws its curves and reports the result."""
+"""Ends a run: draws its curves and reports the result."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Result:
 def conclude(
     files: Workdir, console: Console, *, start: int, step: int, total_steps: int
 ) -> Result:
-    """Draws the curves of a finished run and says where its files are.
+    """Draws the curves of a finished run and prints where its files are.
 
     Args:
         files: The folder of the run.
@@ -65,9 +65,9 @@ def conclude(
     record = result.record
     if "test_accuracy" in record:
         share, count = record["test_accuracy"], record["test_count"]
-        right, expected = round(share * count), record.get("test_expected", count)
+        correct, expected = round(share * count), record.get("test_expected", count)
         counted = f"counted {count} of {expected} images"
-        say(console, f"test accuracy {share:.2%} ({right} right; {counted})")
+        say(console, f"test accuracy {share:.2%} ({correct} correct; {counted})")
     say(console, f"checkpoint   {files.checkpoints / str(step)}")
     say(console, f"TensorBoard  {files.tensorboard}  (tensorboard --logdir={files.tensorboard})")
     say(console, f"metrics      {files.metrics}")

@@ -1,4 +1,4 @@
-"""Evaluation of a network over a whole split."""
+"""Evaluates a network on a whole split."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Evaluation:
 
     Attributes:
         count: Images counted, each once.
-        expected: Images of the split; `count` is lower only if the recipe skips bad images.
+        expected: Images in the split; `count` is lower only if the recipe skips bad images.
         loss: Mean cross-entropy, without label smoothing.
         top1: Images whose label has the highest logit.
         top5: Images whose label is among the five highest logits.
@@ -40,7 +40,7 @@ class Evaluation:
         return self.top5 / self.count
 
     def values(self, split: str) -> dict[str, float | None]:
-        """Gives the metrics of a record, each with the split's name in front."""
+        """Returns the metrics for a record, each prefixed with the name of the split."""
         return {
             f"{split}_loss": self.loss,
             f"{split}_accuracy": self.accuracy,

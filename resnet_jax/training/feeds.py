@@ -43,8 +43,8 @@ class Feed(Protocol):
             steps: How many steps, at most `most`.
 
         Returns:
-            The state after them, and their sums: scalars, or arrays whose first `steps` values are
-            those of the steps.
+            The state after them, and their sums: scalars, or arrays whose first `steps` values
+            belong to the steps.
         """
         ...
 
@@ -79,7 +79,7 @@ class ResidentFeed:
         trainer: The run.
         batches: Only counts the steps, so that a checkpoint of either feed fits the other.
         source: The training split.
-        most: The most steps of a dispatch.
+        most: The most steps in a dispatch.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ def open_feed(trainer: Trainer, batches: BatchIterator) -> Feed:
         batches: This process's part of the batches.
 
     Raises:
-        ConfigError: The recipe sets `data.device_resident=True`, and that is impossible.
+        ConfigError: The recipe sets `data.device_resident=True`, which is impossible.
     """
     config, source = trainer.config, trainer.source
     on_cpu = trainer.mesh.devices.flat[0].platform == "cpu"
@@ -141,7 +141,7 @@ def open_feed(trainer: Trainer, batches: BatchIterator) -> Feed:
 
 
 def _obstacle(config: TrainConfig, source: Source) -> str | None:
-    """Says why a dataset cannot be kept on the device, and which setting allows it."""
+    """Returns why a dataset cannot be kept on the device, with the remedy; None if it can."""
     if config.data.image_size is not None:
         return "images are cropped on the host; set data.image_size=None"
     if config.augment.policy is not None:
@@ -156,7 +156,7 @@ def _obstacle(config: TrainConfig, source: Source) -> str | None:
 def make_run(train_step: TrainStep, split: jax.sharding.Sharding) -> Callable[..., Any]:
     """Makes the function `run(state, data, indices, steps) -> (state, sums)`.
 
-    It loops on the device. The number of rounds is an argument, so one compilation serves any
+    It loops on the device. The number of steps is an argument, so one compilation serves any
     distance to the next record, evaluation or checkpoint; `lax.scan` would need one for each.
 
     Args:

@@ -34,12 +34,12 @@ def train(
     console: Console | None = None,
     profile: bool = False,
 ) -> Result:
-    """Trains a network, or continues where an earlier call stopped.
+    """Trains a network, or resumes where an earlier call stopped.
 
     Args:
         config: The run.
         workdir: Folder for everything that the run writes.
-        console: Where to report; None takes the standard output.
+        console: Where to report; None takes standard output.
         profile: Write a trace of a few steps into the folder `profile`.
 
     Returns:
@@ -49,8 +49,8 @@ def train(
         ConfigError: The config cannot be used, or the folder belongs to another run.
         CheckpointError: No checkpoint of the run can be read.
         DivergedError: More than `config.max_skipped` steps in a row were not finite.
-        PeerError: Another process of the run ended or cannot be reached. Leave then with
-            `os._exit`: an orderly end waits for the others.
+        PeerError: Another process of the run ended or cannot be reached. Then exit with
+            `os._exit`: a normal exit waits for the others.
     """
     console = console or Console()
     validate(config)
@@ -115,7 +115,7 @@ def _begin_or_restore(
         return 0, trainer.first_state(), Totals()
     restored = checkpoints.restore(trainer.like())
     for step, reason in restored.broken.items():
-        say(console, f"checkpoint {step} cannot be read and was set aside: {reason}")
+        say(console, f"checkpoint {step} cannot be read and was moved aside: {reason}")
     if restored.broken:
         checkpoints.set_aside(list(restored.broken))
     batches.set_state(restored.notes["data"])
@@ -126,7 +126,7 @@ def _begin_or_restore(
 def _training_values(
     trainer: Trainer, step: int, *, window: Totals, stopwatch: Stopwatch
 ) -> dict[str, float | None]:
-    """Puts together what the steps since the last record say; waits for the device."""
+    """Collects the metrics of the steps since the last record; waits for the device."""
     return {
         "epoch": step / trainer.steps_per_epoch,
         "learning_rate": float(trainer.schedule(step - 1)),

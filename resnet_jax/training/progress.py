@@ -1,4 +1,4 @@
-"""Reports the progress of a run: with a bar on a terminal, with plain lines elsewhere."""
+"""Reports the progress of a run: as a bar on a terminal, otherwise as plain lines."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class ProgressReport:
 
     Args:
         console: Where to print.
-        start: Number of steps that an earlier call did.
-        total: Number of steps of the run.
+        start: Number of steps done by earlier calls.
+        total: Number of steps in the run.
     """
 
     def __init__(self, console: Console, *, start: int, total: int) -> None:
@@ -56,7 +56,7 @@ class ProgressReport:
             self._bar.advance(self._task, steps)
 
     def show(self, step: int, values: Mapping[str, float | None]) -> None:
-        """Shows the record of a step."""
+        """Shows the record written after a step."""
         text = "  ".join(_phrases(values))
         if self._bar is not None:
             self._bar.update(self._task, description=text)
@@ -73,7 +73,7 @@ class ProgressReport:
 
 @dataclasses.dataclass(frozen=True)
 class Stopwatch:
-    """Measures the speed of the steps after step `start`, from its construction on."""
+    """Measures the speed of the steps after step `start`; starts when constructed."""
 
     start: int
     began: float = dataclasses.field(default_factory=time.perf_counter)
@@ -101,7 +101,7 @@ def _make_bar(console: Console) -> Progress:
 
 
 def _phrases(values: Mapping[str, float | None]) -> list[str]:
-    """Formats the few numbers of a record that a person reads."""
+    """Formats the main numbers of a record."""
     wording = {
         "train_loss": "loss {:.3f}",
         "train_accuracy": "accuracy {:.1%}",

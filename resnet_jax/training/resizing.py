@@ -1,4 +1,4 @@
-"""Progressive resizing: training begins with small images, and they grow during the run."""
+"""Progressive resizing: training starts with small images, which grow during the run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def size_at(config: ResizeConfig, step: int, *, total_steps: int, full: int) -> 
     Args:
         config: How the images grow.
         step: From 0.
-        total_steps: Number of steps of the run.
+        total_steps: Number of steps in the run.
         full: Height and width of the images in the batch.
 
     Returns:

@@ -78,7 +78,7 @@ class Evaluator:
 
 @dataclasses.dataclass(frozen=True)
 class Trainer:
-    """Everything else that training needs, built once.
+    """Everything that training needs in addition, built once.
 
     Attributes:
         config: The run.
@@ -88,9 +88,9 @@ class Trainer:
         schedule: The learning rate of each update.
         train_step: Compiled on its first call; donates the state.
         shapes: Shape and dtype of each array of the state.
-        shardings: The devices that hold each of them.
-        steps_per_epoch: Batches of an epoch.
-        total_steps: Batches of the run.
+        shardings: How each of them is divided over the devices.
+        steps_per_epoch: Batches in an epoch.
+        total_steps: Batches in the run.
     """
 
     config: TrainConfig
@@ -176,15 +176,15 @@ def make_evaluator(config: TrainConfig, *, workdir: str | pathlib.Path = ".") ->
 
 
 def make_trainer(config: TrainConfig, evaluator: Evaluator) -> Trainer:
-    """Builds everything else that training needs.
+    """Builds everything that training needs in addition.
 
     Args:
         config: The run.
         evaluator: The evaluator of the same run.
 
     Raises:
-        ConfigError: The data cannot be opened or do not fit the network, or the batch does not
-            divide.
+        ConfigError: The data cannot be opened or does not fit the network, or the batch does not
+            divide over the devices.
     """
     mesh = evaluator.mesh
     check_divides(config.batch_size, mesh, field="batch_size", parts=config.accumulation)

@@ -54,7 +54,7 @@ def test_three_commands_lead_from_a_folder_to_a_network(photos, shared_data, tmp
     assert "pets/1.0.0 is ready" in result.stdout
     result = run([*words, *SMALL], tmp_path)
     assert result.returncode == 0, result.stderr
-    assert re.search(r"test accuracy \S+% \(\d right; counted 4 of 4 images\)", result.stdout)
+    assert re.search(r"test accuracy \S+% \(\d correct; counted 4 of 4 images\)", result.stdout)
     result = run(predict, tmp_path)
     assert result.returncode == 0, result.stderr
     assert "cat" in result.stdout

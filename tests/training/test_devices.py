@@ -214,7 +214,7 @@ def test_a_pair_stops_at_one_step_resumes_beside_damage_and_falls_together(tmp_p
     assert (tmp_path / "checkpoints" / f"broken-{last}").is_dir()
     both[1].kill()
     out, err = finish(both[0], 2)
-    assert f"checkpoint {last} cannot be read and was set aside" in out
+    assert f"checkpoint {last} cannot be read and was moved aside" in out
     assert err.splitlines()[-1].startswith("error: process 0 of 2 lost another one:"), err
 
     # What was recorded after the last save is recorded again.

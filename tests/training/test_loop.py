@@ -95,7 +95,7 @@ def assert_finished_run_does_nothing(workdir, config, before):
 
 
 def assert_other_configs_are_refused(workdir, config, vary):
-    with pytest.raises(ConfigError, match=r"another config: optimizer\.momentum \(0\.9 against"):
+    with pytest.raises(ConfigError, match=r"another config: optimizer\.momentum \(0\.9, not"):
         run(vary(config, optimizer__momentum=0.8), workdir)
     # What does not change the result may change.
     result, _ = run(vary(config, eval_batch_size=100, log_every_steps=3), workdir)

@@ -91,7 +91,7 @@ def test_a_run_resumes_after_signals_and_a_full_disk(tmp_path):
     full = start("train.py", f"--workdir={tmp_path}", *ENDLESS, often)
     # A limit on the size of files stands for the disk: writes beyond it fail.
     resource.prlimit(full.pid, resource.RLIMIT_FSIZE, (300_000, 300_000))
-    assert f"(whole so far: {step})" in fail_to_save(full)
+    assert f"(complete so far: {step})" in fail_to_save(full)
 
     last = start("train.py", f"--workdir={tmp_path}", *ENDLESS)
     _, out = stop(last, tmp_path, signal.SIGINT, beyond=recorded(tmp_path))
@@ -106,7 +106,7 @@ def test_checkpoints_that_cannot_be_written_are_one_line_and_no_wait(tmp_path):
     config = parse_overrides(load_recipe(str(ROOT / "configs" / "digits.py")), words)
     Workdir(tmp_path).claim(config)
     (tmp_path / "checkpoints").symlink_to("/sys/kernel")
-    assert "(whole so far: none)" in fail_to_save(
+    assert "(complete so far: none)" in fail_to_save(
         start("train.py", f"--workdir={tmp_path}", *words)
     )
 

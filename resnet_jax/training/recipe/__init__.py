@@ -1,1 +1,1 @@
-"""Everything that decides a run, as typed values: fields, overrides, recipe files."""
+"""The settings of a run as typed values: fields, overrides, recipe files."""

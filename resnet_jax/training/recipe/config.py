@@ -1,8 +1,8 @@
-"""Everything that decides a training run, as typed values.
+"""The settings of a training run, as typed values.
 
 A recipe builds one `TrainConfig`. `resnet_jax.training.recipe.overrides` checks it, applies the
-overrides of the command line and writes it to JSON; this file holds the fields and their defaults,
-once.
+overrides of the command line and writes it to JSON. This file is the only place for the fields and
+their defaults.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class ModelConfig:
         num_classes: The number of logits.
         in_features: Channels of the input images.
         zero_init_last: Whether the last BatchNorm scale of each block starts at zero.
-        drop_path_rate: Probability of dropping the last block's branch; earlier ones rise to it.
+        drop_path_rate: Probability of dropping the last block's branch; it rises linearly from 0.
         dropout_rate: Probability of dropping an input of the classifier.
         norm_group_size: Images that share BatchNorm statistics; None takes the global batch.
-        unbiased_variance: Whether the running variance is PyTorch's n / (n - 1) one.
-        dtype: The type of the computation. Parameters, statistics, logits and loss stay float32.
+        unbiased_variance: Whether the running variance is scaled by n / (n - 1), as in PyTorch.
+        dtype: Dtype of the computation. Parameters, statistics, logits and loss stay float32.
     """
 
     name: str = "resnet20"
@@ -49,12 +49,12 @@ class OptimizerConfig:
     """The update rule.
 
     Attributes:
-        name: The rule; Muon takes Adam's, with Nesterov's momentum, for the head and the vectors.
+        name: The rule; Muon uses Adam's, with Nesterov momentum, for the head and the vectors.
         learning_rate: The highest learning rate of the schedule.
         momentum: Weight of the old velocity in SGD, LARS and Muon.
-        nesterov: Whether SGD and LARS look ahead; Muon always does.
-        betas: Weights of the old first and second moment in AdamW, LAMB and Muon's Adam; in Lion
-            those of the update and of the memory. None: (0.9, 0.99) for Lion, else (0.9, 0.999).
+        nesterov: Whether SGD and LARS use Nesterov momentum; Muon always does.
+        betas: Weights of the old first and second moment in AdamW, LAMB and Muon's Adam; in Lion,
+            of the update and of the momentum. None: (0.9, 0.99) for Lion, else (0.9, 0.999).
         epsilon: Added to the root of the second moment. None: 1e-6 for LAMB, else 1e-8.
         trust_coefficient: LARS's ratio of the step to the norm of a layer's weights.
         weight_decay: Strength of the decay.
@@ -62,7 +62,7 @@ class OptimizerConfig:
             `decoupled` adds it after the rule and scales it by the learning rate. None: `l2` for
             SGD and LARS, else `decoupled`.
         decay_on: `all` parameters; all but those of norms (`not_norms`); or `matrices`: those
-            with more than one dimension, so that biases stay free as well. LARS and LAMB adapt the
+            with more than one dimension, which also excludes biases. LARS and LAMB adapt the
             learning rate of the same parameters.
         clip_norm: Largest global norm of the gradient, or None.
     """
@@ -86,12 +86,12 @@ class ScheduleConfig:
 
     Attributes:
         name: The shape after the warm-up.
-        warmup_epochs: Length of the warm-up. One-cycle rises over this time.
-        warmup_steps: The same in steps, in place of `warmup_epochs`.
+        warmup_epochs: Length of the warm-up; for `onecycle`, of the rise.
+        warmup_steps: The same in steps, instead of `warmup_epochs`.
         warmup_start: Learning rate at the first step, as a fraction of the optimizer's.
         warmup_shape: `linear` rises from `warmup_start` to 1; `constant` stays there, then jumps.
-        from_start: Whether cosine and linear fall from the first step on, as timm's do: the warm-up
-            then hides their beginning. Otherwise they begin after it.
+        from_start: Whether cosine and linear start at the first step, as in timm, so that the
+            warm-up replaces their beginning. Otherwise they start after it.
         milestones: For `step`: the fractions of the run at which the learning rate drops.
         drop: For `step`: the factor of each drop.
         end: For `cosine`, `linear` and `onecycle`: the last learning rate, as a fraction of the
@@ -124,13 +124,13 @@ class EmaConfig:
 
 @dataclasses.dataclass(frozen=True)
 class FinetuneConfig:
-    """What begins with trained weights, and how much of it may move.
+    """The trained weights to start from, and which parts are trained.
 
     Attributes:
         weights: A file (`.safetensors`, `.pth`), the tag of published weights such as `a1_in1k`, or
-            None to begin at random. Other classes than the file's get a new head.
-        frozen_stages: Parts that stay as they are, from the input: 1 is the stem, 2 the stem and
-            the first stage, and so on. Their BatchNorms use, and keep, their running statistics.
+            None to start at random. If the number of classes differs, the head is new.
+        frozen_stages: Number of frozen parts, from the input: 1 is the stem, 2 the stem and the
+            first stage, and so on. Their BatchNorms use their running statistics unchanged.
         rate_decay: Factor of the learning rate from each stage to the one before; the head has 1.
     """
 
@@ -141,12 +141,12 @@ class FinetuneConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ResizeConfig:
-    """Progressive resizing: images shrink on the accelerator, less and less.
+    """Progressive resizing: the accelerator shrinks images, less and less during the run.
 
     Attributes:
-        first: Height and width of the images up to `begin`; from `end` on they stay as they are.
-        begin: Where the growth begins, as a fraction of the run.
-        end: Where it ends.
+        first: Height and width of the images until `begin`; after `end` they have their full size.
+        begin: When they start to grow, as a fraction of the run.
+        end: When they reach their full size, as a fraction of the run.
         multiple: Every size is a multiple of this; each one is compiled once.
     """
 
@@ -158,12 +158,12 @@ class ResizeConfig:
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointConfig:
-    """When checkpoints are written, and which of them stay.
+    """When checkpoints are written, and which of them are kept.
 
     Attributes:
         every_epochs: Epochs from one to the next; the last step always gets one.
-        every_steps: Steps from one to the next, in place of `every_epochs`.
-        keep_latest: How many of the newest stay.
+        every_steps: Steps from one to the next, instead of `every_epochs`.
+        keep_latest: How many of the newest are kept.
         keep_best: How many of the best on the validation split are kept in addition.
     """
 
@@ -179,8 +179,7 @@ class MeshConfig:
 
     Attributes:
         devices: How many devices to use; None takes all.
-        fsdp: Whether each device holds a part of the parameters and of the optimizer's memory,
-            rather than all of them.
+        fsdp: Whether each device holds only a part of the parameters and of the optimizer state.
     """
 
     devices: PositiveInt | None = None
@@ -189,33 +188,33 @@ class MeshConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """A whole run. Two runs with equal configs on equal devices end bit for bit the same.
+    """A whole run. Equal configs on equal devices give bit-identical results.
 
     Attributes:
-        seed: Decides initial weights, order of the data and every random number.
+        seed: Seed of the initial weights, the order of the data and all other random numbers.
         epochs: Passes over the training split.
-        steps: Length of the run in steps, in place of `epochs`.
-        batch_size: Images a step, over all devices.
-        accumulation: Parts into which a step cuts its batch, one after the other, to save memory.
+        steps: Length of the run in steps, instead of `epochs`.
+        batch_size: Images per step, over all devices.
+        accumulation: Parts of the batch that a step processes one after another, to save memory.
             The gradient is that of the whole batch; only BatchNorm sees one part at a time.
-        eval_batch_size: Images a step of evaluation; it does not change the result.
+        eval_batch_size: Images per evaluation step; it does not change the result.
         model: The network.
         data: The dataset and its splits.
         augment: Random changes to the training images.
         optimizer: The update rule.
         schedule: The learning rate over the run.
-        loss: `cross_entropy`, or `bce`: one yes-or-no question a class, the mean over the classes.
-        bce_threshold: Share of a mixed target above which `bce` takes the class as fully present;
-            None leaves the shares.
-        finetune: Trained weights to begin with, or None.
+        loss: `cross_entropy`, or `bce`: binary cross-entropy per class, averaged over the classes.
+        bce_threshold: Share of a mixed target above which `bce` counts the class as fully present;
+            None keeps the shares.
+        finetune: Trained weights to start from, or None.
         resize: Progressive resizing, or None.
-        label_smoothing: Share of the target that is spread over all classes, in training only.
+        label_smoothing: Share of the target that is spread over all classes; only in training.
         ema: The moving average, or None to evaluate the live parameters.
-        max_skipped: Steps in a row with a loss or gradient that is not finite before the run stops.
+        max_skipped: The most steps in a row with a non-finite loss or gradient; then the run stops.
         log_every_steps: Steps from one record of metrics to the next.
         eval_every_epochs: Epochs from one evaluation on the validation split to the next.
         checkpoint: When to save.
-        mesh: Where to run.
+        mesh: The devices to run on.
     """
 
     # Read by pydantic, for this class and every dataclass below it.

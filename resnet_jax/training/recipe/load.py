@@ -1,4 +1,4 @@
-"""Recipes: files that hold `get_config() -> TrainConfig`."""
+"""Loads recipes: files that define `get_config() -> TrainConfig`."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def load_recipe(location: str = DEFAULT_RECIPE) -> TrainConfig:
     """Loads a recipe and checks what it returns.
 
     Args:
-        location: A file as `configs/digits.py`, or with an argument as `configs/cifar10.py:fast`.
-            A path below `configs` that does not exist here is taken from the recipes that came
-            with the package, so the default recipe is found from every folder.
+        location: A file such as `configs/digits.py`, or with an argument `configs/cifar10.py:fast`.
+            A path in `configs` that does not exist here is taken from the recipes that come with
+            the package, so the default recipe is found from every folder.
 
     Returns:
         The configuration.
 
     Raises:
-        ConfigError: There is no such file, it has no `get_config`, or `get_config` fails.
+        ConfigError: The file does not exist or has no `get_config`, or `get_config` fails.
     """
     name, colon, argument = location.partition(":")
     get_config = _get_config(_find(name))
@@ -61,11 +61,11 @@ def _find(name: str) -> pathlib.Path:
             if (folder.parent / path).is_file():
                 return folder.parent / path
     known = sorted(f"configs/{file.name}" for folder in folders for file in folder.glob("*.py"))
-    raise ConfigError(f"no recipe file {name}.{nearest(name, known)} Known: {', '.join(known)}")
+    raise ConfigError(f"unknown recipe {name}.{nearest(name, known)} Known: {', '.join(known)}")
 
 
 def _recipe_folders() -> list[pathlib.Path]:
-    """Lists where recipes lie: inside an installed package, or beside it in a checkout."""
+    """Lists the folders of recipes: in an installed package, or next to it in a checkout."""
     package = pathlib.Path(resnet_jax.__file__).parent
     folders = (package / "configs", package.parent / "configs")
     return [folder for folder in folders if folder.is_dir()]
@@ -82,9 +82,9 @@ def _get_config(path: pathlib.Path) -> Callable[..., Any]:
 def _execute(path: pathlib.Path) -> types.ModuleType:
     spec = importlib.util.spec_from_file_location(f"recipe_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise ConfigError(f"recipe {path} is no Python file")
+        raise ConfigError(f"recipe {path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up by name while the file still runs.
+    # Dataclasses look up their module by name while the file still runs.
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)

@@ -1,4 +1,4 @@
-"""Checks a configuration, changes it by dotted names, and carries it to JSON and back."""
+"""Checks a configuration, changes it by dotted names, and converts it to JSON and back."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def validate(config: TrainConfig) -> TrainConfig:
     """Checks every field of a configuration.
 
     Args:
-        config: As a recipe built it.
+        config: The result of a recipe.
 
     Returns:
         An equal configuration whose values have their declared types.
 
     Raises:
-        ConfigError: One line with the dotted path, the value and what is allowed.
+        ConfigError: A field is not allowed; one line gives its dotted path, its value and the rule.
     """
     return from_json(to_json(config))
 
 
 def to_json(config: TrainConfig) -> str:
-    """Writes a configuration as indented JSON; `from_json` reads it back equal."""
+    """Converts a configuration to indented JSON, from which `from_json` restores it."""
     return json.dumps(dataclasses.asdict(config), indent=2, default=str) + "\n"
 
 
@@ -42,7 +42,7 @@ def from_json(text: str) -> TrainConfig:
     """Reads a configuration from JSON and checks it.
 
     Raises:
-        ConfigError: The text is no JSON, or a field of it cannot be used.
+        ConfigError: The text is not JSON, or one of its fields cannot be used.
     """
     try:
         config = _ADAPTER.validate_json(text)
@@ -63,12 +63,12 @@ def parse_overrides(config: TrainConfig, arguments: Iterable[str]) -> TrainConfi
         The changed configuration, checked.
 
     Raises:
-        ConfigError: A word has another form, names no field or carries a value of a wrong type.
+        ConfigError: A word has another form, an unknown field or a value of the wrong type.
     """
     for argument in arguments:
         name, equals, text = argument.partition("=")
         if not name.startswith(PREFIX) or not equals:
-            raise ConfigError(f"{argument!r} is no override: write {PREFIX}FIELD=VALUE")
+            raise ConfigError(f"{argument!r} is not an override: write {PREFIX}FIELD=VALUE")
         path = name.removeprefix(PREFIX).split(".")
         config = _replaced(config, path, text, where=())
     return validate(config)
@@ -78,11 +78,11 @@ def differing_fields(one: TrainConfig, other: TrainConfig) -> list[str]:
     """Lists the dotted fields in which two configurations differ, with both values."""
     left, right = _flatten(dataclasses.asdict(one)), _flatten(dataclasses.asdict(other))
     names = sorted(name for name in left | right if left.get(name) != right.get(name))
-    return [f"{name} ({left.get(name)!r} against {right.get(name)!r})" for name in names]
+    return [f"{name} ({left.get(name)!r}, not {right.get(name)!r})" for name in names]
 
 
 def _replaced(part: Any, path: Sequence[str], text: str, *, where: tuple[str, ...]) -> Any:
-    """Returns the dataclass with the field at `path` set to the value that `text` spells."""
+    """Returns the dataclass with the field at `path` replaced by the value in `text`."""
     name, *rest = path
     hint = _hints(part, (*where, name))[name]
     here = (*where, name)
@@ -93,7 +93,7 @@ def _replaced(part: Any, path: Sequence[str], text: str, *, where: tuple[str, ..
         kinds = [kind for kind in _choices(hint) if isinstance(kind, type)]
         inner = next((kind() for kind in kinds if dataclasses.is_dataclass(kind)), None)
     if not dataclasses.is_dataclass(inner):
-        raise ConfigError(f"{'.'.join(here)} holds a plain value: it has no field {rest[0]!r}")
+        raise ConfigError(f"{'.'.join(here)} is a plain value: it has no field {rest[0]!r}")
     return dataclasses.replace(part, **{name: _replaced(inner, rest, text, where=here)})
 
 
@@ -113,7 +113,7 @@ def _unknown(path: Sequence[str], known: Iterable[str]) -> str:
 
 
 def _choices(hint: Any) -> tuple[Any, ...]:
-    """Returns the members of a union, or the type alone."""
+    """Returns the members of a union, or just the type."""
     if typing.get_origin(hint) is Annotated:
         hint = typing.get_args(hint)[0]
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
@@ -138,7 +138,7 @@ def _parse(text: str, hint: Any, path: tuple[str, ...]) -> Any:
 
 
 def _explain(error: ValidationError, prefix: tuple[str, ...] = ()) -> str:
-    """Turns pydantic's report into one line about the first thing that is wrong."""
+    """Turns pydantic's report into one line about the first error."""
     first = error.errors(include_url=False)[0]
     path = (*prefix, *(str(part) for part in first["loc"]))
     match first["type"]:
@@ -153,7 +153,7 @@ def _explain(error: ValidationError, prefix: tuple[str, ...] = ()) -> str:
 
 
 def _fields_at(path: Iterable[str]) -> list[str]:
-    """Lists the fields of the dataclass at a dotted path below `TrainConfig`."""
+    """Lists the fields of the dataclass at a dotted path in `TrainConfig`."""
     kind: Any = TrainConfig
     for name in path:
         hints = typing.get_type_hints(kind)
@@ -164,7 +164,7 @@ def _fields_at(path: Iterable[str]) -> list[str]:
 def _check_milestones(config: TrainConfig) -> None:
     milestones = config.schedule.milestones
     if list(milestones) != sorted(set(milestones)):
-        raise ConfigError(f"schedule.milestones={milestones}: must rise")
+        raise ConfigError(f"schedule.milestones={milestones}: must increase")
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

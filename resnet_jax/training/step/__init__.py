@@ -1,1 +1,1 @@
-"""The pure functions that one step is made of, and the state that they pass on."""
+"""The pure functions that make up a step, and the state that they pass on."""

@@ -1,4 +1,4 @@
-"""The gradient of a batch, computed at once or in parts."""
+"""The gradient of a batch, computed all at once or in parts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LossFunction = Callable[
 
 
 class Gradient(NamedTuple):
-    """What a batch says.
+    """The gradient of a batch, with what was computed on the way.
 
     Attributes:
         loss: Mean over the examples.
@@ -43,9 +43,9 @@ def gradient_of(
 ) -> Gradient:
     """Differentiates the mean loss of a batch with respect to the parameters.
 
-    In parts the gradient is the same but for rounding, as the mean of the parts' gradients. Only
-    BatchNorm differs: it normalises each part by itself and moves its running statistics once for
-    each of them. Random numbers differ as well.
+    With several parts, the gradient is the mean of their gradients: the same except for rounding.
+    Only BatchNorm differs, because it normalises each part separately and updates its running
+    statistics once per part. Random numbers differ as well.
 
     Args:
         loss: What to differentiate.
@@ -57,7 +57,7 @@ def gradient_of(
         parts: The number of parts; it divides the batch.
 
     Returns:
-        The gradient with what was computed on the way.
+        The gradient, with the loss, the logits and the new statistics.
     """
     differentiate = jax.value_and_grad(loss, has_aux=True)
     if parts == 1:
@@ -79,7 +79,7 @@ def gradient_of(
 
 
 def _cut(array: jax.Array, parts: int) -> jax.Array:
-    """Deals the examples out in turn, so that each device keeps its own."""
+    """Distributes the examples in turn, so that each device keeps its own."""
     return array.reshape(-1, parts, *array.shape[1:]).swapaxes(0, 1)
 
 

@@ -1,4 +1,4 @@
-"""Losses, one value an example, always in float32."""
+"""Losses with one value per example, always in float32."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def make_loss(config: TrainConfig) -> Loss:
-    """Picks the training loss of a recipe, with its label smoothing."""
+    """Returns the training loss of a recipe, with its label smoothing."""
     smoothing = config.label_smoothing
     if config.loss == "bce":
         return functools.partial(
@@ -32,8 +32,8 @@ def cross_entropy(
     Args:
         logits: [batch, classes], of any float type.
         targets: [batch] integers, or [batch, classes] shares that sum to 1.
-        label_smoothing: Share of the target that is spread evenly over all classes, the right one
-            included.
+        label_smoothing: Share of the target that is spread evenly over all classes, including the
+            correct one.
 
     Returns:
         [batch], float32 (float64 for float64 logits).
@@ -56,13 +56,13 @@ def binary_cross_entropy(
     label_smoothing: float = 0.0,
     threshold: float | None = None,
 ) -> jax.Array:
-    """Asks for each class whether it is in the image; the mean over the classes.
+    """Computes the binary cross-entropy of each class, averaged over the classes.
 
     Args:
         logits: [batch, classes], of any float type.
         targets: [batch] integers, or [batch, classes] shares.
         label_smoothing: As for `cross_entropy`.
-        threshold: Smoothed shares above it count as 1 and the others as 0; None leaves them.
+        threshold: Smoothed shares above it become 1 and the others 0; None keeps them.
 
     Returns:
         [batch], float32 (float64 for float64 logits).

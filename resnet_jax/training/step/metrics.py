@@ -1,7 +1,7 @@
-"""Metrics as sums and counts, which are divided last.
+"""Metrics as sums and counts, which are divided at the end.
 
-So each example counts once, and the result depends neither on the batch size nor on the number of
-devices. `SkipWatch` reads one of the counts: the steps that were skipped in a row.
+Each example therefore counts once, and the result depends neither on the batch size nor on the
+number of devices. `SkipWatch` reads one of the counts: the steps skipped in a row.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from resnet_jax.training.step.losses import cross_entropy
 
 MetricSums = dict[str, jax.Array]
 
-# The most steps that may wait on the device; more would only hold memory.
+# The most steps queued on the device; more would only use memory.
 _MAX_AHEAD = 16
 
-# The most dispatches whose counters stay unread.
+# The most dispatches whose counters are not read yet.
 _MAX_UNREAD = 16
 
 
 def evaluation_sums(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> MetricSums:
-    """Sums the cross-entropy and the hits over the examples of a batch, without its padding.
+    """Sums the cross-entropy and the correct predictions of a batch, without its padding.
 
     Args:
         logits: [batch, classes].
@@ -46,7 +46,7 @@ def evaluation_sums(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> Me
 
 
 class Totals:
-    """Adds the sums of many steps on the host, in double precision.
+    """Adds up the sums of many steps on the host, in double precision.
 
     Args:
         start: Sums of earlier steps.
@@ -57,7 +57,7 @@ class Totals:
         self._pending: list[tuple[MetricSums, int]] = []
 
     def add(self, sums: MetricSums, steps: int = 1) -> None:
-        """Takes sums, and waits only if the device is many steps late.
+        """Adds sums, and waits only if the device is many steps behind.
 
         Args:
             sums: Scalars of one step, or arrays with a value for each of several steps.
@@ -93,14 +93,14 @@ def training_values(sums: Mapping[str, float]) -> dict[str, float | None]:
 
 
 class DivergedError(ValueError):
-    """Too many steps in a row had a loss or a gradient that is not finite."""
+    """Too many steps in a row had a non-finite loss or gradient."""
 
 
 class SkipWatch:
-    """Checks the counter of skipped steps of every step, some steps late.
+    """Checks the counter of skipped steps after every step, with a delay of some steps.
 
     Args:
-        most: The most steps in a row that may be skipped.
+        most: The most steps that may be skipped in a row.
         learning_rate: The learning rate to lower, for the message.
     """
 
@@ -110,7 +110,7 @@ class SkipWatch:
         self._pending: list[tuple[int, jax.Array, int]] = []
 
     def add(self, step: int, in_row: jax.Array, steps: int) -> None:
-        """Takes the counter after a dispatch, and reads it once the device has gone on.
+        """Adds the counter after a dispatch; it is read when later dispatches have been added.
 
         Args:
             step: The last step of the dispatch, from 1.

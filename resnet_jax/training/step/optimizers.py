@@ -1,4 +1,4 @@
-"""Optimizers: chains of small optax parts that can be read aloud."""
+"""Optimizers, as chains of small optax transformations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from resnet_jax.training.recipe.config import FinetuneConfig, OptimizerConfig
 
 PyTree = Any
 
-# Makes the size of Muon's steps that of AdamW's, so that one learning rate serves both.
+# Gives Muon's steps the size of AdamW's, so that one learning rate suits both.
 _MUON_RMS = 0.2
 
 
@@ -22,15 +22,14 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """Builds the chain that turns gradients into updates.
 
-    Clipping comes first. L2 decay joins the gradient before the rule; decoupled decay joins the
-    update after the rule. Then come LAMB's trust ratio, the factors of the stages and the learning
-    rate. LARS has its trust ratio before the learning rate and its momentum after it, as in the
-    paper.
+    Clipping comes first. L2 decay is added to the gradient before the rule, decoupled decay to the
+    update after it. Then come LAMB's trust ratio, the factors of the stages and the learning rate.
+    LARS has its trust ratio before the learning rate and its momentum after it, as in the paper.
 
     Args:
         config: The update rule.
         schedule: The learning rate of each update.
-        finetune: The frozen parts, and the decay of the learning rate over the others.
+        finetune: The frozen parts, and the decay of the learning rate over the other parts.
 
     Returns:
         An optax transformation; its updates are added to the parameters.
@@ -63,17 +62,17 @@ def make_optimizer(
 
 
 def decay_mode(config: OptimizerConfig) -> Literal["l2", "decoupled"]:
-    """Returns how the decay joins: the config's choice, or else the rule's usual one."""
+    """Returns how the decay is applied: as the config says, or else as is usual for the rule."""
     return config.decay_mode or ("l2" if config.name in ("sgd", "lars") else "decoupled")
 
 
 def decays_matrices(params: PyTree) -> PyTree:
-    """Masks the parameters with more than one dimension: no norm, no bias."""
+    """Selects the parameters with more than one dimension: no norms, no biases."""
     return jax.tree.map(lambda param: param.ndim > 1, params)
 
 
 def decays_not_norms(params: PyTree) -> PyTree:
-    """Masks all parameters but the scales and biases of norms."""
+    """Selects all parameters except the scales and biases of norms."""
     if not isinstance(params, dict):
         return True
     is_norm = "scale" in params
@@ -86,7 +85,7 @@ def decays_not_norms(params: PyTree) -> PyTree:
 def depths(params: PyTree) -> PyTree:
     """Numbers the parameters by the part of the network: 0 the stem, 1 the first stage, and so on.
 
-    The head, and the norm before it where there is one, come last.
+    The head, and the norm before it if there is one, come last.
     """
     last = len(params["stages"]) + 1
 
@@ -102,7 +101,7 @@ def depths(params: PyTree) -> PyTree:
 
 
 def is_hidden_matrix(params: PyTree) -> PyTree:
-    """Masks the matrices and kernels before the head: what Muon orthogonalises."""
+    """Selects the matrices and kernels before the head, which Muon orthogonalises."""
     last = len(params["stages"]) + 1
     places = depths(params)
     return jax.tree.map(lambda param, depth: param.ndim > 1 and depth < last, params, places)
@@ -144,7 +143,7 @@ def _momentum(config: OptimizerConfig) -> optax.GradientTransformation:
 def _muon(
     config: OptimizerConfig, first: float, second: float, epsilon: float
 ) -> optax.GradientTransformation:
-    """Orthogonalises the kernels as matrices of fan-in by fan-out; the rest is Adam's."""
+    """Orthogonalises the kernels as [fan-in, fan-out] matrices; Adam updates the rest."""
 
     def dimensions(params: PyTree) -> PyTree:
         def of(param: jax.Array, chosen: bool) -> contrib.MuonDimensionNumbers | None:
@@ -162,7 +161,7 @@ def _muon(
         muon_weight_dimension_numbers=dimensions,
         consistent_rms=_MUON_RMS,
     )
-    # The rule descends by itself; in this chain the learning rate does.
+    # The rule already negates its updates; in this chain the learning rate does that.
     return optax.chain(rule, optax.scale(-1.0))
 
 

@@ -16,7 +16,7 @@ def make_schedule(
     Args:
         config: The shape of the schedule.
         learning_rate: The learning rate at the end of the warm-up, the highest of the run.
-        total_steps: Number of steps of the run.
+        total_steps: Number of steps in the run.
         steps_per_epoch: From `resnet_jax.data.loading.pipeline.steps_per_epoch`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The state of training, and how it begins: at random or with trained weights."""
+"""The state of training, and its first value: random or with trained weights."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def variables_of(model: ResNet) -> Variables:
 
 
 class TrainState(NamedTuple):
-    """A run between two steps: plain arrays, nothing hidden.
+    """The state of a run between two steps: plain arrays, nothing hidden.
 
     Attributes:
         step: Updates done so far.
-        skipped: Steps that did nothing because the loss or a gradient was not finite.
+        skipped: Steps without an update because the loss or the gradient was not finite.
         skipped_in_row: Skipped steps since the last update.
         params: The live parameters.
         batch_stats: The live BatchNorm statistics.
-        opt_state: The optimizer's memory.
+        opt_state: The optimizer state.
         average: Moving averages of parameters and statistics, or None.
     """
 
@@ -71,7 +71,7 @@ def build_model(config: ModelConfig, *, rngs: nnx.Rngs) -> ResNet:
     """Builds the network of a recipe.
 
     Raises:
-        ValueError: The zoo has no network of that name.
+        ConfigError: The network is unknown.
     """
     named = model_config(
         config.name, num_classes=config.num_classes, in_features=config.in_features
@@ -97,10 +97,10 @@ def make_graphs(config: ModelConfig, *, finetune: FinetuneConfig | None = None) 
 
     Args:
         config: The network.
-        finetune: How many stages are frozen; they stay in evaluation mode during training.
+        finetune: The frozen stages, which stay in evaluation mode during training.
 
     Raises:
-        ConfigError: More stages are to be frozen than there are.
+        ConfigError: There are fewer stages than should be frozen.
     """
     model = nnx.eval_shape(lambda: build_model(config, rngs=nnx.Rngs(0)))
     model.train()
@@ -118,7 +118,7 @@ def make_graphs(config: ModelConfig, *, finetune: FinetuneConfig | None = None) 
 
 
 def parameter_key(seed: int) -> jax.Array:
-    """Returns the key of a run's first parameters, which differs from the key of every step.
+    """Returns the key of a run's initial parameters, which differs from the key of every step.
 
     Each step folds its number into the key of the seed; no step reaches this number.
     """
@@ -128,9 +128,9 @@ def parameter_key(seed: int) -> jax.Array:
 def initial_state(
     config: TrainConfig, optimizer: optax.GradientTransformation, *, key: jax.Array | None = None
 ) -> TrainState:
-    """Draws the first parameters.
+    """Draws the initial parameters.
 
-    Pure, so that `jax.jit` can run it and place the state on the devices.
+    It is pure, so that `jax.jit` can run it and place the state on the devices.
 
     Args:
         config: The run.
@@ -163,7 +163,7 @@ def load_variables(config: TrainConfig, source: str) -> Variables:
         source: A file, or the tag of published weights, as `resnet_jax.weights.create_model` takes.
 
     Raises:
-        ConfigError: There are no such weights.
+        ConfigError: The weights do not exist.
         WeightsError: They cannot be read, or do not fit the network.
     """
     model = weights.create_model(
@@ -177,7 +177,7 @@ def load_variables(config: TrainConfig, source: str) -> Variables:
 
 
 def start_from(state: TrainState, variables: Variables) -> TrainState:
-    """Replaces the variables of a first state, and its averages, on the same devices."""
+    """Replaces the variables and averages of an initial state, on the same devices."""
 
     def put(new: jax.Array, old: jax.Array) -> jax.Array:
         return jax.device_put(new, old.sharding)

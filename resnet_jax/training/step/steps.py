@@ -39,7 +39,7 @@ def make_train_step(
 ) -> TrainStep:
     """Makes the function `train_step(state, batch) -> (state, sums)`.
 
-    It is pure: its randomness comes from the run's seed and the number of the step. If the loss or
+    It is pure: its randomness depends on the run's seed and the number of the step. If the loss or
     the gradient is not finite, it changes only the counters of skipped steps.
 
     Args:
@@ -131,7 +131,7 @@ def _step_keys(seed: int, state: TrainState) -> _Keys:
 
 
 def _choose(finite: jax.Array, updated: TrainState, state: TrainState) -> TrainState:
-    """Chooses the update, or if it is not finite, the old state with its counters increased."""
+    """Chooses the update or, if it is not finite, the old state with increased counters."""
     if searches_for_nans():
         return updated  # the search needs to see the NaN
     skipped = state._replace(skipped=state.skipped + 1, skipped_in_row=state.skipped_in_row + 1)

@@ -1,1 +1,1 @@
-"""What a run leaves in its folder, and how it is written and read."""
+"""The files in the folder of a run, and how they are written and read."""

@@ -1,4 +1,4 @@
-"""The parts of a checkpoint: their names, which are its format, and a check of their shapes."""
+"""The named parts of a checkpoint, which are its format, and a check of their shapes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def like(state: Tree, sharding: Any) -> Tree:
 
 
 def to_parts(state: TrainState) -> dict[str, Any]:
-    """Cuts a state into the named parts of a checkpoint, each of which can be read alone."""
+    """Divides a state into the named parts of a checkpoint; each can be read by itself."""
     names = ("step", "skipped", "skipped_in_row")
     counters = {name: getattr(state, name) for name in names}
     live = {"params": state.params, "batch_stats": state.batch_stats}
@@ -45,7 +45,7 @@ def to_parts(state: TrainState) -> dict[str, Any]:
 
 
 def from_parts(parts: Mapping[str, Any]) -> TrainState:
-    """Puts a state together from the parts of a checkpoint."""
+    """Builds a state from the parts of a checkpoint."""
     average = parts.get("average")
     return TrainState(
         **parts["counters"],
@@ -56,10 +56,10 @@ def from_parts(parts: Mapping[str, Any]) -> TrainState:
 
 
 def shape_difference(like: Mapping[str, Any], saved: Mapping[str, Any]) -> str | None:
-    """Compares the shapes of a checkpoint with those that the config makes.
+    """Compares the shapes of a checkpoint with those that the config gives.
 
     Args:
-        like: The parts that the config makes; their values are not read.
+        like: The parts as the config gives them; their values are not read.
         saved: The parts of the checkpoint.
 
     Returns:
@@ -70,7 +70,7 @@ def shape_difference(like: Mapping[str, Any], saved: Mapping[str, Any]) -> str |
         for path in sorted(expected.keys() | found.keys()):
             if expected.get(path) != found.get(path):
                 return (
-                    f"{part}.{path} has the shape {found.get(path)}, the config makes it "
+                    f"{part}.{path} has the shape {found.get(path)}, but the config gives it "
                     f"{expected.get(path)}"
                 )
     return None

@@ -1,7 +1,7 @@
 """Saves and restores the checkpoints of a run.
 
-A checkpoint becomes visible when it is complete, so a half-written one, left by a killed process,
-is never read. Saving runs in the background; `close` waits for it.
+A checkpoint becomes visible when it is complete, so an incomplete one, left by a killed process, is
+never read. Saving runs in the background; `close` waits for it.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class CheckpointError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Restored:
-    """What `Checkpoints.restore` read.
+    """The result of `Checkpoints.restore`.
 
     Attributes:
-        step: The number that it was saved under.
+        step: The number of the checkpoint.
         state: The training state.
-        notes: The plain values that were saved with it.
-        broken: Newer checkpoints that could not be read, each with the reason.
+        notes: The plain values saved with it.
+        broken: Newer checkpoints that cannot be read, each with the reason.
     """
 
     step: int
@@ -46,7 +46,7 @@ class Restored:
 
 
 class _Loaded(NamedTuple):
-    """As `Restored`, with the parts as they were saved."""
+    """Like `Restored`, with the parts as they were saved."""
 
     step: int
     parts: dict[str, Any]
@@ -59,7 +59,7 @@ class Checkpoints:
 
     Args:
         directory: Their folder; created if it is missing.
-        config: Which of them are kept.
+        config: Which of them to keep.
     """
 
     def __init__(self, directory: pathlib.Path, config: CheckpointConfig) -> None:
@@ -73,11 +73,11 @@ class Checkpoints:
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if kind is not None and jax.process_count() > 1:
-            return  # a save in flight waits for the other processes, which may be gone
+            return  # a save in progress waits for the other processes, which may be gone
         self.close()
 
     def steps(self) -> list[int]:
-        """Lists the numbers of the complete checkpoints, in rising order."""
+        """Lists the numbers of the complete checkpoints, in increasing order."""
         return [checkpoint.step for checkpoint in self._manager.checkpoints]
 
     def save(
@@ -88,15 +88,15 @@ class Checkpoints:
         *,
         validation_accuracy: float | None = None,
     ) -> None:
-        """Starts to save in the background, after the previous save has ended.
+        """Starts a save in the background, after the previous save has ended.
 
-        The arrays are copied before this returns, so the next step may take the state's memory.
+        The arrays are copied before this returns, so the next step may reuse their memory.
 
         Args:
-            step: The number of the checkpoint; one that exists already is left as it is.
+            step: The number of the checkpoint; an existing one is kept.
             state: The training state.
-            notes: Plain values that JSON can hold.
-            validation_accuracy: What decides which checkpoints are the best; None if unknown.
+            notes: Plain values, for JSON.
+            validation_accuracy: Decides which checkpoints are the best; None if unknown.
 
         Raises:
             CheckpointError: This checkpoint cannot be written, or the previous one could not be.
@@ -119,10 +119,10 @@ class Checkpoints:
             step: Read only this checkpoint.
 
         Returns:
-            The state and what was saved with it.
+            The state and the notes saved with it.
 
         Raises:
-            CheckpointError: None could be read, or the newest belongs to another network.
+            CheckpointError: No checkpoint can be read, or the newest belongs to another network.
         """
         loaded = self._load(to_parts(like), step)
         return Restored(loaded.step, from_parts(loaded.parts), loaded.notes, loaded.broken)
@@ -130,7 +130,7 @@ class Checkpoints:
     def restore_variables(
         self, like: Variables, *, averaged: bool, step: int | None = None
     ) -> tuple[int, Variables]:
-        """Reads only what evaluation needs.
+        """Reads only the variables, for evaluation.
 
         Args:
             like: `jax.ShapeDtypeStruct`s with shardings.
@@ -148,7 +148,7 @@ class Checkpoints:
         return loaded.step, Variables(**loaded.parts[part])
 
     def _load(self, like: dict[str, Any], step: int | None) -> _Loaded:
-        """Reads the newest whole checkpoint, or that of `step`."""
+        """Reads the newest undamaged checkpoint, or that of `step`."""
         broken: dict[int, str] = {}
         for number in self._candidates(step):
             fault = self._digests.fault(number)
@@ -174,12 +174,12 @@ class Checkpoints:
             have = ", ".join(str(number) for number in steps) or "none"
             wanted = "" if step is None else f" {step}"
             raise CheckpointError(
-                f"no checkpoint{wanted} in {self._directory}; there is {have} so far"
+                f"no checkpoint{wanted} in {self._directory}; it has {have} so far"
             )
         return sorted(steps, reverse=True) if step is None else [step]
 
     def _read(self, step: int, like: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Reads the parts and notes of a checkpoint, after a comparison of all shapes."""
+        """Reads the parts and notes of a checkpoint, after comparing all shapes."""
         saved = self._manager.checkpointables_metadata(step)
         difference = shape_difference(like, saved.metadata)
         if difference is not None:
@@ -193,7 +193,7 @@ class Checkpoints:
     def set_aside(self, steps: list[int]) -> None:
         """Renames checkpoints that cannot be read, so that their numbers are free again.
 
-        Only the first process renames. All processes then open the folder again together.
+        Only the first process renames them. Then all processes reopen the folder together.
         """
         self.close()
         for step in steps if jax.process_index() == 0 else ():
@@ -224,10 +224,10 @@ class Checkpoints:
         except PeerError:
             raise
         except Exception as error:
-            whole = ", ".join(str(step) for step in self.steps()) or "none"
+            complete = ", ".join(str(step) for step in self.steps()) or "none"
             raise CheckpointError(
-                f"could not {action} a checkpoint in {self._directory} (whole so far: {whole}): "
-                f"{_in_one_line(error)}"
+                f"could not {action} a checkpoint in {self._directory} (complete so far: "
+                f"{complete}): {_in_one_line(error)}"
             ) from error
 
 

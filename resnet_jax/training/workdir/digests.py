@@ -1,7 +1,7 @@
 """Digests of checkpoints, which show whether a file changed after it was written.
 
-The arrays of a checkpoint have no checksum of their own. Without digests, a byte that flips on the
-disk could get into the weights unnoticed.
+The arrays of a checkpoint have no checksum of their own. Without digests, a flipped bit on the disk
+could change the weights unnoticed.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Digests:
             if name not in found:
                 return f"{name} is missing"
             if expected.get(name) != found[name]:
-                return f"{name} is not as it was written"
+                return f"{name} changed after it was written"
         return None
 
     def close(self) -> None:
@@ -87,7 +87,7 @@ class Digests:
 
 
 def digest(folder: pathlib.Path) -> dict[str, str]:
-    """Hashes every file below a folder: relative path to SHA-256."""
+    """Hashes every file in a folder, recursively: relative path to SHA-256."""
     hashes = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():

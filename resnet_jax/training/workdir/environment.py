@@ -1,4 +1,4 @@
-"""Records the devices, system and versions that a run is computed with."""
+"""Records the devices, system and package versions of a run."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def describe_environment() -> Environment:
 
 
 def record_environment(files: Workdir, *, start: int) -> None:
-    """Records what a run is computed with from a step on. Only the first process writes.
+    """Records the environment of a run from a step on. Only the first process writes.
 
     Args:
-        files: The run's folder.
-        start: The step. Entries from this step on, which a process wrote before it was killed, are
-            removed. Nothing is added if nothing changed.
+        files: The folder of the run.
+        start: The step. Entries from this step on, which a killed process wrote, are removed. If
+            nothing changed, nothing is added.
     """
     if jax.process_index() != 0:
         return
@@ -50,7 +50,7 @@ def record_environment(files: Workdir, *, start: int) -> None:
 
 
 def read_environments(files: Workdir) -> list[Environment]:
-    """Reads what a run was computed with; each entry has the `step` at which it began.
+    """Reads the environments of a run; each entry has the `step` at which it began.
 
     Raises:
         ConfigError: The file is damaged.

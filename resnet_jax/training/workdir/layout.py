@@ -1,4 +1,4 @@
-"""The folder of a run: the names of its files, and the run that it belongs to."""
+"""The folder of a run: the names of its files, and which run it belongs to."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class Workdir:
 
     @property
     def metrics(self) -> pathlib.Path:
-        """One JSON object a line, one line a record."""
+        """The records of metrics: one JSON object per line."""
         return self.root / "metrics.jsonl"
 
     @property
     def environment(self) -> pathlib.Path:
-        """What the run was computed with: one JSON object a line, one line a change."""
+        """The environments of the run: one JSON object per line, one line per change."""
         return self.root / "environment.jsonl"
 
     @property
@@ -62,7 +62,7 @@ class Workdir:
 
     @property
     def curves(self) -> pathlib.Path:
-        """The plot of losses and accuracies."""
+        """The plot of loss and accuracy."""
         return self.root / "curves.png"
 
     @property
@@ -71,10 +71,10 @@ class Workdir:
         return self.root / "profile"
 
     def read_config(self) -> TrainConfig:
-        """Reads the configuration of the run that this folder holds.
+        """Reads the configuration of the run in this folder.
 
         Raises:
-            ConfigError: The folder holds no run, or its configuration cannot be used.
+            ConfigError: The folder does not hold a run, or its configuration cannot be used.
         """
         if not self.config.is_file():
             raise ConfigError(
@@ -88,10 +88,10 @@ class Workdir:
     def claim(self, config: TrainConfig) -> None:
         """Claims the folder for a run, or checks that it already belongs to this run.
 
-        Only the first process writes, because two writers would replace each other's file.
+        Only the first process writes, since two writers would replace each other's file.
 
         Raises:
-            ConfigError: The folder belongs to another run; the message names differing fields.
+            ConfigError: The folder belongs to another run; the message lists differing fields.
             OSError: The folder cannot be written.
         """
         if self.config.is_file():
@@ -100,7 +100,7 @@ class Workdir:
             if fixed:
                 raise ConfigError(
                     f"workdir {self.root} holds a run with another config: {', '.join(fixed)}; "
-                    "choose another --workdir, or the old values to resume it"
+                    "choose another --workdir, or use the old values to resume it"
                 )
         elif self.checkpoints.is_dir() and any(self.checkpoints.iterdir()):
             raise ConfigError(

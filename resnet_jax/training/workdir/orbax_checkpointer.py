@@ -1,4 +1,4 @@
-"""How Orbax is opened: which checkpoints it keeps, how it writes arrays, and what it prints."""
+"""Sets up Orbax: which checkpoints it keeps, how it writes arrays, and what it prints."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from resnet_jax.training.recipe.config import CheckpointConfig
 
 BEST_BY = "validation_accuracy"
 
-# Bytes. Each device that holds a copy of an array may save a slice of it. By default Orbax slices
-# even the scale of a norm; those hundreds of small writes stop training for longer than the data
-# takes. An array with smaller slices than this is saved whole, by one device.
+# Bytes. Each device that holds a copy of an array may save a slice of it. By default, Orbax slices
+# even the scale of a norm; hundreds of such small writes stop training longer than the large ones
+# do. If the slices of an array would be smaller than this, one device saves all of it.
 _MIN_SLICE = 2**20
 
 
 def open_checkpointer(
     directory: pathlib.Path, config: CheckpointConfig
 ) -> ocp.training.Checkpointer:
-    """Opens the checkpoints of a folder, and silences what Orbax prints besides its errors.
+    """Opens the checkpoints of a folder, and silences everything that Orbax prints but errors.
 
     Args:
         directory: The absolute path of the folder; created if it is missing.
-        config: Which checkpoints are kept.
+        config: Which checkpoints to keep.
     """
-    # Orbax logs every step of its work, and the traceback of every error that it also raises.
+    # Orbax logs every step, and the traceback of every error that it also raises.
     logging.set_verbosity(logging.FATAL)
     _ignore_writes_after_a_failed_save()
     policies = ocp.training.preservation_policies

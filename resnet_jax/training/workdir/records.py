@@ -35,7 +35,7 @@ MetricsRecord = dict[str, Any]
 def read_records(workdir: Workdir) -> list[MetricsRecord]:
     """Reads the records of a run in the order of their steps.
 
-    A half-written last line, left by a killed process, is ignored.
+    An incomplete last line, left by a killed process, is ignored.
     """
     if not workdir.metrics.is_file():
         return []
@@ -53,8 +53,8 @@ class MetricsLog:
 
     Args:
         workdir: The folder of the run.
-        start: The step that the run continues from. Records of later steps, which a process wrote
-            before it was killed, are removed, so that no step is recorded twice.
+        start: The step that the run resumes from. Records of later steps, which a killed process
+            wrote, are removed, so that no step is recorded twice.
     """
 
     def __init__(self, workdir: Workdir, *, start: int) -> None:

@@ -56,7 +56,7 @@ def test_a_recipe_that_cannot_be_used_is_explained_in_one_line(tmp_path, text, m
 
 def test_a_missing_recipe_gets_the_nearest_name():
     with pytest.raises(
-        ConfigError, match=r"no recipe file configs/digit.py. Did you mean 'configs/dig"
+        ConfigError, match=r"unknown recipe configs/digit.py. Did you mean 'configs/dig"
     ):
         load_recipe("configs/digit.py")
 

@@ -54,7 +54,7 @@ def test_override_reads_the_type_of_its_field(word, path, value):
     [
         ("optimizer.learning_rat=1", "has no field 'learning_rat'. Did you mean 'learning_rate'?"),
         ("optimzer.learning_rate=1", "config has no field 'optimzer'. Did you mean 'optimizer'?"),
-        ("seed.x=1", "seed holds a plain value: it has no field 'x'"),
+        ("seed.x=1", "seed is a plain value: it has no field 'x'"),
         ("epochs=many", "epochs='many': must be a valid integer"),
         ("epochs=1.5", "epochs=1.5: must be a valid integer"),
         ("epochs=0", "epochs=0: must be greater than 0"),
@@ -63,7 +63,7 @@ def test_override_reads_the_type_of_its_field(word, path, value):
         ("optimizer.name=sgdd", "optimizer.name='sgdd': must be 'sgd', 'lars',"),
         ("optimizer.betas=[0.9]", "optimizer.betas.1"),
         ("label_smoothing=1", "label_smoothing=1: must be less than 1"),
-        ("schedule.milestones=[0.7,0.5]", "schedule.milestones=(0.7, 0.5): must rise"),
+        ("schedule.milestones=[0.7,0.5]", "schedule.milestones=(0.7, 0.5): must increase"),
         ("data.mean=[0.1,0.2]", "data.mean=(0.1, 0.2) has 2 numbers"),
         ("data.workers=-1", "data.workers=-1: must be greater than or equal to 0"),
         ("augment.flip=2", "augment.flip=2: must be less than or equal to 1"),
@@ -77,7 +77,7 @@ def test_override_errors_are_one_line_with_field_value_and_remedy(word, message)
 
 
 def test_a_word_of_another_form_is_refused():
-    with pytest.raises(ConfigError, match=r"'--config.seed' is no override"):
+    with pytest.raises(ConfigError, match=r"'--config.seed' is not an override"):
         parse_overrides(TrainConfig(), ["--config.seed"])
 
 
@@ -111,7 +111,7 @@ def test_json_errors_name_the_field(text, message):
 def test_differing_fields_are_named_with_both_values():
     other = dataclasses.replace(TrainConfig(), seed=1, ema=EmaConfig())
     assert differing_fields(TrainConfig(), other) == [
-        "ema.decay (None against 0.999)",
-        "ema.every (None against 1)",
-        "seed (0 against 1)",
+        "ema.decay (None, not 0.999)",
+        "ema.every (None, not 1)",
+        "seed (0, not 1)",
     ]

@@ -81,11 +81,11 @@ def test_a_checkpoint_of_another_network_is_refused_with_the_first_difference(sa
 
 
 def test_a_missing_checkpoint_is_refused_with_those_that_exist(saved, tmp_path):
-    with pytest.raises(CheckpointError, match=r"no checkpoint 7 in .*; there is 2, 3, 4 so far"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint 7 in .*; it has 2, 3, 4 so far"):
         saved.restore(like(make_state(4), HERE), step=7)
     with (
         Checkpoints(tmp_path / "empty", CheckpointConfig()) as empty,
-        pytest.raises(CheckpointError, match=r"there is none so far"),
+        pytest.raises(CheckpointError, match=r"it has none so far"),
     ):
         empty.restore(like(make_state(4), HERE))
 
@@ -116,7 +116,9 @@ def test_every_flipped_byte_is_noticed_and_an_older_checkpoint_is_used(saved, tm
         flip_a_byte(path)
         restored = saved.restore(like_state)
         assert (restored.step, list(restored.broken)) == (3, [4])
-        assert restored.broken[4] == f"{path.relative_to(tmp_path / '4')} is not as it was written"
+        assert (
+            restored.broken[4] == f"{path.relative_to(tmp_path / '4')} changed after it was written"
+        )
         path.write_bytes(whole)
     assert saved.restore(like_state).step == 4
     assert capfd.readouterr().err == ""
@@ -171,7 +173,7 @@ try:
 except CheckpointError as error:
     assert len(str(error).splitlines()) == 1
     assert "could not save a checkpoint" in str(error), error
-    assert "(whole so far: 1)" in str(error), error
+    assert "(complete so far: 1)" in str(error), error
 else:
     raise SystemExit("no error")
 with Checkpoints(directory, CheckpointConfig()) as checkpoints:
