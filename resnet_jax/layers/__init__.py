@@ -1,4 +1,4 @@
-"""Layers: what the blocks are made of. Imports jax and flax only."""
+"""Layers, from which the blocks are built. Imports only jax and flax."""
 
 from resnet_jax.layers.attention import EfficientChannelAttention, SqueezeExcite
 from resnet_jax.layers.conv import conv, conv1x1, conv3x3, standardized_conv

@@ -1,4 +1,4 @@
-"""Channel attention: weighs each channel of a map by what the whole map looks like."""
+"""Channel attention: weights each channel of a feature map by a summary of the whole map."""
 
 import functools
 import math
@@ -13,11 +13,11 @@ from resnet_jax.layers.pool import global_average_pool
 
 
 class SqueezeExcite(nnx.Module):
-    """Two fully connected layers say how much each channel counts.
+    """Weights the channels by two fully connected layers.
 
     Attributes:
-        fc1: From the channels' means to the hidden layer.
-        fc2: Back to a weight for each channel.
+        fc1: From the means of the channels to the hidden layer.
+        fc2: From the hidden layer to a weight for each channel.
 
     References:
         Hu et al. 2017, https://arxiv.org/abs/1709.01507.
@@ -35,10 +35,10 @@ class SqueezeExcite(nnx.Module):
         """Builds the layer.
 
         Args:
-            features: Channels of the map.
+            features: Channels of the feature map.
             ratio: Hidden channels per channel, rounded to a multiple of 8 and at least 8.
             dtype: Dtype of the computation; None takes it from the input and the parameters.
-            param_dtype: Dtype in which the parameters are stored.
+            param_dtype: Dtype of the stored parameters.
             rngs: The key `params` initialises the kernels.
         """
         hidden = max(8, math.floor(features * ratio / 8 + 0.5) * 8)
@@ -49,17 +49,17 @@ class SqueezeExcite(nnx.Module):
         self.fc2 = linear(hidden, features)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Weighs the channels of x [batch, height, width, features]."""
+        """Weights the channels of x [batch, height, width, features]."""
         means = global_average_pool(x).astype(x.dtype)
         weights = nnx.sigmoid(self.fc2(nnx.relu(self.fc1(means))))
         return x * weights[:, None, None, :]
 
 
 class EfficientChannelAttention(nnx.Module):
-    """A convolution along the channels says how much each one counts: a handful of parameters.
+    """Weights the channels by a convolution along them, with only a few parameters.
 
     Attributes:
-        conv: The convolution; its kernel grows with the logarithm of the channels.
+        conv: The convolution; its kernel size grows with the logarithm of the features.
 
     References:
         Wang et al. 2019, https://arxiv.org/abs/1910.03151.
@@ -89,7 +89,7 @@ class EfficientChannelAttention(nnx.Module):
         )
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Weighs the channels of x [batch, height, width, features]."""
+        """Weights the channels of x [batch, height, width, features]."""
         means = global_average_pool(x).astype(x.dtype)
         weights = nnx.sigmoid(self.conv(means[:, :, None])[:, :, 0])
         return x * weights[:, None, None, :]

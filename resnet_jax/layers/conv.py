@@ -30,7 +30,7 @@ def conv(
     param_dtype: DTypeLike = jnp.float32,
     rngs: nnx.Rngs,
 ) -> nnx.Conv:
-    """Builds a square convolution, padded alike on both sides.
+    """Builds a square convolution with equal padding on both sides.
 
     Flax's "SAME" pads a strided convolution more at the end than at the start; PyTorch, and the
     published weights, pad both sides by `dilation * (kernel_size - 1) // 2`, at any stride.
@@ -42,12 +42,12 @@ def conv(
         stride: Step in both directions; the output has `ceil(size / stride)` rows and columns.
         dilation: Distance between the kernel's taps.
         groups: Number of groups that the channels are divided into.
-        use_bias: Whether a bias is added; a BatchNorm that follows makes it superfluous.
+        use_bias: Whether to add a bias; a BatchNorm after it makes one superfluous.
         kernel_init: Initialiser of the kernel.
-        promote_dtype: `((inputs, kernel, bias), dtype=) -> the same`, as `nnx.Conv` takes it: what
-            becomes of them before they meet.
+        promote_dtype: As for `nnx.Conv`: prepares the inputs, the kernel and the bias for the
+            computation, `((inputs, kernel, bias), dtype=) -> (inputs, kernel, bias)`.
         dtype: Dtype of the computation; None takes it from the input and the parameters.
-        param_dtype: Dtype in which the parameters are stored.
+        param_dtype: Dtype of the stored parameters.
         rngs: The key `params` initialises the kernel.
 
     Returns:
@@ -80,13 +80,13 @@ def standardized_conv(
     epsilon: float = 1e-8,
     **settings: Any,
 ) -> nnx.Conv:
-    """Builds a convolution whose kernel is standardised, filter by filter, each time it is used.
+    """Builds a convolution that standardises each filter of its kernel whenever it is used.
 
     Args:
         in_features: Channels of the input, NHWC.
         features: Channels of the output.
         kernel_size: Height and width of the kernel, odd.
-        epsilon: Added to a filter's variance before the root; the default is that of BiT.
+        epsilon: Added to the variance of a filter before the root; the default is BiT's.
         **settings: As for `conv`.
 
     Returns:
@@ -100,7 +100,7 @@ def standardized_conv(
     )
 
 
-@functools.cache  # the same function for the same epsilon, so that networks built alike are equal
+@functools.cache  # one function per epsilon, so that networks with equal configs are equal
 def _standardizer(epsilon: float) -> Callable[..., Any]:
     return functools.partial(_standardize_and_promote, epsilon=epsilon)
 
@@ -111,7 +111,7 @@ def _standardize_and_promote(
     dtype: DTypeLike | None = None,
     epsilon: float,
 ) -> Any:
-    # Before the promotion, so that the kernel's statistics are those of the stored parameters.
+    # Before the promotion, so that the statistics are those of the stored parameters.
     inputs, kernel, bias = arrays
     mean = jnp.mean(kernel, axis=(0, 1, 2), keepdims=True)
     variance = jnp.var(kernel, axis=(0, 1, 2), keepdims=True)
@@ -127,7 +127,7 @@ def conv3x3(
     use_bias: bool = False,
     **settings: Unpack[LayerSettings],
 ) -> nnx.Conv:
-    """Builds a 3x3 convolution with padding 1 and, unless asked for, no bias. See `conv`."""
+    """Builds a 3x3 convolution with padding 1 and, by default, no bias. See `conv`."""
     return conv(in_features, features, 3, stride=stride, use_bias=use_bias, **settings)
 
 
@@ -139,5 +139,5 @@ def conv1x1(
     use_bias: bool = True,
     **settings: Unpack[LayerSettings],
 ) -> nnx.Conv:
-    """Builds a 1x1 convolution with, unless refused, a bias. See `conv`."""
+    """Builds a 1x1 convolution with, by default, a bias. See `conv`."""
     return conv(in_features, features, 1, stride=stride, use_bias=use_bias, **settings)

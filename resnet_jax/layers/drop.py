@@ -1,4 +1,4 @@
-"""Dropout and stochastic depth. Their randomness comes with the call, never from the module."""
+"""Dropout and stochastic depth. Their random key is an argument of the call, not module state."""
 
 import jax
 import jax.numpy as jnp
@@ -6,10 +6,10 @@ from flax import nnx
 
 
 class Dropout(nnx.Module):
-    """Zeroes single values at random and scales the rest up to keep the mean.
+    """Sets single values to zero at random, and scales the others up to keep the mean.
 
-    The key is an argument of the call, so that a module's state is its parameters and statistics
-    and nothing else. `module.eval()` sets `deterministic`, which makes this the identity.
+    The key is an argument of the call, so the state of a module is only its parameters and
+    statistics. `module.eval()` sets `deterministic`, which makes this the identity.
 
     References:
         Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html.
@@ -33,10 +33,10 @@ class Dropout(nnx.Module):
         self.deterministic = deterministic
 
     def __call__(self, x: jax.Array, rngs: nnx.Rngs | None = None) -> jax.Array:
-        """Drops from x, [batch, ...], with the stream `dropout` of `rngs`.
+        """Drops values of x [batch, ...], with the stream `dropout` of `rngs`.
 
         Raises:
-            ValueError: Training with a rate above 0, and no `rngs`.
+            ValueError: In training mode, the rate is above 0 and `rngs` is missing.
         """
         if self.deterministic or self.rate == 0.0:
             return x

@@ -1,6 +1,6 @@
-"""Norms that look at one example at a time: nothing depends on the batch, nothing is remembered.
+"""Norms of one example at a time: they depend on no batch and keep no running statistics.
 
-EvoNorm-S0 and FRN-TLU are norm and activation in one.
+EvoNorm-S0 and FRN-TLU are a norm and an activation in one.
 """
 
 import jax
@@ -19,7 +19,7 @@ def group_norm(
     param_dtype: DTypeLike = jnp.float32,
     rngs: nnx.Rngs,
 ) -> nnx.GroupNorm:
-    """Builds group normalisation; mean and variance are computed in float32, in two passes.
+    """Builds group normalisation, with mean and variance in float32, in two passes.
 
     Args:
         features: Channels, a multiple of `groups`.
@@ -27,8 +27,8 @@ def group_norm(
         epsilon: Added to the variance before the root.
         scale_init: Initialiser of `scale`.
         dtype: Dtype of the output; None keeps the input's.
-        param_dtype: Dtype in which `scale` and `bias` are stored.
-        rngs: The key `params` goes to `scale_init`.
+        param_dtype: Dtype of the stored `scale` and `bias`.
+        rngs: The key `params` is for `scale_init`.
 
     Raises:
         ValueError: The features do not divide into the groups.
@@ -92,7 +92,7 @@ class EvoNormS0(nnx.Module):
 
 
 class FilterResponseNorm(nnx.Module):
-    """Norm and activation in one: x / root mean square, scaled, shifted, and cut off below tau.
+    """Norm and activation in one: x / root mean square, scaled, shifted, and clipped below tau.
 
     Attributes:
         scale: Param [features].

@@ -1,8 +1,8 @@
-"""Initialisers, and how a whole network's random numbers are drawn at once.
+"""Initialisers, which can draw the random numbers of a whole network at once.
 
-A network has some fifty kernels of some twenty shapes, and XLA compiles a generator for each of
-them, which takes longer than anything else about building a network. Inside `supplied` the
-initialisers of this file cut their numbers out of one array instead, which one small program drew.
+A network has about fifty kernels of about twenty shapes. XLA compiles a generator for each of them,
+which takes most of the time of building a network. Inside `supplied`, the initialisers of this file
+take slices of one array instead, which one small program has drawn.
 """
 
 import contextlib
@@ -17,14 +17,14 @@ from jax.typing import DTypeLike
 
 
 class Supply:
-    """Standard normal numbers, to be used up in order.
+    """Standard normal numbers, which are used in order.
 
     Attributes:
-        used: How many have been taken.
+        used: How many numbers have been taken.
     """
 
     def __init__(self, numbers: jax.Array | None = None) -> None:
-        """Takes a flat array of numbers; None counts what is asked for and hands out zeros."""
+        """Takes a flat array of numbers; None returns zeros, and only counts them."""
         self._numbers = numbers
         self.used = 0
 
@@ -42,7 +42,7 @@ _supply: contextvars.ContextVar[Supply | None] = contextvars.ContextVar("supply"
 
 @contextlib.contextmanager
 def supplied(supply: Supply) -> Iterator[None]:
-    """Has the initialisers of this file take their numbers from `supply`, not from their keys."""
+    """Makes the initialisers of this file take their numbers from `supply`, not from their keys."""
     token = _supply.set(supply)
     try:
         yield
@@ -58,14 +58,14 @@ def _standard_normal(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -
 
 
 def variance_scaling(scale: float, mode: str, distribution: str) -> nnx.Initializer:
-    """Returns an initialiser of variance `scale / fan`.
+    """Returns an initialiser with variance `scale / fan`.
 
-    Unlike `nnx.initializers.variance_scaling` it can be supplied with its numbers.
+    Unlike `nnx.initializers.variance_scaling`, it works with `supplied`.
 
     Args:
         scale: Variance times fan.
-        mode: `fan_in`, the kernel's area times its input channels, or `fan_out`, its area times
-            its output channels.
+        mode: `fan_in`, the area of the kernel times its input channels, or `fan_out`, the area
+            times its output channels.
         distribution: `normal`, or `uniform` around zero.
 
     Returns:
@@ -77,7 +77,7 @@ def variance_scaling(scale: float, mode: str, distribution: str) -> nnx.Initiali
         deviation = math.sqrt(scale / (area * shape[-2 if mode == "fan_in" else -1]))
         values = _standard_normal(key, shape, dtype)
         if distribution == "uniform":
-            # The normal distribution's integral makes normal numbers uniform in [-1, 1].
+            # The error function maps normal numbers to uniform ones in [-1, 1].
             values = math.sqrt(3) * jax.lax.erf(values / math.sqrt(2))
         return jnp.asarray(deviation * values, dtype)
 

@@ -1,4 +1,4 @@
-"""Batch normalisation that keeps its statistics in float32 and says over which examples."""
+"""Batch normalisation with statistics in float32, over an explicit group of examples."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from resnet_jax.layers.ops import normalize_batch, normalize_with
 class BatchNorm(nnx.Module):
     """Batch normalisation over all axes but the last.
 
-    Differs from `nnx.BatchNorm` where that one departs from what published ResNets were trained
-    with: the momentum defaults to 0.9 (PyTorch's 0.1), and neither the batch's statistics nor the
-    running ones ever pass through half precision, whatever `dtype` is.
+    It differs from `nnx.BatchNorm` to match the training of published ResNets: the momentum
+    defaults to 0.9 (PyTorch's 0.1), and neither the batch statistics nor the running ones ever use
+    half precision, regardless of `dtype`.
 
-    The batch that the statistics are taken over is explicit. Under `jax.jit` with a batch sharded
-    over devices it is the global batch; with `group_size=N` it is each N consecutive examples.
+    The examples that share statistics are explicit. Under `jax.jit`, with a batch sharded over
+    devices, they are the global batch; with `group_size=N`, each N consecutive examples.
 
     Attributes:
         scale: Param [features].
         bias: Param [features].
         mean: BatchStat [features], float32: the running mean.
         var: BatchStat [features], float32: the running variance.
-        use_running_average: Normalise with the running statistics, and leave them alone. Set by
+        use_running_average: Normalise with the running statistics, without updating them. Set by
             `module.eval()` and cleared by `module.train()`.
 
     References:
@@ -52,23 +52,23 @@ class BatchNorm(nnx.Module):
 
         Args:
             features: Channels, the size of the last axis.
-            momentum: Weight of the old running value at each update; PyTorch's number is one
+            momentum: Weight of the old running value at each update; PyTorch's momentum is one
                 minus this.
             epsilon: Added to the variance before the root.
             group_size: Examples that share statistics; None takes the whole batch.
             unbiased_variance: Store n / (n - 1) times the variance, as PyTorch does; the batch is
                 normalised with the biased variance either way.
-            two_pass: Compute the variance from the centred values; slower, and exact where the
+            two_pass: Compute the variance from the centred values; slower, but exact if the
                 mean is large compared to the deviation.
-            scale_init: Initialiser of `scale`; zeros make a residual branch start as nothing.
+            scale_init: Initialiser of `scale`; with zeros, a residual branch starts as zero.
             use_running_average: Start in evaluation mode.
             dtype: Dtype of the output; None keeps the input's.
-            param_dtype: Dtype in which `scale` and `bias` are stored.
-            rngs: The key `params` goes to `scale_init`.
+            param_dtype: Dtype of the stored `scale` and `bias`.
+            rngs: The key `params` is for `scale_init`.
         """
         self.scale = nnx.Param(scale_init(rngs.params(), (features,), param_dtype))
         self.bias = nnx.Param(jnp.zeros((features,), param_dtype))
-        # float64 parameters are for comparisons in double precision: the statistics follow.
+        # float64 parameters are for comparisons in double precision, so the statistics follow.
         stat_dtype = jnp.promote_types(jnp.float32, param_dtype)
         self.mean = nnx.BatchStat(jnp.zeros((features,), stat_dtype))
         self.var = nnx.BatchStat(jnp.ones((features,), stat_dtype))

@@ -1,4 +1,4 @@
-"""Average and blur pooling; `max_pool` is one of `resnet_jax.layers.ops`."""
+"""Average and blur pooling; `max_pool` is in `resnet_jax.layers.ops`."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from jax import lax
 
 
 def global_average_pool(x: jax.Array) -> jax.Array:
-    """Averages x [batch, height, width, features] over space, in float32 at least."""
+    """Averages x [batch, height, width, features] over its pixels, at least in float32."""
     return jnp.mean(x, axis=(1, 2), dtype=jnp.promote_types(jnp.float32, x.dtype))
 
 
 def average_pool(
     x: jax.Array, *, stride: int, window: int = 2, count_padding: bool = False
 ) -> jax.Array:
-    """Averages square windows; one that hangs over the far edge averages the pixels it has.
+    """Averages square windows; one that extends beyond the edge averages the pixels inside.
 
     Args:
         x: [batch, height, width, features].
         stride: Step in both directions.
         window: Height and width of the window.
-        count_padding: Divide by the window's area at the edge as well, as if zeros lay beyond.
+        count_padding: Divide by the full area of the window at the edge too, as if padded by zeros.
 
     Returns:
         [batch, ceil(height / stride), ceil(width / stride), features], x's dtype.
@@ -37,10 +37,10 @@ def average_pool(
 
 
 def blur_pool(x: jax.Array, *, stride: int) -> jax.Array:
-    """Weighs 3x3 windows by the binomial filter (1 2 1) / 4 in both directions, then strides.
+    """Applies the binomial filter (1 2 1) / 4 in both directions, with a stride.
 
     Args:
-        x: [batch, height, width, features]; beyond its edges it is reflected.
+        x: [batch, height, width, features]; it is reflected at its edges.
         stride: Step in both directions.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What all layers have in common."""
+"""The settings that all layers share."""
 
 from typing import TypedDict
 
@@ -7,12 +7,12 @@ from jax.typing import DTypeLike
 
 
 class LayerSettings(TypedDict, total=False):
-    """What every layer and every block takes, by name.
+    """The keyword arguments of every layer and every block.
 
     Attributes:
         dtype: Dtype of the computation; None, the default, takes it from the input and the
             parameters. Statistics of the norms stay in float32.
-        param_dtype: Dtype in which the parameters are stored; float32 by default.
+        param_dtype: Dtype of the stored parameters; float32 by default.
         rngs: The key `params` initialises the parameters. Only blocks of bound parts need none.
     """
 

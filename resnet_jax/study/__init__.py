@@ -1,5 +1,5 @@
-"""The study: what the notes claim of residual networks, each claim measured.
+"""The study: measures each claim of the notes about residual networks.
 
-`resnet-jax study` trains plain and residual networks and writes figures, numbers and a
-page about them; see `resnet_jax.study.plan` for what is trained.
+`resnet-jax study` trains plain and residual networks, and writes figures, numbers and a page about
+them; `resnet_jax.study.plan` says what is trained.
 """

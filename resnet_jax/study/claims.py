@@ -1,4 +1,4 @@
-"""What the four parts of the study are made from, and what they give."""
+"""The input of the four parts of the study, and their result."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from resnet_jax.study.reading import Images, Reader
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """The trained networks.
+    """The trained networks, and the images to study them with.
 
     Attributes:
         plan: What was trained.
         trained: The networks by name.
-        readers: For each of them what looks inside.
-        images: Test images to look at.
+        readers: The reader of each network, by name.
+        images: Test images for the readers.
         say: Reports a line.
     """
 
@@ -41,14 +41,14 @@ class Study:
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """What was found about one claim.
+    """The findings about one claim.
 
     Attributes:
-        name: Of its numbers in the JSON file.
-        heading: Of its section.
+        name: The name of its numbers in the JSON file.
+        heading: The heading of its section.
         text: The section in Markdown, without the figures.
         figures: Files with their captions.
-        numbers: All that was measured; plain values.
+        numbers: All measurements, as plain values.
     """
 
     name: str

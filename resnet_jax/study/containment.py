@@ -1,6 +1,6 @@
 """Claim 2: a residual network contains the shallow one.
 
-He et al. 2015, section 1: the deeper model exists whose added layers are identity mappings.
+He et al. 2015, section 1: a deeper model exists whose added layers are identity mappings.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from resnet_jax.training.step.state import Variables, variables_of
 
 
 class _Outcome(NamedTuple):
-    """A network on the test images.
+    """The predictions of a network on the test images.
 
     Attributes:
-        name: What it is.
-        right: Images that are right.
+        name: The name of the network.
+        right: Images classified correctly.
         same: Images with the same prediction as the trained shallow network.
         difference: Largest absolute difference of a logit from the trained shallow network's.
     """
@@ -95,7 +95,7 @@ def _outcomes(subject: Study, images: Images) -> list[_Outcome]:
 
 
 def _difference_at_the_start(subject: Study, images: Images) -> dict[str, float]:
-    """Compares untrained networks: the shallow one and the same one grown."""
+    """Compares untrained networks: the shallow one, and the same one grown."""
     shallow, *deeper = subject.depths
     config = subject.network("resnet", shallow).model.config
     fresh = initialize(lambda rngs: ResNet(config, rngs=rngs), jax.random.key(subject.plan.seed))

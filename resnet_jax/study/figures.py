@@ -1,4 +1,4 @@
-"""The style of the study's figures: SVG without a ground, readable on a light and a dark page."""
+"""The style of the study's figures: SVG without a background, for light and dark pages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-# A grey that stands out from white as well as from black, by a contrast of more than 4 to 1.
+# A grey with a contrast of more than 4 to 1 to both white and black.
 _INK = "#7a7a7a"
 _STYLE: dict[Any, Any] = {
     "axes.edgecolor": _INK,
@@ -36,7 +36,7 @@ _STYLE: dict[Any, Any] = {
     "ytick.color": _INK,
 }
 
-# Plain networks are orange, residual ones blue; the deeper, the stronger the line.
+# Plain networks are orange, residual ones blue; deeper networks have stronger lines.
 _COLOURS = {"plain": "#d8762b", "resnet": "#3b82d6"}
 _WIDTHS = (1.2, 2.4, 3.6)
 _DASHES = ((0, (4, 1.5)), "solid", (0, (1, 1)))
@@ -44,7 +44,7 @@ _DASHES = ((0, (4, 1.5)), "solid", (0, (1, 1)))
 
 @contextlib.contextmanager
 def figure(path: pathlib.Path, *, panels: int) -> Iterator[list[Axes]]:
-    """Gives axes side by side and writes them to a file in the end.
+    """Yields axes side by side, and writes them to a file at the end.
 
     Args:
         path: An SVG file.
@@ -79,6 +79,6 @@ def line_style(network: str, depths: tuple[int, ...]) -> dict[str, Any]:
 
 
 def title(network: str) -> str:
-    """Returns the name of a network for people: `plain 56`, `residual 56`."""
+    """Returns the displayed name of a network: `plain 56`, `residual 56`."""
     kind = family(network)
     return f"{'residual' if kind == 'resnet' else kind} {network.removeprefix(kind)}"

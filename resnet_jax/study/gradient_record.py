@@ -1,4 +1,4 @@
-"""Reads the gradient of every convolution off a training step that knows nothing of it."""
+"""Records the gradient of every convolution, without a change to the training step."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ PyTree = Any
 
 
 class GradientRecord(NamedTuple):
-    """What the transformation remembers.
+    """The state of the transformation.
 
     Attributes:
         total: [layers] The sum of each convolution's gradient norm over all steps so far, the
-            convolution nearest to the image first.
+            convolution closest to the image first.
     """
 
     total: jax.Array
 
 
 def record_gradients() -> optax.GradientTransformation:
-    """Makes an optax transformation that changes nothing, and adds up the gradients' norms.
+    """Makes an optax transformation that only adds up the norms of the gradients.
 
-    At the head of a chain it sees the gradients as they are, before decay and momentum.
+    At the start of a chain it sees the gradients before decay and momentum.
     """
 
     def init(params: PyTree) -> GradientRecord:
@@ -44,7 +44,7 @@ def convolution_norms(tree: PyTree) -> jax.Array:
     """Computes the Euclidean norm of every convolution's kernel, or of its gradient.
 
     Args:
-        tree: Parameters of a network, or what has their structure.
+        tree: Parameters of a network, or a tree of the same structure.
 
     Returns:
         [layers] from the stem to the last block.

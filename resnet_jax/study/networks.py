@@ -1,4 +1,4 @@
-"""Trains the networks of a plan, and keeps them so that a study can be continued."""
+"""Trains the networks of a plan, and keeps them so that a study can be resumed."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ Say = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class Epoch:
-    """A network after an epoch.
+    """The results of a network after an epoch.
 
     Attributes:
         train_loss: Mean over the steps of the epoch, while the network changed.
-        train_error: Share of the images that were wrong in those steps.
+        train_error: Share of the images misclassified in those steps.
         test_loss: Mean cross-entropy over the test split.
-        test_error: Share of the test split that is wrong.
+        test_error: Share of the test split that is misclassified.
     """
 
     train_loss: float
@@ -51,16 +51,16 @@ class Epoch:
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """How a training went; plain values, for JSON.
+    """The results of a training, as plain values for JSON.
 
     Attributes:
         network: Its name.
-        epochs: One entry an epoch.
-        train_error: Share of the training split that is wrong at the end, as an evaluation.
+        epochs: One entry per epoch.
+        train_error: Share of the training split that is misclassified at the end, in evaluation.
         train_count: Images of the training split.
         test_count: Images of the test split.
         steps: Updates.
-        seconds: Wall-clock time, compilation included.
+        seconds: Wall-clock time, including compilation.
         gradients: The norm of each convolution's gradient, the first layer first: at the first
             step (`initial`) and as a mean over the steps of the first and the last epoch.
     """
@@ -76,7 +76,7 @@ class Training:
 
     @property
     def test_error(self) -> float:
-        """Share of the test split that is wrong at the end."""
+        """Share of the test split that is misclassified at the end."""
         return self.epochs[-1].test_error
 
 
@@ -95,7 +95,7 @@ class TrainedNetwork:
 
 
 def obtain(config: TrainConfig, folder: pathlib.Path, *, say: Say) -> TrainedNetwork:
-    """Trains a network, or takes it from the folder if the same run ended there before.
+    """Trains a network, or loads it from the folder if the same run has finished there before.
 
     Args:
         config: The run.
@@ -127,7 +127,7 @@ def train_network(config: TrainConfig, *, say: Say) -> TrainedNetwork:
 
     Args:
         config: The run.
-        say: Reports a line an epoch.
+        say: Reports a line per epoch.
     """
     start = time.perf_counter()
     evaluator = make_evaluator(config)
@@ -176,7 +176,7 @@ def _one_epoch(
 
 
 def _recording(trainer: Trainer, evaluator: Evaluator) -> Trainer:
-    """Returns a trainer that is the same but for a record of the gradients."""
+    """Returns the same trainer with a record of the gradients."""
     optimizer = optax.chain(record_gradients(), trainer.optimizer)
     step = make_train_step(evaluator.graphs, optimizer, trainer.config)
     return dataclasses.replace(
@@ -185,15 +185,15 @@ def _recording(trainer: Trainer, evaluator: Evaluator) -> Trainer:
 
 
 def _first_state(trainer: Trainer) -> TrainState:
-    """Draws the first state from the seed: the one of docs/study.md, which is not a run's."""
+    """Draws the first state from the seed, as for docs/study.md; it differs from that of a run."""
     key = jax.random.key(trainer.config.seed)
     draw = functools.partial(initial_state, trainer.config, trainer.optimizer, key=key)
-    # Where the step leaves the next ones: otherwise it would be compiled twice.
+    # On the devices where the step puts the later states; otherwise it would be compiled twice.
     return jax.jit(draw, out_shardings=replicated(trainer.mesh))()
 
 
 def _gradient_total(state: TrainState) -> NDArray[np.float64]:
-    # A copy on the host: the next step takes the state's memory.
+    # A copy on the host: the next step reuses the memory of the state.
     return np.array(state.opt_state[0].total, np.float64)
 
 

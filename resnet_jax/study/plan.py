@@ -28,7 +28,7 @@ class Plan:
         shallow: Layers of the shallow networks, plain and residual.
         deep: Layers of the deep networks, plain and residual.
         deepest: Layers of one more residual network, or None.
-        probe_images: How many test images are looked at closely, in claims 2 and 3.
+        probe_images: Number of test images for claims 2 and 3.
     """
 
     recipe: TrainConfig
@@ -45,7 +45,7 @@ class Plan:
 
     @property
     def seed(self) -> int:
-        """Decides everything that is drawn."""
+        """The seed of all random numbers."""
         return self.recipe.seed
 
     @property
@@ -69,9 +69,8 @@ class Plan:
 def digits_recipe() -> TrainConfig:
     """Returns the recipe of the embedded form: 8 epochs over 1,437 digits, 22 steps each.
 
-    Nothing is done to the images, so that the training error is that of the images themselves. The
-    learning rate is one at which residual networks of 110 layers train as well: at 0.05 they come
-    to diverge.
+    The images are not augmented, so the training error is that of the original images. At this
+    learning rate, residual networks of 110 layers also train; at 0.05 they diverge.
     """
     return TrainConfig(
         epochs=8,
@@ -90,7 +89,7 @@ def cifar10_recipe(data: str = "cifar10") -> TrainConfig:
     164 epochs of 50,000 images are the paper's 64,000 steps of 128.
 
     Args:
-        data: The set: `cifar10`, or files of its images as `zip:PATH` or `folder:PATH`.
+        data: The dataset: `cifar10`, or files of its images as `zip:PATH` or `folder:PATH`.
     """
     return TrainConfig(
         epochs=164,
@@ -127,13 +126,13 @@ def make_plan(
     Args:
         data: `digits` for the embedded form; `cifar10`, `zip:PATH` or `folder:PATH` for CIFAR-10.
         epochs: Length of every training; None takes the recipe's.
-        batch_size: Images a step; None takes the recipe's.
-        learning_rate: The largest of the schedule; None takes the recipe's.
-        train_split: Split that is trained on; None takes the recipe's.
+        batch_size: Images per step; None takes the recipe's.
+        learning_rate: The peak of the schedule; None takes the recipe's.
+        train_split: Split to train on; None takes the recipe's.
         test_split: Split of the test error; None takes the recipe's.
-        seed: Decides everything that is drawn.
+        seed: The seed of all random numbers.
         depths: Layers of the networks, two or three numbers.
-        probe_images: How many test images are looked at closely.
+        probe_images: Number of test images for claims 2 and 3.
 
     Raises:
         ConfigError: A value cannot be used.

@@ -1,4 +1,4 @@
-"""Looks inside a network while it computes: every layer's response, and blocks taken out."""
+"""Looks inside a network while it computes: the response of every layer, and removed blocks."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from resnet_jax.training.step.state import Variables
 
 
 class Reading(NamedTuple):
-    """What a network computed for a batch.
+    """The values that a network computes for a batch.
 
     Attributes:
         logits: [batch, classes].
         responses: [layers] Standard deviation of each 3x3 convolution's output after its
-            BatchNorm, before the non-linearity and the addition, over images, places and channels.
-        branches: [blocks] Root mean square of what a residual block adds; for a plain block of its
-            last response.
-        sums: [blocks] Root mean square of what it is added up to, before the last non-linearity.
+            BatchNorm, before the non-linearity and the sum, over images, pixels and channels.
+        branches: [blocks] Root mean square of the residual branch; for a plain block, of its last
+            response.
+        sums: [blocks] Root mean square of the sum, before the last non-linearity.
     """
 
     logits: jax.Array
@@ -45,7 +45,7 @@ class Images:
     Attributes:
         pixels: uint8 [images, height, width, channels].
         labels: int32 [images].
-        batch_size: Images that are computed at a time.
+        batch_size: Images computed at a time.
     """
 
     pixels: NDArray[np.uint8]
@@ -67,13 +67,13 @@ class Images:
 
 
 class Reader:
-    """Computes with the structure of one network, compiled once a batch size.
+    """Computes with the structure of one network, compiled once per batch size.
 
     Args:
-        trained: Its structure and the units of its images; in evaluation mode.
+        trained: The network, in evaluation mode: its structure, and how its images are normalised.
 
     Attributes:
-        blocks: How many blocks the network has.
+        blocks: The number of blocks in the network.
     """
 
     def __init__(self, trained: TrainedNetwork) -> None:
@@ -96,10 +96,10 @@ class Reader:
         """Classifies images.
 
         Args:
-            variables: Of this network or of one with the same structure.
-            images: What is classified.
-            without: The number of a block that is taken out. In its place stands the shortcut
-                without parameters (option A), in plain networks as in residual ones.
+            variables: The variables of this network, or of one with the same structure.
+            images: The images to classify.
+            without: The number of a block to remove. The shortcut without parameters (option A)
+                replaces it, in plain and in residual networks.
 
         Returns:
             [images, classes].

@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from resnet_jax.study.claims import Claim, Study, table
 from resnet_jax.study.figures import colour, figure, line_style, title
 
-# Medians that differ by less say nothing with one seed.
+# With one seed, a smaller difference between medians means nothing.
 _CLEARLY = 0.95
 
 
 class _Lesions(NamedTuple):
-    """What becomes of a network without one of its blocks.
+    """The errors of a network without one of its blocks.
 
     Attributes:
-        whole: Share of the images that are wrong with all blocks.
+        whole: Share of the images that are misclassified with all blocks.
         without: [blocks] The share without each block.
         changes_shape: The numbers of the blocks that halve the resolution.
     """

@@ -25,11 +25,11 @@ CLAIMS = (study_degradation, study_containment, study_responses, study_sensitivi
 
 
 def run_study(plan: Plan, out: pathlib.Path, *, say: Say) -> list[Claim]:
-    """Runs a study. Networks that an earlier call with the same plan trained are taken from `out`.
+    """Runs a study; reuses networks in `out` that an earlier call with the same plan trained.
 
     Args:
         plan: What to train.
-        out: Folder of everything that is written: `summary.md`, `results.json`, the figures as SVG
+        out: Folder of all results: `summary.md`, `results.json`, the figures as SVG
             and the networks.
         say: Reports a line.
 
@@ -56,11 +56,11 @@ def summary(claims: list[Claim], plan: Plan) -> str:
     """Writes the page.
 
     Args:
-        claims: What was found.
-        plan: What was trained.
+        claims: The findings.
+        plan: The study.
 
     Returns:
-        Markdown; figures lie beside it.
+        Markdown; its figures are in the same folder.
     """
     parts = [f"# The study on {_name_of_data(plan)}", _about(plan)]
     for claim in claims:

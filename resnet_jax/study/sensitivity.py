@@ -1,9 +1,9 @@
 """Claim 4: the residual is more sensitive to the target.
 
 The notes' example: to move an output from 5.1 to 5.2, a plain mapping g changes by 2%, and the
-residual f of h(x) = f(x) + x, x = 5, by 100%. Measured are the gradients that the convolutions get,
-layer by layer, and how much larger than its branch the sum of a trained residual block is: by that
-factor a relative change of the target is magnified for the branch.
+residual f of h(x) = f(x) + x, x = 5, by 100%. The study measures the gradients of the convolutions,
+layer by layer, and how much larger than its branch the sum of a trained residual block is. By this
+factor, the branch sees a relative change of the target magnified.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Array functions that have a form of their own on CPUs or a derivative by hand: one door.
+"""The interface of array functions with a CPU-specific form or a hand-written derivative.
 
-Nothing else in the package touches `jax.extend` or `jax.interpreters`. On GPUs and TPUs each
-function is JAX's own operation, apart from the derivative of `normalize_batch`.
+Nothing else in the package uses `jax.extend` or `jax.interpreters`. On GPUs and TPUs each function
+is JAX's own operation, apart from the derivative of `normalize_batch`.
 """
 
 from resnet_jax.layers.ops.batch_norm import normalize_batch, normalize_with

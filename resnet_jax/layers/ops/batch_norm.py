@@ -1,4 +1,4 @@
-"""Batch normalisation of arrays, with a derivative written by hand."""
+"""Batch normalisation of arrays, with a hand-written derivative."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from resnet_jax.layers.ops.lowering import Bilinear, compute_once, per_platform
 
 _Arrays = tuple[jax.Array, jax.Array, jax.Array]
-_MOST_ROWS = 8  # that are added before they are summed; more of them gain nothing
+_MOST_ROWS = 8  # added to each other before the sum; more of them gain nothing
 
 
 def normalize_batch(
@@ -24,8 +24,8 @@ def normalize_batch(
         scale: [features].
         bias: [features].
         epsilon: Added to the variance before the root.
-        two_pass: Compute the variance from the centred values; slower, and exact where the mean is
-            large compared with the deviation.
+        two_pass: Compute the variance from the centred values; slower, but exact if the mean is
+            large compared to the deviation.
 
     Returns:
         The result in the shape of x, and mean and biased variance of each group,
@@ -44,7 +44,7 @@ def _usual_normalize_batch(
     if two_pass:
         var = _average(jnp.square(x - mean))
     else:
-        # One reading of the activations instead of two; rounding can leave it just below zero.
+        # Reads the activations once instead of twice; rounding can make it slightly negative.
         var = jnp.maximum(_average(jnp.square(x)) - jnp.square(mean), 0.0)
     y = normalize_with(x, mean=mean, var=var, scale=scale, bias=bias, epsilon=epsilon)
     return y, mean, var
@@ -57,20 +57,20 @@ _normalize_batch = jax.custom_jvp(_usual_normalize_batch, nondiff_argnums=(3, 4)
 def _normalize_batch_jvp(
     epsilon: float, two_pass: bool, primals: _Arrays, tangents: _Arrays
 ) -> tuple[_Arrays, _Arrays]:
-    """Writes the derivative so that the way back is short.
+    """Computes the derivative in a form that makes the backward pass short.
 
-    That is two sums over the pixels, of the gradient and of the gradient times `centred`, and then
-    one weighted sum of the gradient, `centred` and a constant.
+    The backward pass is two sums over the pixels, of the gradient and of the gradient times
+    `centred`, and then one weighted sum of the gradient, `centred` and a constant.
     """
     x, scale, _ = primals
     x_dot, scale_dot, bias_dot = tangents
     y, mean, var = _normalize_batch(*primals, epsilon, two_pass)
     root = jax.lax.rsqrt(var + epsilon)
-    # The same difference stands in y. On a CPU it is another operation here, or XLA would compute
-    # it once and keep it beside x from there to here.
+    # y contains the same difference. On a CPU, `compute_once` makes it another operation here;
+    # otherwise XLA would compute it once and keep it in memory next to x until now.
     centred = x - compute_once(mean)
     mean_dot = _average(x_dot)
-    # What rounding has left at zero or below does not move with x.
+    # A variance that rounding has made zero does not change with x.
     var_dot = jnp.where(var > 0, 2 * _average(centred * x_dot), 0)
     slope_dot = root * scale_dot - 0.5 * root**3 * scale * var_dot
     offset_dot = bias_dot - root * scale * mean_dot
@@ -101,25 +101,25 @@ def _average(x: jax.Array) -> jax.Array:
 
 
 def _pixel_axes(x: jax.Array) -> tuple[int, ...]:
-    """Lists the axes of x [groups, batch, ..., features] that statistics are taken over."""
+    """Lists the axes of x [groups, batch, ..., features] over which statistics are computed."""
     return tuple(range(1, x.ndim - 1))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Weighted(Bilinear):
-    """Gives each pixel x, its own or the same for all, times y [groups, 1, ..., features]."""
+    """Multiplies x, a value per pixel or one for all, by y [groups, 1, ..., features]."""
 
     shape: tuple[int, ...]  # of the pixels, [groups, batch, ..., features]
 
     def cpu(self, x: jax.Array, y: jax.Array) -> jax.Array:
-        """Does as on other platforms; what differs is the way back."""
+        """Computes it as on other platforms; only the gradient differs."""
         return self.default(x, y)
 
     def cpu_gradient(self, argument: int, like: Any, x: jax.Array, y: jax.Array) -> jax.Array:
-        """Sums over the pixels in two steps, of which the first adds up to eight rows.
+        """Sums over the pixels in two steps; the first adds groups of up to eight rows.
 
-        XLA sums quickly on a CPU what lies in memory, and slowly what it computes on the way. So
-        the products have to be written down first: an eighth of them, where rows are added before.
+        On a CPU, XLA sums values in memory quickly, and values that it computes on the way slowly.
+        So the products are stored first. Adding rows before leaves an eighth of them to store.
         """
         if argument == 0:
             return super().cpu_gradient(argument, like, x, y)

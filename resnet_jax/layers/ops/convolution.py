@@ -1,4 +1,4 @@
-"""The convolution behind every `nnx.Conv` here: `jax.lax`'s, but where a CPU knows a faster way."""
+"""The convolution of every `nnx.Conv` here: that of `jax.lax`, or a faster form on CPUs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from resnet_jax.layers.ops.kernel_gradient import kernel_gradient, outer_product
 from resnet_jax.layers.ops.lowering import Bilinear, compute_once, devices, per_platform, transpose
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
-# From where on one way is faster than another, measured on processors with AVX-512.
-_MANY_PIXELS = 256  # of an image
-_MANY_SQUARES = 64  # of two by two pixels, in all images of a device
-_MANY_IMAGES = 8  # of a device
+# The sizes from which one form is faster than another, measured on processors with AVX-512.
+_MANY_PIXELS = 256  # per image
+_MANY_SQUARES = 64  # of 2x2 pixels, in all images of a device
+_MANY_IMAGES = 8  # per device
 _MANY_FEATURES = 64
 _FEW_FEATURES = 16
 
@@ -32,19 +32,19 @@ def convolve(
 ) -> jax.Array:
     """Convolves NHWC inputs with an HWIO kernel.
 
-    On a CPU a pointwise convolution, and with it both gradients, is a matrix product; larger
-    kernels get their gradient by matrix products where images are large, are applied to several
-    pixels at once where features are few, and with fewer multiplications (Winograd's) where
-    features are many and nothing is differentiated. What goes into a convolution or comes back to
-    it as a gradient is computed once. On other platforms this is `jax.lax.conv_general_dilated` and
-    nothing else.
+    On a CPU, a pointwise convolution and its gradients are matrix products. For larger kernels, the
+    gradient by the kernel is computed by matrix products if images are large. The convolution is
+    applied to several pixels at once if there are few features, and with fewer multiplications
+    (Winograd's) if there are many features and nothing is differentiated. Its inputs and the
+    gradients of its outputs are computed once. On other platforms this is only
+    `jax.lax.conv_general_dilated`.
 
     Args:
         inputs: [batch, height, width, in_features].
         kernel: [height, width, in_features / groups, features].
         window_strides: Steps in both directions.
-        padding: As `jax.lax.conv_general_dilated` takes it.
-        **settings: The same.
+        padding: As for `jax.lax.conv_general_dilated`.
+        **settings: As for `jax.lax.conv_general_dilated`.
 
     Returns:
         [batch, height, width, features].
@@ -72,7 +72,7 @@ def _is_plain(
     preferred_element_type: Any = None,
     out_sharding: Any = None,
 ) -> bool:
-    """Whether it is square, padded so that stride 1 keeps the size, and has nothing special."""
+    """Whether it is square, padded so that stride 1 keeps the size, and otherwise has defaults."""
     size = kernel.shape[0]
     side = size // 2
     return (
@@ -105,18 +105,18 @@ class _Pointwise(Bilinear):
     stride: int
 
     def cpu(self, inputs: jax.Array, kernel: jax.Array) -> jax.Array:
-        """Multiplies each pixel that is kept by the kernel as a matrix."""
+        """Multiplies each pixel that the stride keeps by the kernel as a matrix."""
         return lax.dot_general(self._kept(inputs), kernel[0, 0], (((3,), (0,)), ((), ())))
 
     def cpu_gradient(self, argument: int, like: Any, x: jax.Array, y: jax.Array) -> jax.Array:
-        """Chooses the order of the product that is the kernel's gradient."""
+        """Computes the kernel's gradient as a product, in the faster order."""
         if argument == 0:
             return transpose(self.cpu, argument, like, x, y)
         kept = compute_once(self._kept(x)) if self.stride > 1 else x
         return outer_products(kept, y)[None, None]
 
     def default(self, inputs: jax.Array, kernel: jax.Array) -> jax.Array:
-        """Leaves it to the convolution."""
+        """Calls `jax.lax.conv_general_dilated`."""
         return _convolve(inputs, kernel, (self.stride, self.stride))
 
     def _kept(self, inputs: jax.Array) -> jax.Array:
@@ -131,17 +131,17 @@ class _Spatial(Bilinear):
     is_differentiated: bool = False
 
     def differentiated(self) -> Bilinear:
-        """Returns the form without Winograd's."""
+        """Returns the form without Winograd's algorithm."""
         return dataclasses.replace(self, is_differentiated=True)
 
     def cpu(self, inputs: jax.Array, kernel: jax.Array) -> jax.Array:
-        """Chooses between fewer multiplications, several pixels at once and XLA's convolution."""
+        """Chooses between Winograd's algorithm, several pixels at once and XLA's convolution."""
         if self._gains_by_winograd(inputs, kernel):
             return winograd.convolve_3x3(inputs, kernel)
         pixels = self._pixels_at_once(inputs, kernel)
         if pixels == 1:
             return self.default(inputs, kernel)
-        # Each of the neighbours sees its own part of a window that is wide enough for all.
+        # Each of the neighbouring pixels uses its part of a window that is wide enough for all.
         windows = [
             jnp.pad(kernel, ((0, 0), (place, pixels - 1 - place), (0, 0), (0, 0)))
             for place in range(pixels)
@@ -151,7 +151,7 @@ class _Spatial(Bilinear):
         return outputs.reshape(*inputs.shape[:3], kernel.shape[3])
 
     def cpu_gradient(self, argument: int, like: Any, x: jax.Array, y: jax.Array) -> jax.Array:
-        """Takes the kernel's gradient from products, and few features at once as `cpu` does."""
+        """Uses products for the kernel's gradient, and several pixels at once for few features."""
         if argument == 1 and self._gains_by_products(x, y):
             return kernel_gradient(x, y, size=like.shape[0], stride=self.stride)
         if argument == 0:
@@ -161,13 +161,13 @@ class _Spatial(Bilinear):
         return transpose(self.default, argument, like, x, y)
 
     def default(self, inputs: jax.Array, kernel: jax.Array) -> jax.Array:
-        """Leaves it to the convolution."""
+        """Calls `jax.lax.conv_general_dilated`."""
         return _convolve(inputs, kernel, (self.stride, self.stride))
 
     def _pixels_at_once(self, inputs: jax.Array, kernel: jax.Array) -> int:
-        """How many neighbours in a row are best computed as the features of one pixel.
+        """How many neighbours in a row to compute as the features of one pixel.
 
-        A matrix product with as few columns as features is far slower than a wide one.
+        A matrix product with few columns is far slower than a wide one.
         """
         few = self.stride == 1 and max(kernel.shape[2:]) <= _FEW_FEATURES
         if not few or inputs.dtype != jnp.float32 or not isinstance(inputs.shape[2], int):
@@ -176,11 +176,11 @@ class _Spatial(Bilinear):
         return 1 if inputs.shape[2] % pixels else pixels
 
     def _gains_by_winograd(self, inputs: jax.Array, kernel: jax.Array) -> bool:
-        """Whether sixteen products are quicker, what goes before and behind them included.
+        """Whether sixteen products are faster, including the transforms before and after them.
 
-        For few pixels the change of the kernel takes too long. In training, of which the way
-        forward is a third, they gain nothing and take longer to compile; layers that are frozen
-        have them.
+        For few pixels, the transform of the kernel takes too long. In training, where the forward
+        pass is a third of the work, they gain nothing and take longer to compile; frozen layers
+        use them.
         """
         batch, height, width, _ = inputs.shape
         return (
@@ -194,7 +194,7 @@ class _Spatial(Bilinear):
         )
 
     def _gains_by_products(self, inputs: jax.Array, gradient: jax.Array) -> bool:
-        """Whether the sum is so long that XLA's own way falls far behind a product."""
+        """Whether the sum is so long that XLA's own form is much slower than a product."""
         _, height, width, _ = gradient.shape
         return (
             all(isinstance(size, int) for size in gradient.shape)

@@ -1,4 +1,4 @@
-"""The gradient by a kernel on a CPU, as wide matrix products: for `convolution.py`."""
+"""The gradient by a kernel on a CPU, as wide matrix products; used by `convolution.py`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from resnet_jax.layers.ops.lowering import compute_once, devices
 
 
 def kernel_gradient(inputs: jax.Array, gradient: jax.Array, *, size: int, stride: int) -> jax.Array:
-    """Computes the gradient of a convolution by its kernel, on each device an image at a time.
+    """Computes the gradient of a convolution by its kernel, one image at a time on each device.
 
     Args:
         inputs: [batch, height, width, in_features].
-        gradient: That of the outputs, [batch, height / stride, width / stride, features], of which
-            the quotients are rounded up.
-        size: Of the kernel, odd; the padding is half of it on each side.
-        stride: In both directions.
+        gradient: The gradient of the outputs, [batch, ceil(height / stride), ceil(width / stride),
+            features].
+        size: Height and width of the kernel, odd; the padding is half of it on each side.
+        stride: Step in both directions.
 
     Returns:
         [size, size, in_features, features].
@@ -30,7 +30,7 @@ def kernel_gradient(inputs: jax.Array, gradient: jax.Array, *, size: int, stride
 
 
 def outer_products(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Sums x[..., i] y[..., j] over all pixels; XLA is at its best where rows are the longer."""
+    """Sums x[..., i] y[..., j] over all pixels; XLA is fastest if rows are longer than columns."""
     pixels = (((0, 1, 2), (0, 1, 2)), ((), ()))
     if x.shape[3] > y.shape[3]:
         return lax.dot_general(y, x, pixels).T
@@ -38,13 +38,14 @@ def outer_products(x: jax.Array, y: jax.Array) -> jax.Array:
 
 
 def _of_images(inputs: jax.Array, gradient: jax.Array, *, size: int, stride: int) -> jax.Array:
-    """Multiplies what the columns of the kernel see by what its rows get back.
+    """Multiplies the inputs, shifted for each column, by the gradient, shifted for each row.
 
-    A pixel of the inputs meets a pixel of the gradient once for each place of the kernel. Here the
-    inputs are moved aside for each column and the gradient up and down for each row, so that one
-    product has them all: both sides grow by the kernel's width, in place of one by its square, and
-    products with as many rows and columns are fast. With a stride, rows of the inputs that are
-    a stride apart meet the same rows of the kernel; there is a product for each such set.
+    A pixel of the inputs is multiplied by a pixel of the gradient once for each place of the
+    kernel. Shifting the inputs sideways for each column of the kernel, and the gradient vertically
+    for each row, gives all places in one product. Both factors grow by the width of the kernel,
+    instead of one by its square, and products of such balanced shapes are fast. With a stride, rows
+    of the inputs that are a stride apart use the same rows of the kernel; each such group of rows
+    has its own product.
 
     Returns:
         [size, size, in_features, features].
@@ -64,7 +65,7 @@ def _of_images(inputs: jax.Array, gradient: jax.Array, *, size: int, stride: int
 
 
 def _by_columns(inputs: jax.Array, out: tuple[int, ...], size: int, stride: int) -> jax.Array:
-    """Gathers what each column of the kernel meets: [batch, height, width, size * in_features]."""
+    """Gathers the inputs of each kernel column: [batch, height, width, size * in_features]."""
     batch, height, width, _ = out
     side, (_, rows, _, features) = size // 2, inputs.shape
     padded = compute_once(jnp.pad(inputs, ((0, 0), (0, height - rows), (side, side), (0, 0))))
@@ -77,7 +78,7 @@ def _by_columns(inputs: jax.Array, out: tuple[int, ...], size: int, stride: int)
 
 
 def _by_rows(gradient: jax.Array, shifts: Sequence[int]) -> jax.Array:
-    """Moves the gradient down by each of some rows: [batch, height, width, shifts * features]."""
+    """Shifts the gradient down by numbers of rows: [batch, height, width, shifts * features]."""
     batch, height, width, features = gradient.shape
     most = max(map(abs, shifts))
     padded = compute_once(jnp.pad(gradient, ((0, 0), (most, most), (0, 0), (0, 0))))
@@ -91,10 +92,10 @@ def _by_rows(gradient: jax.Array, shifts: Sequence[int]) -> jax.Array:
 def _sum_over_images(
     function: Callable[[jax.Array, jax.Array], jax.Array], x: jax.Array, y: jax.Array
 ) -> jax.Array:
-    """Computes a function that is a sum over images, on each device one image at a time.
+    """Computes a function that is a sum over images, one image at a time on each device.
 
-    What a large image needs stays in the cache then. Where a batch is split over devices, each
-    keeps a sum of its own, so that they meet once, behind the loop.
+    The data of a large image then stays in the cache. If a batch is split over devices, each device
+    keeps a partial sum, so the sums are combined only once, after the loop.
     """
     batch, parts = len(y), devices()
     if batch % parts or batch <= parts:

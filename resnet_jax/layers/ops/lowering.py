@@ -1,9 +1,9 @@
-"""How one function gets a form of its own for CPUs, and no other platform notices.
+"""Gives a function a CPU-specific form, without any effect on other platforms.
 
-Both operations here batch and differentiate like any other, to any order where they are linear or
-bilinear. They leave the program for a GPU or a TPU as it would be without them, to the letter; on a
-CPU results may differ by rounding. `RESNET_JAX_CPU_FORMS=off` in the environment, read when this
-module is imported, compiles for CPUs as for the others.
+Both operations here can be batched and differentiated like any other, to any order if they are
+linear or bilinear. The program for a GPU or a TPU is exactly the same as without them; on a CPU,
+results may differ by rounding. `RESNET_JAX_CPU_FORMS=off` in the environment switches the
+CPU-specific forms off; this module reads it on import.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 SWITCH = "RESNET_JAX_CPU_FORMS"
-"""The environment variable that turns the forms for CPUs "on" (the default) or "off"."""
+"""The environment variable that turns the CPU-specific forms "on" (the default) or "off"."""
 
 
 def compute_once(x: jax.Array) -> jax.Array:
-    """Returns x, which on a CPU is then computed once.
+    """Returns x, and makes sure that a CPU computes it only once.
 
-    XLA's fusion for CPUs repeats cheap operations in each consumer of their result. Behind
-    a convolution come its norm, its activation and a sum; they are consumed by the next
-    convolution, by its gradients (in another order of the axes, which is slow) and by the next
-    sum, so that a network repeats most of its elementwise work several times over. The barrier
-    `jax.lax.optimization_barrier` does not help: on CPUs it is removed before fusion.
+    On CPUs, XLA duplicates cheap operations into every fusion that uses their result. A convolution
+    is followed by a norm, an activation and a sum. The next convolution, its gradients (in another
+    order of the axes, which is slow) and the next sum all use the result, so a network repeats most
+    of its elementwise work several times. `jax.lax.optimization_barrier` does not help: on CPUs it
+    is removed before fusion.
     """
     return _compute_once_p.bind(x)
 
 
 class TwoWays(abc.ABC):
-    """One function, written in two ways; hashable, and equal to what was made alike.
+    """One function in two forms; hashable, and equal to another with the same fields.
 
-    A subclass has arguments of its own, arrays without keywords; the signatures here are those that
-    allow it any.
+    A subclass chooses its own arguments, which are positional arrays; the signatures here allow
+    any.
     """
 
     @abc.abstractmethod
@@ -54,12 +54,12 @@ class TwoWays(abc.ABC):
         """Computes it on every other platform."""
 
     def differentiated(self) -> TwoWays:
-        """Returns what takes its place where it is differentiated."""
+        """Returns the function to use when it is differentiated."""
         raise NotImplementedError(f"{self} has no derivative; give it one by jax.custom_jvp")
 
 
 class Bilinear(TwoWays):
-    """A bilinear function: its derivatives follow from its two ways."""
+    """A bilinear function; its derivatives follow from its two forms."""
 
     @abc.abstractmethod
     def cpu(self, x: jax.Array, y: jax.Array) -> jax.Array:
@@ -81,7 +81,7 @@ class Bilinear(TwoWays):
         return transpose(self.cpu, argument, like, x, y)
 
     def differentiated(self) -> Bilinear:
-        """Returns what takes its place where it is differentiated; by default itself."""
+        """Returns the function to use when it is differentiated; by default itself."""
         return self
 
 
@@ -102,27 +102,27 @@ def transpose(
 
 
 def per_platform(function: TwoWays, *arguments: jax.Array) -> jax.Array:
-    """Computes a function in the way that suits the platform it is compiled for.
+    """Computes a function in the form for the platform that it is compiled for.
 
-    `jax.lax.platform_dependent` does the same for any function, and its gradients would carry
-    residuals of both ways on every platform.
+    `jax.lax.platform_dependent` does the same for any function, but its gradients would keep the
+    residuals of both forms on every platform.
 
     Args:
-        function: Its two ways give the same shape and dtype. Where it is differentiated it has to
-            be bilinear; or linear in its second argument alone, where `jax.lax.stop_gradient` keeps
-            the first from being differentiated.
-        *arguments: Of the function.
+        function: Its two forms return the same shape and dtype. To be differentiated, it must be
+            bilinear, or linear in its second argument, with `jax.lax.stop_gradient` around the
+            first.
+        *arguments: The arguments of the function.
     """
     return _per_platform_p.bind(*arguments, function=function)
 
 
 def devices() -> int:
-    """How many devices share the program that is being compiled; for use in `TwoWays.cpu`."""
+    """Returns how many devices share the program being compiled; for use in `TwoWays.cpu`."""
     return _devices.get()
 
 
 def default_jaxpr(equation: Any) -> Any:
-    """Opens a `per_platform` equation of a jaxpr for a reader who knows JAX's own operations."""
+    """Expands a `per_platform` equation of a jaxpr into JAX's own operations."""
     inputs = [jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype) for var in equation.invars]
     return jax.make_jaxpr(equation.params["function"].default)(*inputs)
 
@@ -133,7 +133,7 @@ def _identity(x: jax.Array) -> jax.Array:
 
 
 def _call_identity(x: jax.Array) -> jax.Array:
-    with set_xla_metadata(inlineable="false"):  # what is fused ends at a call
+    with set_xla_metadata(inlineable="false"):  # fusion stops at a call
         return _identity(x)
 
 
@@ -150,7 +150,7 @@ mlir.register_lowering(_compute_once_p, lambda _, x: [x])
 
 @dataclasses.dataclass(frozen=True)
 class _Gradient(Bilinear):
-    """The gradient by one argument, as a function of the other one and the output's gradient."""
+    """The gradient by one argument, as a function of the other and of the output's gradient."""
 
     function: Bilinear
     argument: int
@@ -160,8 +160,8 @@ class _Gradient(Bilinear):
         gradient = self.function.cpu_gradient(self.argument, self.like, x, y)
         if jax.typeof(gradient) == self.like:
             return gradient
-        # In `jax.shard_map` an argument that all devices share gets the sum of their gradients:
-        # the way back from the copies that they make of it.
+        # In `jax.shard_map`, an argument that all devices share gets the sum of their gradients:
+        # the transpose of the copies that they make of it.
         where = jnp.isfinite(gradient)
         copy = jax.linear_transpose(lambda value: jnp.where(where, value, value), self.like)
         shared: jax.Array
@@ -176,7 +176,7 @@ class _Gradient(Bilinear):
 class _Batched(Bilinear):
     """A function mapped over an axis of some arguments.
 
-    One that is not bilinear stays so, and says it where it is differentiated.
+    A function that is not bilinear stays so, and raises an error when differentiated.
     """
 
     function: Any
@@ -225,7 +225,7 @@ _jvp_of_the_same = ad.primitive_jvps[_per_platform_p]
 
 
 def _jvp(primals: Any, tangents: Any, *, function: TwoWays) -> Any:
-    """Goes on with the form for where it is differentiated, in value and derivative."""
+    """Uses the form for differentiation, for both the value and the derivative."""
     return _jvp_of_the_same(primals, tangents, function=function.differentiated())
 
 

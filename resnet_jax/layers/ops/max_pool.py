@@ -1,4 +1,4 @@
-"""The maximum of windows, padded alike on both sides: written out for CPUs."""
+"""Max pooling with equal padding on both sides, and a CPU-specific form."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from resnet_jax.layers.ops.lowering import Bilinear, TwoWays, compute_once, per_
 
 
 def max_pool(x: jax.Array, *, window: int = 3, stride: int = 2) -> jax.Array:
-    """Takes the maximum of square windows, padded alike on both sides.
+    """Takes the maximum of square windows, with equal padding on both sides.
 
     "SAME" would pad a strided pool more at the end than at the start; PyTorch, and the published
     weights, pad both sides by `(window - 1) // 2`.
@@ -50,7 +50,7 @@ def _max_pool_jvp(
     window: int, stride: int, primals: tuple[jax.Array], tangents: tuple[jax.Array]
 ) -> tuple[jax.Array, jax.Array]:
     (x,), (tangent,) = primals, tangents
-    # Where the maxima lie is constant almost everywhere.
+    # The positions of the maxima are constant almost everywhere.
     chosen = per_platform(_Chosen(window, stride), lax.stop_gradient(x), tangent)
     return _max_pool(x, window, stride), chosen
 
@@ -66,27 +66,27 @@ class _Largest(TwoWays):
         """Compares the nine places of all windows; XLA's pooling takes one value at a time."""
         if (self.window, self.stride) != (3, 2):
             return self.default(x)
-        # The derivative compares the same places. XLA would write down what both of them look at.
+        # The derivative compares the same places. Otherwise XLA would store the views for both.
         own = compute_once(x)
         return functools.reduce(jnp.maximum, _views(own, beyond=-jnp.inf))
 
     def default(self, x: jax.Array) -> jax.Array:
-        """Leaves it to XLA's pooling."""
+        """Calls XLA's pooling."""
         return _usual_max_pool(x, self.window, self.stride)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Chosen(Bilinear):
-    """Takes of `values` what lies where the maximum of each window of x lies, the first of equals.
+    """Selects `values` at the maximum of each window of x (the first on ties).
 
-    It is linear in `values`, and so is the gradient's way back.
+    It is linear in `values`, and so is its transpose.
     """
 
     window: int
     stride: int
 
     def cpu(self, x: jax.Array, values: jax.Array) -> jax.Array:
-        """Compares the nine places of all windows, which makes for a quick way back."""
+        """Compares the nine places of all windows, which makes the backward pass fast."""
         if (self.window, self.stride) != (3, 2):
             return self.default(x, values)
         views = _views(x, beyond=-jnp.inf)
@@ -103,7 +103,7 @@ class _Chosen(Bilinear):
         )
 
     def default(self, x: jax.Array, values: jax.Array) -> jax.Array:
-        """Leaves it to the derivative of XLA's pooling."""
+        """Calls the derivative of XLA's pooling."""
         pool = functools.partial(_usual_max_pool, window=self.window, stride=self.stride)
         return jax.jvp(pool, (x,), (values,))[1]
 
@@ -122,7 +122,7 @@ def _views(x: jax.Array, *, beyond: float) -> list[jax.Array]:
 
 
 def _places(x: jax.Array, axis: int, beyond: float) -> list[jax.Array]:
-    """Lists what lies at each of the three places of all windows with stride 2 along an axis."""
+    """Lists the values at each of the three places of all windows with stride 2 along an axis."""
     size = x.shape[axis]
 
     def padded(array: jax.Array, before: int, after: int) -> jax.Array:

@@ -1,7 +1,7 @@
 """Convolutions with fewer multiplications: Winograd's F(2x2, 3x3).
 
-Four outputs that form a square see sixteen inputs. They are the sums of sixteen products instead of
-thirty-six, after sums of inputs and of weights have been formed.
+A square of four outputs depends on sixteen inputs. After sums of inputs and of weights have been
+computed, the outputs are sums of sixteen products, not thirty-six.
 
 References:
     Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural Networks",
@@ -20,8 +20,8 @@ from jax import lax
 from resnet_jax.layers.ops.lowering import compute_once
 
 _Weights = Sequence[Sequence[float]]
-# What each of four rows (and columns) of products takes of four inputs and of three weights, and
-# what each of two outputs takes of the products.
+# The weights of four inputs and of three kernel values in each of four rows (and columns) of
+# products, and the weights of the products in each of two outputs.
 _OF_INPUTS: _Weights = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
 _OF_KERNEL: _Weights = ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1))
 _OF_PRODUCTS: _Weights = ((1, 1, 1, 0), (0, 1, -1, -1))
@@ -35,7 +35,7 @@ def convolve_3x3(inputs: jax.Array, kernel: jax.Array) -> jax.Array:
         kernel: [3, 3, in_features, features].
 
     Returns:
-        [batch, height, width, features]; rounding is some times that of the direct sum.
+        [batch, height, width, features]; rounding errors are several times those of the direct sum.
     """
     batch, height, width, _ = inputs.shape
     down, across = -(-height // 2), -(-width // 2)
@@ -43,7 +43,7 @@ def convolve_3x3(inputs: jax.Array, kernel: jax.Array) -> jax.Array:
     padded = jnp.pad(inputs, ((0, 0), *rest, (0, 0)))
 
     def seen(row: int, column: int) -> jax.Array:
-        """The input at one of sixteen places of each square."""
+        """Returns the input at one of the sixteen places of each square."""
         rows = lax.slice_in_dim(padded, row, row + 2 * down - 1, 2, axis=1)
         return lax.slice_in_dim(rows, column, column + 2 * across - 1, 2, axis=2)
 
