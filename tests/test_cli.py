@@ -46,7 +46,7 @@ def call(entry, *words):
         (["--mode=eval", "--step=x"], "argument --step: invalid int value: 'x'"),
     ],
 )
-def test_what_a_user_can_mend_is_one_line_and_status_2(words, message, tmp_path, capsys):
+def test_an_error_that_the_user_can_fix_is_one_line_and_status_2(words, message, tmp_path, capsys):
     assert call(cli.train, *words, f"--workdir={tmp_path / 'run'}") == 2
     out, err = capsys.readouterr()
     assert out == ""

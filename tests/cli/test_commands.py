@@ -196,7 +196,7 @@ def test_prepare_makes_a_set(pictures, tmp_path, capsys):
         (["prepare", "folder:no"], "no"),
     ],
 )
-def test_what_a_user_can_mend_is_one_line_and_status_2(
+def test_an_error_that_the_user_can_fix_is_one_line_and_status_2(
     words, message, net, pictures, monkeypatch, capsys
 ):
     monkeypatch.chdir(net.parent)

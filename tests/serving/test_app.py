@@ -87,7 +87,7 @@ def test_a_fault_is_a_status_without_its_text(trained, pictures):
     assert 'resnet_jax_requests_total{path="/predict",status="500"} 1.0' in counted
 
 
-def test_whoever_leaves_early_leaves_nothing_behind(trained, pictures):
+def test_a_client_that_leaves_early_leaves_no_request(trained, pictures):
     app = create_app(FakeEngine(trained), Limits())
     status, _ = run(app, lambda: ask(app, pictures[0][:50], leave=True))
     assert status == 400

@@ -88,7 +88,7 @@ def test_a_fault_is_told_to_its_batch_alone():
     assert after[0] == 2
 
 
-def test_whoever_gave_up_is_not_computed():
+def test_a_cancelled_request_is_not_computed():
     async def use(batcher):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):

@@ -32,7 +32,7 @@ def error(capsys, *words):
         (["--inputs.size=none"], "takes images of any size: choose one with --inputs.size=N"),
     ],
 )
-def test_what_a_user_can_mend_is_one_line(network, capsys, words, message):
+def test_an_error_that_the_user_can_fix_is_one_line(network, capsys, words, message):
     model = [] if words == ["nowhere"] else [network]
     port = [] if "port" in words[0] else ["--port=0"]
     assert message in error(capsys, *model, *port, *words)

@@ -194,7 +194,7 @@ def test_plans():
         (["--data=digit/"], "error: data.name='digit/'"),
     ],
 )
-def test_what_a_user_can_mend_is_one_line(words, message, capsys):
+def test_an_error_that_the_user_can_fix_is_one_line(words, message, capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(["study", *words])
     assert caught.value.code == 2

@@ -53,7 +53,7 @@ def collectives(compiled):
 
 
 def of_a_large_convolution():
-    """The gradient of a kernel is summed over images in a loop; devices shall meet behind it."""
+    """The gradient of a kernel is summed over images in a loop; devices add up after it."""
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("data",), ()))
     layer = functools.partial(

@@ -199,7 +199,7 @@ def saved(workdir):
     return sorted(int(path.name) for path in (workdir / "checkpoints").glob("[0-9]*[0-9]"))
 
 
-def test_a_pair_stops_at_one_step_resumes_beside_damage_and_falls_together(tmp_path, pair):
+def test_a_pair_stops_at_one_step_resumes_despite_damage_and_ends_together(tmp_path, pair):
     both = pair(tmp_path, *ENDLESS)
     await_progress(tmp_path, both, 5)
     both[1].send_signal(signal.SIGINT)

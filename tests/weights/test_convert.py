@@ -227,7 +227,7 @@ def test_other_image_channels_have_to_be_asked_for(channels, network):
     np.testing.assert_allclose(new, expected, rtol=1e-6)
 
 
-def test_a_remedy_is_offered_only_where_it_mends_everything(network):
+def test_a_remedy_is_offered_only_if_it_fixes_everything(network):
     weights = to_torch(network(seed=1)) | {"layer9.weight": np.zeros(3, np.float32)}
     with pytest.raises(WeightsError) as caught:
         load_torch(network(num_classes=7), weights)

@@ -126,7 +126,7 @@ def test_what_could_not_be_loaded_is_not_saved(network, file):
     model.head = nnx.Linear(32, 7, rngs=nnx.Rngs(0))
     with pytest.raises(WeightsError, match=r"is not saved: .*head.bias \[7\] for \[5\]"):
         save(model, file)
-    with pytest.raises(WeightsError, match="save takes a ResNet and got a Stem"):
+    with pytest.raises(WeightsError, match="save takes a ResNet, not a Stem"):
         save(model.stem, file)
     with pytest.raises(WeightsError, match="class_names has 2 names for 5 classes"):
         save(network(), file, class_names=["a", "b"])

@@ -165,7 +165,7 @@ class _Spatial(Bilinear):
         return _convolve(inputs, kernel, (self.stride, self.stride))
 
     def _pixels_at_once(self, inputs: jax.Array, kernel: jax.Array) -> int:
-        """How many neighbours in a row to compute as the features of one pixel.
+        """Returns how many neighbours in a row to compute as the features of one pixel.
 
         A matrix product with few columns is far slower than a wide one.
         """

@@ -28,7 +28,7 @@ class ModelConfig:
         zero_init_last: Whether the last BatchNorm scale of each block starts at zero.
         drop_path_rate: Probability of dropping the last block's branch; it rises linearly from 0.
         dropout_rate: Probability of dropping an input of the classifier.
-        norm_group_size: Images that share BatchNorm statistics; None takes the global batch.
+        norm_group_size: Images that share BatchNorm statistics; None uses the global batch.
         unbiased_variance: Whether the running variance is scaled by n / (n - 1), as in PyTorch.
         dtype: Dtype of the computation. Parameters, statistics, logits and loss stay float32.
     """
