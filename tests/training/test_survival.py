@@ -47,10 +47,11 @@ def start(script, *words):
 
 
 def finish(process, status):
-    try:
-        out, err = process.communicate(timeout=PATIENCE)
-    finally:
-        process.kill()
+    with process:  # closes its pipes, whatever happens
+        try:
+            out, err = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
     assert process.returncode == status, err[-3000:]
     return out, err
 
@@ -90,7 +91,7 @@ def test_a_run_resumes_after_signals_and_a_full_disk(tmp_path):
     often = "--config.checkpoint.every_steps=5"
     full = start("train.py", f"--workdir={tmp_path}", *ENDLESS, often)
     # A limit on the size of files stands for the disk: writes beyond it fail.
-    resource.prlimit(full.pid, resource.RLIMIT_FSIZE, (300_000, 300_000))
+    resource.prlimit(full.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
     assert f"(complete so far: {step})" in fail_to_save(full)
 
     last = start("train.py", f"--workdir={tmp_path}", *ENDLESS)
