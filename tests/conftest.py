@@ -3,6 +3,7 @@
 import importlib
 import os
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -13,13 +14,18 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 pytest_plugins = ["tests.peers"]
 
+# The folder keeps what was compiled for the next test, process and run. It has no limit that jax
+# knows of: with one, jax takes a lock and looks at every entry before it writes another, which took
+# longer than all compilation. Without the lock, a process can read an entry that another one has
+# half written; jax then says so (a warning, ignored in pyproject.toml) and compiles.
+CACHE = ROOT / ".pytest_cache" / "jax"
+CACHE_BYTES = 2**29
+
 # jax reads these when it is first imported, and the processes that tests start inherit them.
-# The folder keeps what was compiled for the next test, process and run; a limit on its size makes
-# jax take a lock, without which two processes could write the same entry.
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
-    "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "jax"),
-    "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**29),
+    "JAX_COMPILATION_CACHE_DIR": str(CACHE),
+    "JAX_COMPILATION_CACHE_MAX_SIZE": "-1",
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }
@@ -65,6 +71,13 @@ def compile_in_less_time() -> None:
 
 
 compile_in_less_time()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Empties the folder of compiled code when it has grown too large."""
+    is_worker = hasattr(session.config, "workerinput")
+    if not is_worker and sum(entry.stat().st_size for entry in CACHE.glob("*")) > CACHE_BYTES:
+        shutil.rmtree(CACHE)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
