@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from resnet_jax.cli.command import INPUTS, Command, say_error
 from resnet_jax.cli.model_flags import INPUTS_NOTE, add_model_flags, open_from_flags
 from resnet_jax.cli.predict import FAILED_STATUS, expand
+from resnet_jax.whole_files import write_bytes
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +45,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
             continue
         cam, explained, probabilities = explain(file.image, index)
         target = _free(folder, pathlib.Path(file.path).stem, taken)
-        target.write_bytes(png(overlay(file.image, cam)))
+        write_bytes(target, png(overlay(file.image, cam)))
         name, share = trained.class_name(explained), probabilities[explained]
         print(f"{file.path}  {name} {share:.1%}  {target}", flush=True)
     return status

@@ -18,9 +18,9 @@ from resnet_jax.errors import ConfigError
 from resnet_jax.inference.folding import fold_batch_norm
 from resnet_jax.inference.trained import FilePath, Trained
 from resnet_jax.models import ResNet
-from resnet_jax.training.workdir.layout import write_bytes, write_text
 from resnet_jax.weights import to_torch
 from resnet_jax.weights.files import write_safetensors
+from resnet_jax.whole_files import write_bytes, write_text
 
 Format = Literal["stablehlo", "onnx", "safetensors"]
 PLATFORMS = ("cpu", "cuda", "tpu")

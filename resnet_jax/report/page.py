@@ -20,7 +20,7 @@ from resnet_jax.training.workdir.environment import (
     describe_environment,
     read_environments,
 )
-from resnet_jax.training.workdir.layout import write_text
+from resnet_jax.whole_files import write_text
 
 TABLE_CLASSES = 24
 """Up to this number of classes the confusion matrix is a table; beyond it, an image."""

@@ -28,6 +28,7 @@ from resnet_jax.training.step.metrics import Totals
 from resnet_jax.training.step.state import TrainState, Variables, initial_state, variables_of
 from resnet_jax.training.step.steps import make_train_step
 from resnet_jax.weights import load, save
+from resnet_jax.whole_files import write_text
 
 Say = Callable[[str], None]
 
@@ -118,7 +119,7 @@ def obtain(config: TrainConfig, folder: pathlib.Path, *, say: Say) -> TrainedNet
         "config": json.loads(to_json(config)),
         "training": dataclasses.asdict(trained.training),
     }
-    notes.write_text(json.dumps(record, indent=1) + "\n")
+    write_text(notes, json.dumps(record, indent=1) + "\n")
     return trained
 
 

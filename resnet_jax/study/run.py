@@ -20,6 +20,7 @@ from resnet_jax.study.plan import Plan
 from resnet_jax.study.reading import Reader, look_at
 from resnet_jax.study.responses import study_responses
 from resnet_jax.study.sensitivity import study_sensitivity
+from resnet_jax.whole_files import write_text
 
 CLAIMS = (study_degradation, study_containment, study_responses, study_sensitivity)
 
@@ -48,7 +49,7 @@ def run_study(plan: Plan, out: pathlib.Path, *, say: Say) -> list[Claim]:
         say(f"{claims[-1].name}: done after {time.perf_counter() - start:.0f} s")
     seconds = time.perf_counter() - start
     _write_results(claims, plan, seconds, out / "results.json")
-    (out / "summary.md").write_text(summary(claims, plan), encoding="utf-8")
+    write_text(out / "summary.md", summary(claims, plan))
     return claims
 
 
@@ -100,7 +101,7 @@ def _write_results(claims: list[Claim], plan: Plan, seconds: float, path: pathli
         "plan": _plain(plan),
         **{claim.name: claim.numbers for claim in claims},
     }
-    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(results, indent=1) + "\n")
 
 
 def _plain(plan: Plan) -> dict[str, Any]:

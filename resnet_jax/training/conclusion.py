@@ -13,6 +13,7 @@ from rich.console import Console
 from resnet_jax.training.progress import say
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.training.workdir.records import MetricsRecord, read_records
+from resnet_jax.whole_files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,7 +103,8 @@ def draw_curves(records: Sequence[MetricsRecord], path: pathlib.Path) -> None:
         axes.grid(alpha=0.3)
         if axes.has_data():
             axes.legend(frameon=False)
-    FigureCanvasAgg(figure).print_png(str(path))
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
+        FigureCanvasAgg(figure).print_png(file)
 
 
 def _draw(axes: Axes, records: Sequence[MetricsRecord], split: str, quantity: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from resnet_jax.weights import torch_files
 from resnet_jax.weights.errors import WeightsError
+from resnet_jax.whole_files import replacing
 
 # The format in the metadata of a file of resnet_jax.save.
 OWN_FORMAT = "resnet_jax"
@@ -75,17 +76,14 @@ def write_safetensors(
         raise WeightsError(f"{file} is written as safetensors: name it *.safetensors.")
     if not file.parent.is_dir():
         raise WeightsError(f"{file} cannot be written: folder {file.parent} does not exist.")
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        temporary.touch()
-        usual = temporary.stat().st_mode
-        safetensors.numpy.save_file(dict(arrays), temporary, dict(metadata))
-        temporary.chmod(usual)  # safetensors makes files that only their owner may read
-        temporary.replace(file)
+        with replacing(file) as unfinished:
+            unfinished.touch()
+            usual = unfinished.stat().st_mode
+            safetensors.numpy.save_file(dict(arrays), unfinished, dict(metadata))
+            unfinished.chmod(usual)  # safetensors makes files that only their owner may read
     except (OSError, safetensors.SafetensorError) as error:
         raise WeightsError(f"{file} cannot be written: {error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def is_own_file(path: FilePath) -> bool:

@@ -24,7 +24,6 @@ from resnet_jax.data.prepare.shards import (
     plan_parts,
     report_path,
     write_part,
-    write_whole,
 )
 from resnet_jax.data.source_names import FILE_FORMS, source_kind
 from resnet_jax.data.sources.bad_examples import BadExamples
@@ -33,6 +32,7 @@ from resnet_jax.data.sources.files import Files
 from resnet_jax.data.sources.folders import Layout, open_files, read_layout
 from resnet_jax.data.sources.tfds_sets import find_prepared
 from resnet_jax.errors import ConfigError
+from resnet_jax.whole_files import write_text
 
 Progress = Callable[[int, int], None]
 """Is told the number of files that are done and the number of all."""
@@ -178,7 +178,7 @@ def _check_plan(scratch: Path, layout: Layout) -> None:
         return
     try:
         scratch.mkdir(parents=True, exist_ok=True)
-        write_whole(path, plan)
+        write_text(path, plan)
     except OSError as error:
         raise ConfigError(
             f"{scratch} cannot be written ({error.strerror}); set --data-dir to a folder that can"

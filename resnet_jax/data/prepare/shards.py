@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from resnet_jax.data.sources.bad_examples import REMEDY, BadExamples
 from resnet_jax.data.sources.files import Files
 from resnet_jax.data.sources.folders import Layout
 from resnet_jax.errors import ConfigError
+from resnet_jax.whole_files import replacing, write_text
 
 VERSION = "1.0.0"
 EXAMPLES_PER_PART = 4096
@@ -76,39 +76,25 @@ def write_part(
         _features(_ANY_SHAPE, ("",)).get_serialized_info()
     )
     path = scratch / part.file_name(name)
-    unfinished = _unfinished(path)
     examples, size, shapes = 0, 0, set()
     try:
-        writer = array_record_module.ArrayRecordWriter(str(unfinished), "group_size:1")
-        for member, image, label in _readable(files, part, bad_examples):
-            shapes.add(image_size(image))
-            record = serializer.serialize_example(
-                {"image": image, "label": label, "file": member.encode(errors="surrogateescape")}
-            )
-            writer.write(record)
-            examples, size = examples + 1, size + len(record)
-        writer.close()
-        unfinished.rename(path)
+        with replacing(path) as unfinished:
+            writer = array_record_module.ArrayRecordWriter(str(unfinished), "group_size:1")
+            for member, image, label in _readable(files, part, bad_examples):
+                shapes.add(image_size(image))
+                file = member.encode(errors="surrogateescape")
+                record = serializer.serialize_example(
+                    {"image": image, "label": label, "file": file}
+                )
+                writer.write(record)
+                examples, size = examples + 1, size + len(record)
+            writer.close()
     except RuntimeError as error:  # of the writer
         raise ConfigError(
             f"{scratch} cannot be written: {error}; fix that and call again, to continue from here"
         ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
     report = PartReport(examples, size, shapes.pop() if len(shapes) == 1 else None)
-    write_whole(report_path(scratch, name, part), json.dumps(asdict(report)))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file that nobody sees half-written, whoever else writes it at the same time."""
-    unfinished = _unfinished(path)
-    unfinished.write_text(text)
-    unfinished.rename(path)
-
-
-def _unfinished(path: Path) -> Path:
-    """A name of its own for every call, on whichever machine: two may write the same part."""
-    return path.with_name(f".{path.name.lstrip('.')}-{uuid.uuid4().hex}")
+    write_text(report_path(scratch, name, part), json.dumps(asdict(report)))
 
 
 def _readable(

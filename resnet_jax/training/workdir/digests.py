@@ -12,7 +12,7 @@ import json
 import pathlib
 import threading
 
-from resnet_jax.training.workdir.layout import write_text
+from resnet_jax.whole_files import write_text
 
 FOLDER = "digests"
 _POLL_SECONDS = 0.05

@@ -11,7 +11,8 @@ import jax
 
 import resnet_jax
 from resnet_jax.errors import ConfigError
-from resnet_jax.training.workdir.layout import Workdir, write_text
+from resnet_jax.training.workdir.layout import Workdir
+from resnet_jax.whole_files import write_text
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 

@@ -10,6 +10,7 @@ import jax
 from resnet_jax.errors import ConfigError
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.recipe.overrides import differing_fields, from_json, to_json
+from resnet_jax.whole_files import write_text
 
 # Fields that may change when a run resumes: they do not change what it computes.
 _FREE = (
@@ -109,18 +110,3 @@ class Workdir:
         if jax.process_index() == 0:
             self.root.mkdir(parents=True, exist_ok=True)
             write_text(self.config, to_json(config))
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Replaces a file atomically: a killed process leaves the old file or the new one."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: pathlib.Path, content: bytes) -> None:
-    """Replaces a file atomically, as `write_text` does."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

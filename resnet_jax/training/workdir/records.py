@@ -10,7 +10,8 @@ from typing import Any, Self
 
 import jax
 
-from resnet_jax.training.workdir.layout import Workdir, write_text
+from resnet_jax.training.workdir.layout import Workdir
+from resnet_jax.whole_files import write_text
 
 
 @contextlib.contextmanager

@@ -1,0 +1,38 @@
+"""Files that are written whole or not at all: every other module writes through this one."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import uuid
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives the path of a new file that takes the place of `path` where the block ends.
+
+    Readers see the old file or the new one, also where the process is killed or the block fails.
+    The new file's name differs in every call and starts with a dot, so that several processes, on
+    whichever machine, may write the same `path`.
+
+    Raises:
+        OSError: The file cannot be renamed.
+    """
+    unfinished = path.with_name(f".{path.name.lstrip('.')}-{uuid.uuid4().hex}")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Replaces a file by a text in UTF-8, whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: pathlib.Path, content: bytes) -> None:
+    """Replaces a file, whole or not at all."""
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(content)
