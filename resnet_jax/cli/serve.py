@@ -32,7 +32,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--wait-ms", float, "MS", 1000 * usual.wait_seconds, "longest wait for a batch to fill")
     add("--queue", int, "N", usual.queue, "most requests at a time")
     add("--max-mib", float, "MIB", usual.body_bytes / _MEBI, "largest body of a request")
-    add("--max-megapixels", float, "N", usual.picture_pixels / _MEGA, "largest image")
+    add("--max-megapixels", float, "N", usual.image_pixels / _MEGA, "largest image")
     add("--timeout", float, "SECONDS", usual.request_seconds, "time limit of a request")
 
 
@@ -47,7 +47,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
 
     limits = Limits(
         body_bytes=_whole(flags.max_mib, _MEBI, "--max-mib"),
-        picture_pixels=_whole(flags.max_megapixels, _MEGA, "--max-megapixels"),
+        image_pixels=_whole(flags.max_megapixels, _MEGA, "--max-megapixels"),
         queue=flags.queue,
         batch_size=flags.batch_size,
         wait_seconds=flags.wait_ms / 1000,

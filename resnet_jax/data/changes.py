@@ -26,7 +26,8 @@ def describe_changes(
         Lines in order, under the place where they happen: `training, on the host`, `training, on
         the device`, and the same for `evaluation`.
     """
-    normalize = describe_normalize(data.mean, data.std)
+    inputs = data.inputs(channels=channels)
+    normalize = describe_normalize(inputs.mean, inputs.std)
     return {
         "training, on the host": train_steps(data, augment, channels=channels).describe(),
         "training, on the device": [
@@ -34,6 +35,6 @@ def describe_changes(
             normalize,
             *(change.line for change in mix_changes(augment)),
         ],
-        "evaluation, on the host": eval_steps(data, channels=channels).describe(),
+        "evaluation, on the host": eval_steps(inputs, max_pixels=data.max_pixels).describe(),
         "evaluation, on the device": [normalize],
     }

@@ -15,6 +15,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from resnet_jax.data.source_names import check_source_name
 from resnet_jax.errors import ConfigError
+from resnet_jax.network_inputs import NetworkInputs, check_channels, check_statistics
 
 MAX_PIXELS = 89_478_485
 """The default of `DataConfig.max_pixels`, and Pillow's own limit."""
@@ -95,16 +96,7 @@ class DataConfig:
         for field in ("train_split", "test_split"):
             if not getattr(self, field).strip():
                 raise ConfigError(f"data.{field}='' names no split; write one, such as 'train'")
-        for field in ("mean", "std"):
-            values = getattr(self, field)
-            if len(values) not in (1, 3):
-                raise ConfigError(
-                    f"data.{field}={values} has {len(values)} numbers; give 1, or 3 for RGB"
-                )
-        if not all(0 <= value <= 1 for value in self.mean):
-            raise ConfigError(f"data.mean={self.mean} leaves 0..1; divide pixel values by 255")
-        if not all(0 < value <= 1 for value in self.std):
-            raise ConfigError(f"data.std={self.std} leaves 0..1 (0 excluded); divide by 255")
+        check_statistics(self.mean, self.std, prefix="data.")
         for field, limit in (("crop_area", 1.0), ("crop_ratio", math.inf)):
             least, greatest = getattr(self, field)
             if not 0 < least <= greatest <= limit:
@@ -112,6 +104,23 @@ class DataConfig:
                     f"data.{field}={(least, greatest)} is not a range; give two numbers, the "
                     f"smaller first, above 0 and at most {limit:g}"
                 )
+
+    def inputs(self, *, channels: int, size: int | None = None) -> NetworkInputs:
+        """Gives the record of what evaluation, and a network trained on these data, expects.
+
+        Args:
+            channels: Channels of the images.
+            size: Height and width of the dataset's images, if they are known; `image_size`
+                overrides it.
+        """
+        return NetworkInputs(
+            size=self.image_size or size,
+            crop_fraction=self.crop_fraction if self.image_size else 1.0,
+            interpolation=self.interpolation,
+            mean=self.mean,
+            std=self.std,
+            channels=check_channels(channels),
+        )
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,13 @@ class SourceKind(NamedTuple):
             is called as `function(name, split, channels=..., bad_examples=...)`.
         files: Lists and reads the files of a path, as `module:class`, where there are such;
             `resnet-jax prepare` takes these sources.
+        is_offered: Whether messages and help offer it; a program's own source has only a name.
     """
 
     takes: str
     opener: str
     files: str | None = None
+    is_offered: bool = True
 
 
 SOURCES = {
@@ -37,10 +39,11 @@ SOURCES = {
         "PATH", f"{_SOURCES}.folders:open_file_split", files=f"{_SOURCES}.files:ZipFiles"
     ),
     "hf": SourceKind("NAME", f"{_SOURCES}.hugging_face:open_hugging_face_split"),
+    "given": SourceKind("NAME", f"{_SOURCES}.given:open_given_split", is_offered=False),
 }
 """The sources by their prefix. A name without one is `digits` or a dataset of TFDS."""
 
-FORMS = tuple(f"{prefix}:{kind.takes}" for prefix, kind in SOURCES.items())
+FORMS = tuple(f"{prefix}:{kind.takes}" for prefix, kind in SOURCES.items() if kind.is_offered)
 """How each of them is written: `folder:PATH` and so on."""
 
 FILE_FORMS = tuple(f"{prefix}:{kind.takes}" for prefix, kind in SOURCES.items() if kind.files)

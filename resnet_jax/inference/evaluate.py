@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,14 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_jax.data.config import DataConfig
+from resnet_jax.data.images.transforms import eval_transform
 from resnet_jax.data.loading.batches import Batch
-from resnet_jax.data.loading.pipeline import EvalLoader, eval_loader
+from resnet_jax.data.loading.pipeline import eval_loader
 from resnet_jax.data.sources import load_split
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.classifier import Augmentation, Compiled, logits_function
-from resnet_jax.inference.inputs import inputs_transform
 from resnet_jax.inference.measures import ClassAccuracy, Measures, batch_sums, calibration_error
 from resnet_jax.inference.trained import Trained
+from resnet_jax.training.evaluation import sum_batches
+from resnet_jax.training.step.metrics import MetricSums
 
 Watch = Callable[[Batch, NDArray[np.int32], NDArray[np.float32]], None]
 """Receives each batch with the predicted classes [batch] and the probabilities [batch, classes].
@@ -59,12 +61,11 @@ def evaluate_trained(
     """
     logits_of, state = logits_function(trained, tta=tta)
 
-    def step(state: Any, batch: dict[str, jax.Array]) -> dict[str, Any]:
+    def step(state: Any, batch: dict[str, jax.Array]) -> tuple[MetricSums, Any]:
         logits = logits_of(state, batch["image"])
-        result: dict[str, Any] = {"sums": batch_sums(logits, batch["label"], batch["mask"])}
-        if watch is not None:
-            result |= {"predicted": jnp.argmax(logits, -1), "probabilities": jax.nn.softmax(logits)}
-        return result
+        sums = batch_sums(logits, batch["label"], batch["mask"])
+        seen = (jnp.argmax(logits, -1), jax.nn.softmax(logits)) if watch is not None else None
+        return sums, seen
 
     streamed = dataclasses.replace(data, channels=trained.inputs.channels, in_memory=False)
     source = load_split(streamed, split, workdir=workdir)
@@ -76,9 +77,15 @@ def evaluate_trained(
         processes=jax.process_count(),
         process=jax.process_index(),
         workers=data.workers,
-        transform=inputs_transform(trained.inputs),
+        transform=eval_transform(trained.inputs, max_pixels=data.max_pixels),
     )
-    total = _total(compiled, batches, outputs, watch)
+
+    def start(batch: Batch) -> tuple[MetricSums, Any]:
+        batch["label"] = outputs[batch["label"]]
+        return cast(tuple[MetricSums, Any], compiled(batch))
+
+    seen_by_watch = None if watch is None else lambda batch, seen: watch(batch, *seen)
+    total = sum_batches(batches, start, watch=seen_by_watch)
     if trained.class_names is None and len(source.class_names) == trained.num_classes:
         trained = dataclasses.replace(trained, class_names=source.class_names)
     return _measures(total, trained, data.name, split, expected=len(source), tta=tta)
@@ -110,32 +117,6 @@ def output_of_labels(
         f"{origin} has {len(class_names)} classes and {trained.origin} {trained.num_classes}, of "
         f"which none is called {odd!r}; give the names of its outputs with --class-names=FILE"
     )
-
-
-def _total(
-    compiled: Compiled, batches: EvalLoader, outputs: NDArray[np.int32], watch: Watch | None
-) -> dict[str, NDArray[Any]]:
-    """Adds the sums of all batches on the host in double precision, while the device computes."""
-    total: dict[str, Any] = {}
-
-    def finish(batch: Batch, result: Mapping[str, Any]) -> None:
-        result = jax.device_get(result)
-        for name, value in result["sums"].items():
-            wide = np.asarray(value).astype(np.float64 if value.dtype.kind == "f" else np.int64)
-            total[name] = total.get(name, 0) + wide
-        if watch is not None:
-            watch(batch, result["predicted"], result["probabilities"])
-
-    waiting = None
-    for batch in batches:
-        batch["label"] = outputs[batch["label"]]
-        started = compiled(batch)
-        if waiting is not None:
-            finish(*waiting)
-        waiting = (batch, started)
-    assert waiting is not None  # a split without examples is rejected when it is opened
-    finish(*waiting)
-    return total
 
 
 def _measures(

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from resnet_jax.data.images.decode import BadImageError, decode_image
 from resnet_jax.data.images.record import Record
+from resnet_jax.data.images.transforms import eval_transform
 from resnet_jax.data.sources.folders import EXTENSIONS
-from resnet_jax.inference.inputs import inputs_transform
-from resnet_jax.zoo.preprocessing import NetworkInputs
+from resnet_jax.network_inputs import NetworkInputs
 
 _THREADS = 8
 
@@ -118,7 +118,7 @@ def prepare_image(data: bytes, inputs: NetworkInputs) -> NDArray[np.uint8]:
     Raises:
         BadImageError: The content is not an image, damaged or too large.
     """
-    transform = inputs_transform(inputs)
+    transform = eval_transform(inputs)
     if transform is None:
         return decode_image(data, channels=inputs.channels)
     # The crop is central, so the generator is not used.

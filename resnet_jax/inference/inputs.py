@@ -1,4 +1,4 @@
-"""Where the inputs of a network come from: its stem, its dataset or the record in its file."""
+"""Where the inputs of a network come from: its stem or the record in its file."""
 
 from __future__ import annotations
 
@@ -6,25 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from resnet_jax.data.config import DataConfig
-from resnet_jax.data.images.record import Transform
-from resnet_jax.data.images.resize import ResizeCentreCrop
 from resnet_jax.errors import ConfigError, nearest
 from resnet_jax.models import ResNetConfig
 from resnet_jax.models.stem import STEMS
-from resnet_jax.zoo.preprocessing import NetworkInputs, check_channels
-
-
-def inputs_transform(inputs: NetworkInputs) -> Transform | None:
-    """Returns the transform to uint8 [size, size, channels]; None if no size is set."""
-    if inputs.size is None:
-        return None
-    return ResizeCentreCrop(
-        inputs.size,
-        crop_fraction=inputs.crop_fraction,
-        interpolation=inputs.interpolation,
-        channels=inputs.channels,
-    )
+from resnet_jax.network_inputs import NetworkInputs, check_channels
 
 
 def usual_inputs(config: ResNetConfig) -> NetworkInputs:
@@ -38,25 +23,6 @@ def usual_inputs(config: ResNetConfig) -> NetworkInputs:
     if check_channels(config.in_features) == 1:
         return dataclasses.replace(inputs, mean=(0.5,), std=(0.5,), channels=1)
     return inputs
-
-
-def inputs_of_data(data: DataConfig, *, channels: int, size: int | None) -> NetworkInputs:
-    """Returns the inputs of a network that was trained on a dataset.
-
-    Args:
-        data: The recipe's data.
-        channels: Channels of the network.
-        size: Height and width of the dataset's images, if they are known; a recipe that resizes
-            overrides it.
-    """
-    return NetworkInputs(
-        size=data.image_size or size,
-        crop_fraction=data.crop_fraction if data.image_size else 1.0,
-        interpolation=data.interpolation,
-        mean=data.mean,
-        std=data.std,
-        channels=check_channels(channels),
-    )
 
 
 def inputs_from_plain(values: Mapping[str, Any], *, channels: int) -> NetworkInputs:

@@ -14,9 +14,10 @@ from resnet_jax.data.config import DataConfig
 from resnet_jax.data.sources import open_split
 from resnet_jax.errors import ConfigError, nearest
 from resnet_jax.inference.imagenet import IMAGENET_CLASSES, imagenet_names
-from resnet_jax.inference.inputs import inputs_from_plain, inputs_of_data, usual_inputs
+from resnet_jax.inference.inputs import inputs_from_plain, usual_inputs
 from resnet_jax.machine.mesh import make_mesh, replicated
 from resnet_jax.models import ResNet
+from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.step.state import Variables, build_model, make_graphs, variables_of
 from resnet_jax.training.workdir.checkpoint_parts import like
@@ -24,7 +25,6 @@ from resnet_jax.training.workdir.checkpoints import Checkpoints
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.weights.files import is_own_file
 from resnet_jax.zoo import list_models
-from resnet_jax.zoo.preprocessing import NetworkInputs
 
 FilePath = str | pathlib.Path
 
@@ -158,7 +158,7 @@ def open_run(
         names = None
     return Trained(
         model=nnx.merge(graphs.evaluate, variables.params, variables.batch_stats),
-        inputs=inputs_of_data(config.data, channels=config.model.in_features, size=size),
+        inputs=config.data.inputs(channels=config.model.in_features, size=size),
         class_names=names,
         origin=str(root),
         step=number,

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from resnet_jax.data.images.decode import BadImageError, image_size
 from resnet_jax.inference.image_files import prepare_image
+from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.serving.limits import Limits, RequestError
-from resnet_jax.zoo.preprocessing import NetworkInputs
 
 FORMATS = "JPEG, PNG, GIF, WebP or BMP"
 
@@ -48,9 +48,9 @@ def _check_size(height: int, width: int, inputs: NetworkInputs, limits: Limits) 
     # The shorter side is resized to a fixed length: a line of pixels would grow to gigabytes.
     shorter = (inputs.size or 1) / inputs.crop_fraction
     resized = shorter**2 * max(height, width) / max(min(height, width), 1)
-    if max(height * width, resized) > limits.picture_pixels:
+    if max(height * width, resized) > limits.image_pixels:
         raise RequestError(
             413,
             f"the image has {width} x {height} pixels: too many, or too many once its shorter side "
-            f"is resized; the limit is {limits.picture_pixels} pixels",
+            f"is resized; the limit is {limits.image_pixels} pixels",
         )

@@ -15,7 +15,7 @@ class Limits:
 
     Attributes:
         body_bytes: The most bytes in the body of a request.
-        picture_pixels: The most pixels of an image, before and after it is resized.
+        image_pixels: The most pixels of an image, before and after it is resized.
         queue: The most requests at a time, from their first byte to the response; further ones are
             rejected.
         batch_size: The most images computed together.
@@ -24,7 +24,7 @@ class Limits:
     """
 
     body_bytes: int = 10 * 2**20
-    picture_pixels: int = 40_000_000
+    image_pixels: int = 40_000_000
     queue: int = 64
     batch_size: int = 16
     wait_seconds: float = 0.005
@@ -36,7 +36,7 @@ class Limits:
         Raises:
             ConfigError: A value is out of range.
         """
-        for name in ("body_bytes", "picture_pixels", "queue", "batch_size"):
+        for name in ("body_bytes", "image_pixels", "queue", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: give 1 or more")
         if not 0 < self.request_seconds <= _DAY:

@@ -40,7 +40,7 @@ class Metrics:
         )
         sizes = sorted({min(2**power, batch_size) for power in range(batch_size.bit_length() + 1)})
         self.batches = Histogram(
-            "resnet_jax_batch_pictures",
+            "resnet_jax_batch_images",
             "Images computed together.",
             buckets=sizes,
             registry=self._registry,

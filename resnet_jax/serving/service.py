@@ -91,7 +91,7 @@ class Service:
             "channels": trained.inputs.channels,
             "formats": FORMATS,
             "body_bytes": limits.body_bytes,
-            "picture_pixels": limits.picture_pixels,
+            "image_pixels": limits.image_pixels,
         }
 
     async def _decode(self, body: bytes) -> NDArray[np.uint8]:

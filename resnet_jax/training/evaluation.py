@@ -1,13 +1,19 @@
-"""Evaluates a network on a whole split."""
+"""Evaluates a network on a whole split: the loop and the result of every evaluation."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_jax.data.loading.batches import Batch
 from resnet_jax.data.loading.pipeline import EvalLoader
 from resnet_jax.machine.mesh import put_batch
 from resnet_jax.training.setup import Evaluator
-from resnet_jax.training.step.metrics import Totals, ratio
 from resnet_jax.training.step.state import Variables
 
 
@@ -61,14 +67,52 @@ def evaluate(evaluator: Evaluator, variables: Variables, batches: EvalLoader) ->
     Returns:
         The result over the whole split. It does not depend on the batch size.
     """
-    totals = Totals()
-    for batch in batches:
-        totals.add(evaluator.eval_step(variables, put_batch(batch, evaluator.mesh)))
-    sums = totals.fetch()
+
+    def start(batch: Batch) -> tuple[Mapping[str, jax.Array], None]:
+        return evaluator.eval_step(variables, put_batch(batch, evaluator.mesh)), None
+
+    sums = sum_batches(batches, start)
     return Evaluation(
         count=int(sums["count"]),
         expected=batches.examples,
-        loss=ratio(sums, "loss") or 0.0,
+        loss=float(sums["loss"] / max(sums["count"], 1)),
         top1=int(sums["top1"]),
         top5=int(sums["top5"]),
     )
+
+
+def sum_batches(
+    batches: Iterable[Batch],
+    start: Callable[[Batch], tuple[Mapping[str, jax.Array], Any]],
+    *,
+    watch: Callable[[Batch, Any], None] | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Adds the sums of all batches on the host in double precision, while the device computes.
+
+    Args:
+        batches: One or more.
+        start: Starts the computation for a batch: its sums, and what `watch` is to see of it.
+        watch: Called with every batch and what was computed for it, on the host and in order.
+
+    Returns:
+        The sums over all batches: float64, or int64 for counts.
+    """
+    total: dict[str, Any] = {}
+
+    def finish(batch: Batch, result: tuple[Mapping[str, jax.Array], Any]) -> None:
+        sums, seen = jax.device_get(result)
+        for name, value in sums.items():
+            wide = np.asarray(value).astype(np.float64 if value.dtype.kind == "f" else np.int64)
+            total[name] = total.get(name, 0) + wide
+        if watch is not None:
+            watch(batch, seen)
+
+    waiting = None
+    for batch in batches:
+        started = start(batch)
+        if waiting is not None:
+            finish(*waiting)
+        waiting = (batch, started)
+    if waiting is not None:
+        finish(*waiting)
+    return total

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Mapping
 
 from rich.console import Console
 
 from resnet_jax.data.loading.iterator import BatchIterator
+from resnet_jax.data.sources import Source
 from resnet_jax.machine.debugging import StepTrace
 from resnet_jax.machine.processes import naming_lost_peers
 from resnet_jax.machine.signals import Interruption
@@ -31,6 +33,7 @@ def train(
     config: TrainConfig,
     workdir: str | pathlib.Path,
     *,
+    sources: Mapping[str, Source] | None = None,
     console: Console | None = None,
     profile: bool = False,
 ) -> Result:
@@ -39,6 +42,8 @@ def train(
     Args:
         config: The run.
         workdir: Folder for everything that the run writes.
+        sources: Splits of your own by their names in the recipe (`train`, `validation`, `test`),
+            with `config.data.name="given:NAME"`. Resuming takes the same ones again.
         console: Where to report; None takes standard output.
         profile: Write a trace of a few steps into the folder `profile`.
 
@@ -55,7 +60,7 @@ def train(
     console = console or Console()
     validate(config)
     files = Workdir(pathlib.Path(workdir))
-    evaluator = make_evaluator(config, workdir=files.root)
+    evaluator = make_evaluator(config, workdir=files.root, sources=sources)
     trainer = make_trainer(config, evaluator)
     total = trainer.total_steps
     cadence = Cadence(config, steps_per_epoch=trainer.steps_per_epoch, total_steps=total)

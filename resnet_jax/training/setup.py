@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -50,6 +51,7 @@ class Evaluator:
         graphs: The network's structure.
         eval_step: Compiled on its first call.
         workdir: The folder for `bad_examples.jsonl`, which `data.on_error="skip"` writes.
+        sources: Splits by their names, if a program gives them.
     """
 
     config: TrainConfig
@@ -57,6 +59,18 @@ class Evaluator:
     graphs: Graphs
     eval_step: EvalStep
     workdir: pathlib.Path
+    sources: Mapping[str, Source] | None = None
+
+    def source(self, split: str) -> Source:
+        """Opens a split.
+
+        Raises:
+            ConfigError: The split does not exist, or its images do not fit the network.
+        """
+        data = self.config.data
+        source = load_split(data, split, workdir=self.workdir, sources=self.sources)
+        check_fits(source, self.config)
+        return source
 
     def batches(self, split: str) -> EvalLoader:
         """Opens a split for evaluation.
@@ -64,15 +78,17 @@ class Evaluator:
         Raises:
             ConfigError: The split does not exist, or its images do not fit the network.
         """
-        source = load_split(self.config.data, split, workdir=self.workdir)
-        check_fits(source, self.config)
+        source = self.source(split)
         return eval_loader(
             source,
             batch_size=self.config.eval_batch_size,
             processes=jax.process_count(),
             process=jax.process_index(),
             workers=self.config.data.workers,
-            transform=eval_transform(self.config.data, channels=source.channels),
+            transform=eval_transform(
+                self.config.data.inputs(channels=source.channels),
+                max_pixels=self.config.data.max_pixels,
+            ),
         )
 
 
@@ -153,12 +169,18 @@ class Trainer:
         return on_devices if size == full else shrink(on_devices, size)
 
 
-def make_evaluator(config: TrainConfig, *, workdir: str | pathlib.Path = ".") -> Evaluator:
+def make_evaluator(
+    config: TrainConfig,
+    *,
+    workdir: str | pathlib.Path = ".",
+    sources: Mapping[str, Source] | None = None,
+) -> Evaluator:
     """Builds everything that evaluation needs.
 
     Args:
         config: The run.
         workdir: The folder of the run.
+        sources: Splits by their names, to be used where `config.data.name` is `given:NAME`.
 
     Raises:
         ConfigError: The network is unknown, or the batch does not divide over the devices.
@@ -172,6 +194,7 @@ def make_evaluator(config: TrainConfig, *, workdir: str | pathlib.Path = ".") ->
         graphs=graphs,
         eval_step=jax.jit(make_eval_step(graphs, config), out_shardings=replicated(mesh)),
         workdir=pathlib.Path(workdir),
+        sources=sources,
     )
 
 
@@ -189,8 +212,7 @@ def make_trainer(config: TrainConfig, evaluator: Evaluator) -> Trainer:
     mesh = evaluator.mesh
     check_divides(config.batch_size, mesh, field="batch_size", parts=config.accumulation)
     check_groups(config)
-    source = load_split(config.data, config.data.train_split, workdir=evaluator.workdir)
-    check_fits(source, config)
+    source = evaluator.source(config.data.train_split)
     per_epoch = steps_per_epoch(len(source), config.batch_size)
     total_steps = config.steps or config.epochs * per_epoch
     schedule = make_schedule(

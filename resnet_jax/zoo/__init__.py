@@ -1,8 +1,9 @@
 """The zoo: networks by name, each a row of data."""
 
+from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.zoo.create import Changes, create_untrained, list_models, model_config
 from resnet_jax.zoo.describe import Description, describe
-from resnet_jax.zoo.preprocessing import NetworkInputs, Preprocessing
+from resnet_jax.zoo.preprocessing import Preprocessing
 from resnet_jax.zoo.published import Pretrained, pretrained_info, pretrained_tags
 
 __all__ = [

@@ -1,55 +1,9 @@
-"""How images become the inputs of a network: one record for published weights and for inference."""
+"""What published weights expect of images, and the size at which they do better still."""
 
 import dataclasses
 from typing import Literal
 
-from resnet_jax.errors import ConfigError
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-@dataclasses.dataclass(frozen=True)
-class NetworkInputs:
-    """The images that a network expects: resized to `size / crop_fraction`, cropped, normalised.
-
-    Attributes:
-        size: Height and width in pixels; None takes images as they are.
-        crop_fraction: Share of the resized image's shorter side that the centre crop keeps.
-        interpolation: The filter of the resizing, with antialiasing.
-        mean: Mean of the pixels in units of 0..1: one number for all channels or one per channel.
-        std: Standard deviation in the same units.
-        channels: 1 for greyscale, 3 for RGB.
-    """
-
-    size: int | None = None
-    crop_fraction: float = 1.0
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
-    channels: Literal[1, 3] = 3
-
-    def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: A value is out of range.
-        """
-        if self.size is not None and self.size < 1:
-            raise ConfigError(f"size={self.size}: images need a pixel or more")
-        if not 0 < self.crop_fraction <= 1:
-            raise ConfigError(f"crop_fraction={self.crop_fraction}: give a number in (0, 1]")
-        if self.interpolation not in ("bilinear", "bicubic"):
-            raise ConfigError(f"interpolation={self.interpolation!r}: give bilinear or bicubic")
-        check_channels(self.channels)
-        remedy = "1 number" if self.channels == 1 else f"1 number or {self.channels}"
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) not in (1, self.channels):
-                raise ConfigError(f"{name}={values}: give {remedy}")
-        if not all(0 <= value <= 1 for value in self.mean):
-            raise ConfigError(f"mean={self.mean} leaves 0..1; divide pixel values by 255")
-        if not all(0 < value <= 1 for value in self.std):
-            raise ConfigError(f"std={self.std} leaves 0..1 (0 excluded); divide by 255")
+from resnet_jax.network_inputs import NetworkInputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,14 +23,3 @@ class Preprocessing(NetworkInputs):
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
     test_size: int | None = None
     test_crop_fraction: float | None = None
-
-
-def check_channels(number: int) -> Literal[1, 3]:
-    """Returns the number of channels.
-
-    Raises:
-        ConfigError: Images have 1 channel or 3.
-    """
-    if number not in (1, 3):
-        raise ConfigError(f"channels={number}: images are grey (1) or in colour (3)")
-    return 1 if number == 1 else 3

@@ -1,3 +1,4 @@
+import dataclasses
 import pkgutil
 
 import pytest
@@ -6,6 +7,7 @@ from pydantic import TypeAdapter
 from resnet_jax.data.config import AugmentConfig, DataConfig
 from resnet_jax.data.source_names import ADVICE, SOURCES
 from resnet_jax.errors import ConfigError
+from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.recipe.overrides import validate
 
@@ -30,7 +32,7 @@ def test_names_of_every_kind_are_taken(name):
         ({"name": "my photos"}, "data.name='my photos' is not the name .* folder:PATH"),
         ({"name": "zip:"}, "data.name='zip:' names nothing; write zip:PATH"),
         ({"train_split": " "}, "data.train_split='' names no split"),
-        ({"mean": (0.5, 0.5)}, r"data.mean=\(0.5, 0.5\) has 2 numbers; give 1, or 3"),
+        ({"mean": (0.5, 0.5)}, r"data.mean=\(0.5, 0.5\) has 2 numbers; give 1 number, or 3"),
         ({"mean": (127.5,)}, "data.mean=.* leaves 0..1; divide"),
         ({"std": (0.0,)}, "data.std=.* leaves 0..1"),
         ({"image_size": 0}, "data.image_size=0: must be greater than 0"),
@@ -68,4 +70,14 @@ def test_every_row_of_the_table_of_sources_is_found(prefix):
     kind = SOURCES[prefix]
     assert callable(pkgutil.resolve_name(kind.opener))
     assert kind.files is None or callable(pkgutil.resolve_name(kind.files))
-    assert f"{prefix}:{kind.takes}" in ADVICE
+    assert (f"{prefix}:{kind.takes}" in ADVICE) == kind.is_offered
+
+
+def test_a_recipe_decides_the_inputs_of_its_network():
+    data = DataConfig(mean=(0.1,), std=(0.2,))
+    assert data.inputs(channels=1, size=8) == NetworkInputs(
+        size=8, mean=(0.1,), std=(0.2,), channels=1
+    )
+    resized = dataclasses.replace(data, image_size=96, crop_fraction=0.95)
+    inputs = resized.inputs(channels=3, size=8)
+    assert (inputs.size, inputs.crop_fraction) == (96, 0.95)

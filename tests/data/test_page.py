@@ -11,7 +11,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-# A small network and small pictures, so that a CPU is through in a minute.
+# A small network and small photos, so that a CPU is through in a minute.
 SMALL = [
     *("--config.epochs=1", "--config.batch_size=8", "--config.eval_batch_size=8"),
     *("--config.data.image_size=32", "--config.data.workers=0", "--config.model.dtype=float32"),

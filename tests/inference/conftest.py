@@ -8,7 +8,7 @@ from PIL import Image
 
 from resnet_jax.inference.trained import Trained
 from resnet_jax.models import ResNet, ResNetConfig
-from resnet_jax.zoo.preprocessing import NetworkInputs
+from resnet_jax.network_inputs import NetworkInputs
 
 COLOURS = {"blue": (20, 30, 220), "green": (30, 200, 40), "red": (210, 25, 30)}
 TINY = ResNetConfig(

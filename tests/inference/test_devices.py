@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.weights import save
-from resnet_jax.zoo.preprocessing import NetworkInputs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 

@@ -17,8 +17,8 @@ from resnet_jax.data.on_device.augment import normalize
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.export import export, exported_function, to_stablehlo
 from resnet_jax.models import ResNet
+from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.weights import WeightsError, load_torch
-from resnet_jax.zoo.preprocessing import NetworkInputs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 

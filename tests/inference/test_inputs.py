@@ -2,17 +2,10 @@ import dataclasses
 
 import pytest
 
-from resnet_jax.data.config import DataConfig
-from resnet_jax.data.images.resize import ResizeCentreCrop
 from resnet_jax.errors import ConfigError
-from resnet_jax.inference.inputs import (
-    inputs_from_plain,
-    inputs_of_data,
-    inputs_transform,
-    usual_inputs,
-)
+from resnet_jax.inference.inputs import inputs_from_plain, usual_inputs
 from resnet_jax.models import ResNetConfig
-from resnet_jax.zoo.preprocessing import NetworkInputs
+from resnet_jax.network_inputs import NetworkInputs
 
 
 def test_published_networks_have_the_inputs_of_their_dataset():
@@ -22,22 +15,6 @@ def test_published_networks_have_the_inputs_of_their_dataset():
     assert usual_inputs(cifar) == NetworkInputs(size=32, crop_fraction=1.0)
     grey = usual_inputs(dataclasses.replace(cifar, in_features=1))
     assert (grey.channels, grey.mean) == (1, (0.5,))
-
-
-def test_the_transform_is_that_of_evaluation_or_none():
-    inputs = NetworkInputs(size=64, crop_fraction=0.9, interpolation="bicubic")
-    assert inputs_transform(inputs) == ResizeCentreCrop(64, 0.9, "bicubic", 3)
-    assert inputs_transform(NetworkInputs()) is None
-
-
-def test_a_recipe_decides_the_inputs_of_its_run():
-    data = DataConfig(mean=(0.1,), std=(0.2,))
-    assert inputs_of_data(data, channels=1, size=8) == NetworkInputs(
-        size=8, mean=(0.1,), std=(0.2,), channels=1
-    )
-    resized = dataclasses.replace(data, image_size=96, crop_fraction=0.95)
-    inputs = inputs_of_data(resized, channels=3, size=8)
-    assert (inputs.size, inputs.crop_fraction) == (96, 0.95)
 
 
 def test_plain_values_come_back():
@@ -62,7 +39,7 @@ def test_plain_values_come_back():
         ({"mean": [0.5, 0.5], "channels": 1}, "give 1 number"),
         ({"crop_fraction": 1.5}, "crop_fraction=1.5"),
         ({"interpolation": "lanczos"}, "give bilinear or bicubic"),
-        ({"mean": [0.5, 0.5]}, "give 1 number or 3"),
+        ({"mean": [0.5, 0.5]}, "give 1 number, or 3 for RGB"),
         ({"mean": [127.0]}, "divide pixel values by 255"),
         ({"std": [0.0]}, "0 excluded"),
         ({"channels": 4}, "grey"),

@@ -11,7 +11,7 @@ from resnet_jax.errors import ConfigError
 from resnet_jax.inference.classifier import Classifier
 from resnet_jax.inference.image_files import find_files, prepare_image, read_ahead, read_image_file
 from resnet_jax.inference.predict import predict
-from resnet_jax.zoo.preprocessing import NetworkInputs
+from resnet_jax.network_inputs import NetworkInputs
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ from resnet_jax.errors import ConfigError
 from resnet_jax.inference.imagenet import imagenet_names
 from resnet_jax.inference.trained import open_trained
 from resnet_jax.models import ResNetConfig
+from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.training.recipe.config import DataConfig, EmaConfig, ModelConfig, TrainConfig
 from resnet_jax.training.step.state import TrainState, Variables
 from resnet_jax.training.workdir.checkpoints import Checkpoints
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.weights import WeightsError, save, to_torch
 from resnet_jax.zoo import model_config
-from resnet_jax.zoo.preprocessing import NetworkInputs
 
 
 def equal(model, other):

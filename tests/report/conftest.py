@@ -10,9 +10,9 @@ from PIL import Image
 from resnet_jax.data.config import DataConfig
 from resnet_jax.inference.trained import Trained
 from resnet_jax.models import ResNetConfig
+from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.training.recipe.config import OptimizerConfig, TrainConfig
 from resnet_jax.training.recipe.overrides import to_json
-from resnet_jax.zoo.preprocessing import NetworkInputs
 from tests.browser import Browser, find_browser
 
 COLOURS = {"blue": (20, 30, 220), "green": (30, 200, 40), "red": (210, 25, 30)}

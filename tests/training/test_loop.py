@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from resnet_jax.data.sources import load_split
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.evaluate import evaluate_trained
 from resnet_jax.inference.trained import open_run
@@ -52,6 +53,21 @@ def signal_after(monkeypatch):
         monkeypatch.setattr(ProgressReport, "advance", counted)
 
     return arrange
+
+
+@pytest.mark.slow
+def test_a_program_trains_on_sources_of_its_own(tmp_path, config, vary):
+    """Records are those of the same data by name, also after a resumption."""
+    short = vary(config, epochs=1)
+    run(short, tmp_path / "named")
+    data = short.data
+    splits = (data.train_split, data.validation_split, data.test_split)
+    sources = {split: load_split(data, split) for split in splits if split}
+    given = vary(short, data__name="given:digits")
+    train(given, tmp_path / "given", sources=sources, console=Console(file=io.StringIO()))
+    assert without_speed(tmp_path / "given") == without_speed(tmp_path / "named")
+    with pytest.raises(ConfigError, match="was handed over by a program"):
+        train(given, tmp_path / "given")
 
 
 @pytest.mark.slow

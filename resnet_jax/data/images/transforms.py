@@ -8,10 +8,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_jax.data.config import AugmentConfig, DataConfig
+from resnet_jax.data.config import MAX_PIXELS, AugmentConfig, DataConfig
 from resnet_jax.data.images.policies import Policy, apply_policy, build_policy
 from resnet_jax.data.images.record import Record, Transform, describe_decoding, open_image
 from resnet_jax.data.images.resize import RandomResizedCrop, ResizeCentreCrop
+from resnet_jax.network_inputs import NetworkInputs
 
 
 class ImageStep(Protocol):
@@ -161,21 +162,21 @@ def train_steps(
     return ImageSteps(first, (*crop, Flip(augment.flip), ChangeByPolicy(policy)))
 
 
-def eval_steps(config: DataConfig, *, channels: int) -> ImageSteps:
-    """Lists what happens to an image on the host for evaluation.
+def eval_steps(inputs: NetworkInputs, *, max_pixels: int = MAX_PIXELS) -> ImageSteps:
+    """Lists what happens to an image on the host for evaluation and prediction.
 
     Args:
-        config: The size and the fraction of the crop.
-        channels: `Source.channels`.
+        inputs: What the network expects.
+        max_pixels: Larger images are refused before they are decoded.
     """
-    if config.image_size is None:
-        return ImageSteps(Decode(channels, config.max_pixels))
+    if inputs.size is None:
+        return ImageSteps(Decode(inputs.channels, max_pixels))
     crop = ResizeCentreCrop(
-        config.image_size,
-        crop_fraction=config.crop_fraction,
-        interpolation=config.interpolation,
-        channels=channels,
-        max_pixels=config.max_pixels,
+        inputs.size,
+        crop_fraction=inputs.crop_fraction,
+        interpolation=inputs.interpolation,
+        channels=inputs.channels,
+        max_pixels=max_pixels,
     )
     return ImageSteps(crop)
 
@@ -187,9 +188,9 @@ def train_transform(
     return _beyond_decoding(train_steps(config, augment, channels=channels))
 
 
-def eval_transform(config: DataConfig, *, channels: int) -> Transform | None:
+def eval_transform(inputs: NetworkInputs, *, max_pixels: int = MAX_PIXELS) -> Transform | None:
     """Gives `eval_steps` as a transform; None where every source does it: only decoding."""
-    return _beyond_decoding(eval_steps(config, channels=channels))
+    return _beyond_decoding(eval_steps(inputs, max_pixels=max_pixels))
 
 
 def _beyond_decoding(steps: ImageSteps) -> ImageSteps | None:

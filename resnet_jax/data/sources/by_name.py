@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from resnet_jax.data.config import DataConfig
 from resnet_jax.data.source_names import source_kind
 from resnet_jax.data.sources.bad_examples import BadExamples
 from resnet_jax.data.sources.examples import Source
+from resnet_jax.data.sources.given import choose_given_split
 from resnet_jax.data.sources.tfds_sets import open_tfds_split
 
 IN_MEMORY_LIMIT = 2**29
@@ -55,7 +57,13 @@ def open_split(
     return source
 
 
-def load_split(config: DataConfig, split: str, *, workdir: str | Path = ".") -> Source:
+def load_split(
+    config: DataConfig,
+    split: str,
+    *,
+    workdir: str | Path = ".",
+    sources: Mapping[str, Source] | None = None,
+) -> Source:
     """Opens a split as a recipe asks for it; in memory where it says so or the dataset is small.
 
     Args:
@@ -63,21 +71,29 @@ def load_split(config: DataConfig, split: str, *, workdir: str | Path = ".") -> 
             images are kept in memory.
         split: A split in TFDS syntax, such as `config.train_split`.
         workdir: Where `bad_examples.jsonl` is written with `config.on_error="skip"`.
+        sources: Splits by their names, to choose from where `config.name` is `given:NAME`.
 
     Returns:
         The split's examples; an `InMemorySource` where they are kept in memory.
+
+    Raises:
+        ConfigError: As for `open_split`, or `sources` lacks the split.
     """
     bad_examples = None
     if config.on_error == "skip":
         path = Path(workdir) / "bad_examples.jsonl"
         bad_examples = BadExamples(path, limit=config.max_bad_examples)
-    source = open_split(
-        config.name,
-        split,
-        data_dir=config.data_dir,
-        channels=config.channels,
-        bad_examples=bad_examples,
-    )
+    if sources is not None:
+        source = choose_given_split(sources, split, name=config.name)
+        source.bad_examples = bad_examples
+    else:
+        source = open_split(
+            config.name,
+            split,
+            data_dir=config.data_dir,
+            channels=config.channels,
+            bad_examples=bad_examples,
+        )
     source.max_pixels = config.max_pixels
     keep = config.in_memory
     if keep is None:

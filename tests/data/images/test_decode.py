@@ -22,8 +22,8 @@ def encoded(image, kind, **options):
 
 
 @pytest.fixture
-def picture():
-    """A smooth picture of 40 x 30 pixels, brightest at the top left."""
+def photo():
+    """A smooth photo of 40 x 30 pixels, brightest at the top left."""
     rows, columns = np.mgrid[:30, :40]
     return np.stack([250 - 4 * rows, 250 - 5 * columns, 100 + rows + columns], axis=-1).astype(
         np.uint8
@@ -32,8 +32,8 @@ def picture():
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_jpeg_equals_pillow(picture, mode, channels):
-    data = encoded(Image.fromarray(picture).convert(mode), "JPEG", quality=90)
+def test_jpeg_equals_pillow(photo, mode, channels):
+    data = encoded(Image.fromarray(photo).convert(mode), "JPEG", quality=90)
     pixels = decode_image(data, channels=channels)
     with Image.open(io.BytesIO(data)) as image:
         expected = np.asarray(image.convert({1: "L", 3: "RGB"}[channels]))
@@ -46,24 +46,24 @@ def test_jpeg_equals_pillow(picture, mode, channels):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_exif_orientation_turns_the_picture_upright(picture, orientation, kind):
+def test_exif_orientation_turns_the_photo_upright(photo, orientation, kind):
     stored = {
-        1: picture,
-        2: picture[:, ::-1],
-        3: picture[::-1, ::-1],
-        4: picture[::-1],
-        5: picture.transpose(1, 0, 2),
-        6: np.rot90(picture),
-        7: picture[::-1, ::-1].transpose(1, 0, 2),
-        8: np.rot90(picture, -1),
+        1: photo,
+        2: photo[:, ::-1],
+        3: photo[::-1, ::-1],
+        4: photo[::-1],
+        5: photo.transpose(1, 0, 2),
+        6: np.rot90(photo),
+        7: photo[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(photo, -1),
     }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}.get(kind, {})
     data = encoded(Image.fromarray(np.ascontiguousarray(stored)), kind, exif=exif, **options)
     pixels = decode_image(data)
-    assert pixels.shape == picture.shape
-    assert np.abs(pixels.astype(int) - picture).max() <= (12 if kind == "JPEG" else 0)
+    assert pixels.shape == photo.shape
+    assert np.abs(pixels.astype(int) - photo).max() <= (12 if kind == "JPEG" else 0)
     assert image_size(data) == (30, 40)
     if kind == "JPEG":
         with Image.open(io.BytesIO(data)) as image:
@@ -89,8 +89,8 @@ def tiff(order, *, orientation, kind="H", number=3):
         (b"", False),
     ],
 )
-def test_exif_data_that_cannot_be_read_do_no_harm(picture, exif, turned):
-    data = encoded(Image.fromarray(picture), "JPEG")
+def test_exif_data_that_cannot_be_read_do_no_harm(photo, exif, turned):
+    data = encoded(Image.fromarray(photo), "JPEG")
     body = b"Exif\0\0" + exif
     segment = b"\xff\xff\xe1" + struct.pack(">H", len(body) + 2) + body
     expected = decode_image(data)
@@ -98,16 +98,16 @@ def test_exif_data_that_cannot_be_read_do_no_harm(picture, exif, turned):
     np.testing.assert_array_equal(pixels, np.rot90(expected, -1) if turned else expected)
 
 
-def test_other_formats_and_modes(picture):
-    image = Image.fromarray(picture)
+def test_other_formats_and_modes(photo):
+    image = Image.fromarray(photo)
     palette = image.quantize(16)
     np.testing.assert_array_equal(
         decode_image(encoded(palette, "PNG")), np.asarray(palette.convert("RGB"))
     )
-    np.testing.assert_array_equal(decode_image(encoded(image, "WEBP", lossless=True)), picture)
+    np.testing.assert_array_equal(decode_image(encoded(image, "WEBP", lossless=True)), photo)
     with_alpha = image.convert("RGBA")
     with_alpha.putalpha(7)
-    np.testing.assert_array_equal(decode_image(encoded(with_alpha, "PNG")), picture)
+    np.testing.assert_array_equal(decode_image(encoded(with_alpha, "PNG")), photo)
     black_and_white = decode_image(encoded(image.convert("1"), "PNG"), channels=1)
     assert set(np.unique(black_and_white)) <= {0, 255}
 
@@ -122,17 +122,17 @@ def test_16_bit_levels_are_scaled():
 @pytest.mark.parametrize(
     ("least", "shape"), [(30, 30), (20, 30), (15, 15), (8, 15), (7, 8), (2, 4)]
 )
-def test_a_jpeg_is_decoded_no_smaller_than_asked(picture, least, shape):
-    data = encoded(Image.fromarray(picture), "JPEG", quality=95)
+def test_a_jpeg_is_decoded_no_smaller_than_asked(photo, least, shape):
+    data = encoded(Image.fromarray(photo), "JPEG", quality=95)
     pixels = decode_jpeg_at_least(data, read_plain_jpeg(data), height=least, width=1)
     assert pixels.shape[0] == shape
     factor = 30 / shape
-    small = np.asarray(Image.fromarray(picture).resize(pixels.shape[1::-1], Image.Resampling.BOX))
+    small = np.asarray(Image.fromarray(photo).resize(pixels.shape[1::-1], Image.Resampling.BOX))
     assert np.abs(pixels.astype(int) - small).mean() < 2 + factor
 
 
-def test_stray_bytes_in_a_jpeg_do_no_harm(picture):
-    data = encoded(Image.fromarray(picture), "JPEG", quality=95)
+def test_stray_bytes_in_a_jpeg_do_no_harm(photo):
+    data = encoded(Image.fromarray(photo), "JPEG", quality=95)
     np.testing.assert_array_equal(decode_image(data[:-2] + b"xx" + data[-2:]), decode_image(data))
 
 
@@ -157,21 +157,21 @@ def test_a_decompression_bomb_is_refused(size, named):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_a_huge_picture_is_refused_before_it_is_decoded(picture, kind):
-    data = encoded(Image.fromarray(picture), kind)
+def test_a_huge_photo_is_refused_before_it_is_decoded(photo, kind):
+    data = encoded(Image.fromarray(photo), kind)
     with pytest.raises(BadImageError, match=r"40 x 30 pixels, and data\.max_pixels=1199"):
         decode_image(data, max_pixels=1199)
     assert decode_image(data, max_pixels=1200).shape == (30, 40, 3)
 
 
-def test_a_recipe_may_allow_more_than_pillow_does(picture, monkeypatch):
+def test_a_recipe_may_allow_more_than_pillow_does(photo, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    data = encoded(Image.fromarray(picture), "PNG")
+    data = encoded(Image.fromarray(photo), "PNG")
     assert decode_image(data, max_pixels=1200).shape == (30, 40, 3)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_a_damaged_file_is_refused(picture, kind):
+def test_a_damaged_file_is_refused(photo, kind):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     data = encoded(Image.fromarray(noise), kind)
     with pytest.raises(BadImageError, match=r"damaged|no image"):

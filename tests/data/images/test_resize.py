@@ -16,8 +16,8 @@ def rng(seed=0):
 
 
 def jpeg(orientation=1):
-    """A smooth picture of 400 x 304 pixels as a JPEG, stored in an orientation of EXIF."""
-    rows, columns = np.mgrid[:304, :400]  # whole blocks: a turned picture begins with one as well
+    """A smooth photo of 400 x 304 pixels as a JPEG, stored in an orientation of EXIF."""
+    rows, columns = np.mgrid[:304, :400]  # whole blocks: a turned photo begins with one as well
     pixels = np.stack([rows * 0.8, columns * 0.6, 255 - rows * 0.8], axis=-1).astype(np.uint8)
     turns = {1: 0, 6: 1, 8: -1}[orientation]
     exif = Image.Exif()
@@ -28,18 +28,18 @@ def jpeg(orientation=1):
 
 
 @pytest.fixture
-def picture():
+def photo():
     return jpeg()
 
 
 @pytest.mark.parametrize("size", [32, 100, 224])
 @pytest.mark.parametrize(("channels", "orientation"), [(1, 1), (3, 1), (3, 6), (3, 8)])
 def test_a_random_crop_shows_its_window(size, channels, orientation):
-    picture = jpeg(orientation)
+    photo = jpeg(orientation)
     crop = RandomResizedCrop(size, channels=channels)
-    pixels = decode_image(picture, channels=channels)
+    pixels = decode_image(photo, channels=channels)
     for seed in range(10):
-        result = crop(Record(picture, 0), rng(seed))
+        result = crop(Record(photo, 0), rng(seed))
         box = random_box(rng(seed), 304, 400, area=crop.area, ratio=crop.ratio)
         window = pixels[box.top : box.top + box.height, box.left : box.left + box.width]
         image = Image.fromarray(window if channels == 3 else window[..., 0])
@@ -51,9 +51,9 @@ def test_a_random_crop_shows_its_window(size, channels, orientation):
         assert difference.max() <= 8
 
 
-def test_a_random_crop_depends_on_its_generator_alone(picture):
+def test_a_random_crop_depends_on_its_generator_alone(photo):
     crop = RandomResizedCrop(64, interpolation="bicubic")
-    first, same, other = (crop(Record(picture, 0), rng(seed)) for seed in (1, 1, 2))
+    first, same, other = (crop(Record(photo, 0), rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, same)
     assert (first != other).any()
 
@@ -79,22 +79,22 @@ def test_where_no_window_fits_the_centre_is_taken():
     assert random_box(rng(), 1000, 9, area=(1, 1), ratio=(0.75, 4 / 3)) == (494, 0, 12, 9)
 
 
-def test_the_centre_crop_of_pixels_and_of_a_file_are_equal(picture):
+def test_the_centre_crop_of_pixels_and_of_a_file_are_equal(photo):
     for channels in (1, 3):
         crop = ResizeCentreCrop(56, channels=channels)
-        from_file = crop(Record(picture, 0), rng())
+        from_file = crop(Record(photo, 0), rng())
         assert from_file.shape == (56, 56, channels)
-        pixels = decode_image(picture, channels=channels)
+        pixels = decode_image(photo, channels=channels)
         np.testing.assert_array_equal(crop(Record(pixels, 0), rng()), from_file)
 
 
 def test_the_recipe_chooses_the_transform():
     assert train_transform(DataConfig(), channels=1) is None
-    assert eval_transform(DataConfig(), channels=1) is None
+    assert eval_transform(DataConfig().inputs(channels=1)) is None
     config = DataConfig(
         image_size=64, crop_area=(0.2, 0.9), crop_fraction=0.95, interpolation="bicubic"
     )
     crop = RandomResizedCrop(64, area=(0.2, 0.9), interpolation="bicubic")
     assert train_transform(config, channels=3) == ImageSteps(crop)
     centre = ResizeCentreCrop(64, 0.95, "bicubic", 1)
-    assert eval_transform(config, channels=1) == ImageSteps(centre)
+    assert eval_transform(config.inputs(channels=1)) == ImageSteps(centre)

@@ -143,7 +143,7 @@ def test_nothing_is_overwritten(flowers, tmp_path):
 
 
 def test_a_bad_file_stops_or_is_skipped_and_listed(flowers, tmp_path):
-    (flowers / "train" / "rose" / "03.png").write_bytes(b"no picture")
+    (flowers / "train" / "rose" / "03.png").write_bytes(b"no photo")
     with pytest.raises(ConfigError, match=r"rose/03.png: the file is no image .* or set"):
         prepare(f"folder:{flowers}", data_dir=tmp_path)
     bad = BadExamples(tmp_path / "bad.jsonl", limit=1)

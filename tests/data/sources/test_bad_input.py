@@ -36,12 +36,12 @@ def wide_png():
 
 
 def damage(path, kind):
-    """Puts something that cannot be used in the place of a picture."""
+    """Puts something that cannot be used in the place of a photo."""
     contents = {
         "truncated": lambda: jpeg()[:1000],
         "header only": lambda: jpeg()[:30],
         "empty": lambda: b"",
-        "no image": lambda: b"%PDF-1.4 no picture at all",
+        "no image": lambda: b"%PDF-1.4 no photo at all",
         "bomb": wide_png,
     }
     path.unlink()
@@ -57,8 +57,8 @@ def damage(path, kind):
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """A folder of two classes, ten pictures each."""
+def photos(tmp_path):
+    """A folder of two classes, ten photos each."""
     for name in ("aster", "rose"):
         (tmp_path / "set" / "train" / name).mkdir(parents=True)
         for number in range(10):
@@ -94,42 +94,42 @@ REASONS = {
 
 @pytest.mark.parametrize("kind", REASONS)
 @pytest.mark.parametrize("loader", [train_loader, eval_loader])
-def test_a_file_that_cannot_be_used_stops_the_run(pictures, kind, loader):
-    damage(pictures / "train" / "rose" / "7.jpg", kind)
+def test_a_file_that_cannot_be_used_stops_the_run(photos, kind, loader):
+    damage(photos / "train" / "rose" / "7.jpg", kind)
     options = {"seed": 0} if loader is train_loader else {}
     message = f"set/train/rose/7.jpg: ({REASONS[kind]}).*; fix or remove it, or set data.on_error"
     with pytest.raises(ConfigError, match=message) as error:
-        next(iter(loader(open_train(pictures), batch_size=20, **options)))
+        next(iter(loader(open_train(photos), batch_size=20, **options)))
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("kind", REASONS)
-def test_or_is_skipped_counted_and_listed(pictures, kind):
-    damage(pictures / "train" / "rose" / "7.jpg", kind)
-    source = open_train(pictures, on_error="skip")
+def test_or_is_skipped_counted_and_listed(photos, kind):
+    damage(photos / "train" / "rose" / "7.jpg", kind)
+    source = open_train(photos, on_error="skip")
     with train_loader(source, batch_size=20, seed=0) as batches:
         for _ in range(3):
             assert next(batches)["mask"].all()
     counted = sum(int(batch["mask"].sum()) for batch in eval_loader(source, batch_size=8))
     assert counted == 19
-    (line,) = listed(pictures)
+    (line,) = listed(photos)
     assert line["name"].endswith("set/train/rose/7.jpg")
 
 
-def test_only_as_many_are_skipped_as_the_recipe_says(pictures):
+def test_only_as_many_are_skipped_as_the_recipe_says(photos):
     for number in range(4):
-        damage(pictures / "train" / "rose" / f"{number}.jpg", "empty")
-    source = open_train(pictures, on_error="skip", max_bad_examples=3)
+        damage(photos / "train" / "rose" / f"{number}.jpg", "empty")
+    source = open_train(photos, on_error="skip", max_bad_examples=3)
     message = "the file is empty; it would be example 4 to be skipped and data.max_bad_examples=3"
     with pytest.raises(ConfigError, match=message):
         list(eval_loader(source, batch_size=20))
-    assert len(listed(pictures)) == 3
+    assert len(listed(photos)) == 3
 
 
-def test_where_nothing_can_be_used_the_run_stops(pictures):
-    for path in pictures.glob("train/*/*"):
+def test_where_nothing_can_be_used_the_run_stops(photos):
+    for path in photos.glob("train/*/*"):
         damage(path, "empty")
-    source = open_train(pictures, on_error="skip")
+    source = open_train(photos, on_error="skip")
     with (
         train_loader(source, batch_size=4, seed=0) as batches,
         pytest.raises(ConfigError, match="the split has no example that can be read"),
@@ -139,44 +139,44 @@ def test_where_nothing_can_be_used_the_run_stops(pictures):
         list(eval_loader(source, batch_size=4))
 
 
-def test_a_set_shorter_than_a_batch_is_refused(pictures):
+def test_a_set_shorter_than_a_batch_is_refused(photos):
     with pytest.raises(ConfigError, match="batch_size=21 does not fit a training split of 20"):
-        train_loader(open_train(pictures), batch_size=21, seed=0)
+        train_loader(open_train(photos), batch_size=21, seed=0)
 
 
 @pytest.mark.slow
-def test_workers_count_a_bad_example_once(pictures):
-    damage(pictures / "train" / "rose" / "7.jpg", "empty")
-    damage(pictures / "train" / "aster" / "2.jpg", "no image")
-    source = open_train(pictures, on_error="skip")
+def test_workers_count_a_bad_example_once(photos):
+    damage(photos / "train" / "rose" / "7.jpg", "empty")
+    damage(photos / "train" / "aster" / "2.jpg", "no image")
+    source = open_train(photos, on_error="skip")
     with train_loader(source, batch_size=10, seed=0, workers=2) as batches:
         seen = [next(batches) for _ in range(12)]
     with train_loader(source, batch_size=10, seed=0) as plain:
         for batch in seen:
             np.testing.assert_array_equal(next(plain)["image"], batch["image"])
-    assert sorted(line["name"][-11:] for line in listed(pictures)) == ["/rose/7.jpg", "aster/2.jpg"]
+    assert sorted(line["name"][-11:] for line in listed(photos)) == ["/rose/7.jpg", "aster/2.jpg"]
     held = shared_arrays()
     counted = sum(
         int(batch["mask"].sum()) for batch in eval_loader(source, batch_size=8, workers=2)
     )
     assert counted == 18
-    assert len(listed(pictures)) == 2
+    assert len(listed(photos)) == 2
     assert shared_arrays() == held  # else Python says at its end that memory has leaked
 
 
 @pytest.mark.slow
-def test_a_worker_that_stops_says_why(pictures):
-    damage(pictures / "train" / "rose" / "7.jpg", "empty")
+def test_a_worker_that_stops_says_why(photos):
+    damage(photos / "train" / "rose" / "7.jpg", "empty")
     with (
-        train_loader(open_train(pictures), batch_size=20, seed=0, workers=1) as batches,
+        train_loader(open_train(photos), batch_size=20, seed=0, workers=1) as batches,
         pytest.raises(ConfigError, match=r"rose/7.jpg: the file is empty; fix or remove it"),
     ):
         next(batches)
 
 
 @pytest.mark.slow
-def test_a_killed_worker_ends_the_run_with_a_message(pictures):
-    with train_loader(open_train(pictures), batch_size=4, seed=0, workers=2) as batches:
+def test_a_killed_worker_ends_the_run_with_a_message(photos):
+    with train_loader(open_train(photos), batch_size=4, seed=0, workers=2) as batches:
         next(batches)
         others = multiprocessing.active_children()
         assert len(others) == 2
@@ -206,9 +206,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.slow
-def test_workers_ignore_the_keyboard_and_end_with_a_killed_run(pictures):
+def test_workers_ignore_the_keyboard_and_end_with_a_killed_run(photos):
     # Returns once nobody holds its pipes any more, the worker neither.
-    command = [sys.executable, "-c", KILLED_RUN, str(pictures)]
+    command = [sys.executable, "-c", KILLED_RUN, str(photos)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert result.returncode == -signal.SIGKILL
     assert "Traceback" not in result.stderr

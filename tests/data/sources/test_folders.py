@@ -22,7 +22,7 @@ def png(value):
     return buffer.getvalue()
 
 
-def pictures(*folders, count=10):
+def photos(*folders, count=10):
     """Files in folders; the red channel is the place of the file."""
     return {
         f"{folder}/{number:02}.png": png(10 * place + number)
@@ -37,13 +37,13 @@ def stored(request, tmp_path):
 
     def write(files):
         if request.param == "zip":
-            path = tmp_path / "pictures.zip"
+            path = tmp_path / "photos.zip"
             with zipfile.ZipFile(path, "w") as archive:
                 for number, (name, content) in enumerate(files.items()):
                     method = zipfile.ZIP_DEFLATED if number % 2 else zipfile.ZIP_STORED
                     archive.writestr(name, content, method)
         else:
-            path = tmp_path / "pictures"
+            path = tmp_path / "photos"
             for name, content in files.items():
                 (path / name).parent.mkdir(parents=True, exist_ok=True)
                 if name.endswith("/"):
@@ -63,7 +63,7 @@ def reds(source):
 @pytest.mark.parametrize("held_out", ["test", "val", "validation"])
 def test_splits_and_classes_come_from_the_folders(stored, around, held_out):
     folders = ("train/rose", "train/aster", f"{held_out}/aster", f"{held_out}/rose")
-    files = {around + name: data for name, data in pictures(*folders).items()}
+    files = {around + name: data for name, data in photos(*folders).items()}
     name = stored({**files, around + "train/.DS_Store": b"", "__MACOSX/x": b""})
     train = open_split(name, "train")
     test = open_split(name, {"val": "validation"}.get(held_out, held_out))
@@ -80,7 +80,7 @@ def test_splits_and_classes_come_from_the_folders(stored, around, held_out):
 
 
 def test_a_part_of_a_split_is_a_sample_of_it(stored):
-    name = stored(pictures("train/a", "train/b", count=10))
+    name = stored(photos("train/a", "train/b", count=10))
     first, rest = open_split(name, "train[:50%]"), open_split(name, "train[50%:]")
     assert sorted(reds(first) + reds(rest)) == list(range(20))
     assert 1 < sum(example["label"] for example in first) < 9
@@ -90,7 +90,7 @@ def test_a_part_of_a_split_is_a_sample_of_it(stored):
 
 
 def test_classes_alone_are_split_by_a_seed(stored):
-    name = stored(pictures("cat", "dog", "emu"))
+    name = stored(photos("cat", "dog", "emu"))
     splits = [open_split(name, split) for split in ("train", "validation", "test")]
     assert [len(split) for split in splits] == [24, 3, 3]
     assert sorted(red for split in splits for red in reds(split)) == list(range(30))
@@ -119,7 +119,7 @@ def test_classes_alone_are_split_by_a_seed(stored):
     ],
 )
 def test_what_does_not_fit_stops_or_is_listed(stored, tmp_path, path, content, listed, message):
-    name = stored({**pictures("train/a", "train/b", "test/a"), path: content})
+    name = stored({**photos("train/a", "train/b", "test/a"), path: content})
     with pytest.raises(ConfigError, match=f"{listed}: {message}") as error:
         open_split(name, "train")
     assert "\n" not in str(error.value)
@@ -131,8 +131,8 @@ def test_what_does_not_fit_stops_or_is_listed(stored, tmp_path, path, content, l
 
 @pytest.fixture
 def damaged(stored):
-    """Twelve pictures of which two are damaged."""
-    files = pictures("train/a", "train/b", count=6)
+    """Twelve photos of which two are damaged."""
+    files = photos("train/a", "train/b", count=6)
     files["train/a/02.png"] = files["train/a/02.png"][:40]
     files["train/b/04.png"] = b""
     return stored(files)
@@ -188,7 +188,7 @@ def test_no_more_are_skipped_than_the_limit(damaged, tmp_path):
 
 
 def test_a_link_that_leads_back_is_not_followed(tmp_path):
-    for name, content in pictures("set/train/a", "other").items():
+    for name, content in photos("set/train/a", "other").items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
     (tmp_path / "set/train/a/up").symlink_to("../..")
@@ -220,7 +220,7 @@ def test_a_name_may_be_any_bytes(tmp_path):
 
 
 def test_an_unreadable_file_is_named(tmp_path):
-    for name, content in pictures("train/a").items():
+    for name, content in photos("train/a").items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
     source = open_split(f"folder:{tmp_path}", "train")
@@ -233,7 +233,7 @@ def test_an_unreadable_file_is_named(tmp_path):
 def test_a_damaged_archive_is_named(tmp_path):
     path = tmp_path / "set.zip"
     with zipfile.ZipFile(path, "w") as archive:
-        for name, content in pictures("train/a").items():
+        for name, content in photos("train/a").items():
             archive.writestr(name, content)
     data = bytearray(path.read_bytes())
     data[data.index(b"IDAT") + 6] ^= 255
@@ -267,7 +267,7 @@ def test_a_damaged_archive_is_named(tmp_path):
 )
 def test_a_wrong_split_is_named(stored, files, split, message):
     with pytest.raises(ConfigError, match=message):
-        open_split(stored(pictures(*files)), split)
+        open_split(stored(photos(*files)), split)
 
 
 def test_what_is_not_there_is_named(tmp_path):

@@ -71,7 +71,7 @@ def test_a_folder_of_parquet_is_read(table, tmp_path):
 def test_a_bad_image_is_named_or_skipped(datasets, table, tmp_path):
     rows = table(0, 4)
     bad = rows.cast_column("image", datasets.Image(decode=False)).to_list()
-    bad[2]["image"]["bytes"] = b"no picture"
+    bad[2]["image"]["bytes"] = b"no photo"
     bad[3]["image"] = None
     datasets.Dataset.from_list(bad, features=rows.features).save_to_disk(tmp_path / "pets")
     name = f"hf:{tmp_path / 'pets'}"

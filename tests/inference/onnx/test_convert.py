@@ -12,7 +12,7 @@ from resnet_jax.inference.export import export, exported_function
 from resnet_jax.inference.onnx.convert import to_onnx
 from resnet_jax.inference.trained import Trained
 from resnet_jax.models import ResNet, ResNetConfig
-from resnet_jax.zoo.preprocessing import NetworkInputs
+from resnet_jax.network_inputs import NetworkInputs
 
 BASE = ResNetConfig(depths=(1, 1), widths=(16, 32), stem_features=16, num_classes=5)
 BEFORE = dataclasses.replace(BASE, block="preactivation_basic")

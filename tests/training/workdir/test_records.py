@@ -62,7 +62,7 @@ def test_curves_in_tensorboard_stay_one_line_after_a_resume(tmp_path):
     assert shown == {10: 3.0}
 
 
-def test_curves_are_a_picture(tmp_path):
+def test_curves_are_a_photo(tmp_path):
     records = [
         {"step": step, "epoch": step / 10, "train_loss": 1 / step, "train_accuracy": 0.5}
         for step in (10, 20)

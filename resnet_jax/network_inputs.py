@@ -1,0 +1,85 @@
+"""How images become the inputs of a network: the one record for data, weights and inference."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from resnet_jax.errors import ConfigError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkInputs:
+    """The images that a network expects: resized to `size / crop_fraction`, cropped, normalised.
+
+    Attributes:
+        size: Height and width in pixels; None takes images as they are.
+        crop_fraction: Share of the resized image's shorter side that the centre crop keeps.
+        interpolation: The filter of the resizing, with antialiasing.
+        mean: Mean of the pixels in units of 0..1: one number for all channels or one per channel.
+        std: Standard deviation in the same units.
+        channels: 1 for greyscale, 3 for RGB.
+    """
+
+    size: int | None = None
+    crop_fraction: float = 1.0
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    channels: Literal[1, 3] = 3
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: A value is out of range.
+        """
+        if self.size is not None and self.size < 1:
+            raise ConfigError(f"size={self.size}: images need a pixel or more")
+        if not 0 < self.crop_fraction <= 1:
+            raise ConfigError(f"crop_fraction={self.crop_fraction}: give a number in (0, 1]")
+        if self.interpolation not in ("bilinear", "bicubic"):
+            raise ConfigError(f"interpolation={self.interpolation!r}: give bilinear or bicubic")
+        check_statistics(self.mean, self.std, channels=check_channels(self.channels))
+
+
+def check_statistics(
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    *,
+    channels: Literal[1, 3] = 3,
+    prefix: str = "",
+) -> None:
+    """Checks the mean and the standard deviation of pixels.
+
+    Args:
+        mean: One number for all channels or one per channel.
+        std: The same.
+        channels: Of the images.
+        prefix: What stands before the names in messages.
+
+    Raises:
+        ConfigError: There are too many or too few numbers, or one is out of range.
+    """
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) not in (1, channels):
+            remedy = "give 1 number" if channels == 1 else "give 1 number, or 3 for RGB"
+            raise ConfigError(f"{prefix}{name}={values} has {len(values)} numbers; {remedy}")
+    if not all(0 <= value <= 1 for value in mean):
+        raise ConfigError(f"{prefix}mean={mean} leaves 0..1; divide pixel values by 255")
+    if not all(0 < value <= 1 for value in std):
+        raise ConfigError(f"{prefix}std={std} leaves 0..1 (0 excluded); divide by 255")
+
+
+def check_channels(number: int) -> Literal[1, 3]:
+    """Returns the number of channels.
+
+    Raises:
+        ConfigError: Images have 1 channel or 3.
+    """
+    if number not in (1, 3):
+        raise ConfigError(f"channels={number}: images are grey (1) or in colour (3)")
+    return 1 if number == 1 else 3
