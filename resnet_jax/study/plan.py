@@ -40,7 +40,7 @@ class Plan:
     def __post_init__(self) -> None:
         if not self.shallow < self.deep or (self.deepest or self.deep + 1) <= self.deep:
             raise ConfigError(
-                f"--depths={','.join(map(str, self.depths))} has to rise, such as 20,56,110"
+                f"--depths={','.join(map(str, self.depths))} must increase, such as 20,56,110"
             )
 
     @property

@@ -10,8 +10,8 @@ from PIL import Image
 
 from resnet_jax import cli
 from resnet_jax.models import ResNet, ResNetConfig
+from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.weights import save, to_torch
-from resnet_jax.zoo.preprocessing import NetworkInputs
 
 NAMES = ("blue", "green", "red")
 SCREEN = (80, 24)
@@ -34,8 +34,8 @@ def net(tmp_path):
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """A set with a few pictures of each class in train and test."""
+def photos(tmp_path):
+    """A set with a few photos of each class in train and test."""
     rng = np.random.default_rng(0)
     for split, count in (("train", 1), ("test", 3)):
         for name in NAMES:
@@ -56,32 +56,32 @@ def test_every_help_fits_a_screen_and_has_an_example(name, monkeypatch, capsys):
     assert lines[-1].startswith("example: resnet-jax")
 
 
-def test_eval_prints_a_summary_or_json(net, pictures, capsys):
-    words = (f"--model={net}", f"--data=folder:{pictures}", "--batch-size=4")
+def test_eval_prints_a_summary_or_json(net, photos, capsys):
+    words = (f"--model={net}", f"--data=folder:{photos}", "--batch-size=4")
     assert call("eval", *words) == 0
     first, *rest = capsys.readouterr().out.splitlines()
     assert first.startswith("test accuracy ")
     assert first.endswith(" counted 9 of 9 images)")
-    assert rest[-1] == f"model {net}; data folder:{pictures}"
+    assert rest[-1] == f"model {net}; data folder:{photos}"
     assert call("eval", *words, "--json", "--tta=flip", "--split=train") == 0
     values = json.loads(capsys.readouterr().out)
     assert (values["count"], values["expected"], values["tta"]) == (3, 3, "flip")
     assert [entry["name"] for entry in values["classes"]] == list(NAMES)
 
 
-def test_eval_counts_what_it_leaves_out(net, pictures, tmp_path, monkeypatch, capsys):
+def test_eval_counts_what_it_leaves_out(net, photos, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (pictures / "test" / "red" / "1.png").write_text("no picture")
-    words = (f"--model={net}", f"--data=folder:{pictures}")
+    (photos / "test" / "red" / "1.png").write_text("no photo")
+    words = (f"--model={net}", f"--data=folder:{photos}")
     assert call("eval", *words) == 2
     assert "no image of a known format" in capsys.readouterr().err
     assert call("eval", *words, "--skip-bad") == 0
     assert "counted 8 of 9 images" in capsys.readouterr().out
 
 
-def test_predict_goes_on_after_a_bad_file(net, pictures, tmp_path, capsys):
-    (tmp_path / "text.jpg").write_text("no picture")
-    good = str(pictures / "test" / "blue")
+def test_predict_goes_on_after_a_bad_file(net, photos, tmp_path, capsys):
+    (tmp_path / "text.jpg").write_text("no photo")
+    good = str(photos / "test" / "blue")
     assert call("predict", str(tmp_path / "text.jpg"), good, f"--model={net}", "--json") == 1
     out, err = capsys.readouterr()
     assert err == f"error: {tmp_path / 'text.jpg'}: the file is no image of a known format\n"
@@ -90,8 +90,8 @@ def test_predict_goes_on_after_a_bad_file(net, pictures, tmp_path, capsys):
     assert sum(entry["probability"] for entry in records[0]["predictions"]) == pytest.approx(1)
 
 
-def test_predict_reads_names_from_the_standard_input(net, pictures, monkeypatch, capsys):
-    files = sorted(map(str, pictures.glob("test/*/0.png")))
+def test_predict_reads_names_from_the_standard_input(net, photos, monkeypatch, capsys):
+    files = sorted(map(str, photos.glob("test/*/0.png")))
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n\n".join(files) + "\n"))
     assert call("predict", "-", f"--model={net}", "--top=1") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -99,8 +99,8 @@ def test_predict_reads_names_from_the_standard_input(net, pictures, monkeypatch,
     assert all(line.split()[1] in NAMES for line in lines[1::2])
 
 
-def test_explain_writes_an_overlay_for_each_image(net, pictures, tmp_path, capsys):
-    images = [str(pictures / "test" / name / "0.png") for name in ("blue", "red")]
+def test_explain_writes_an_overlay_for_each_image(net, photos, tmp_path, capsys):
+    images = [str(photos / "test" / name / "0.png") for name in ("blue", "red")]
     words = (f"--model={net}", f"--out={tmp_path / 'cams'}", "--class=green", "--stage=0")
     assert call("explain", *images, *words) == 0
     assert "green" in capsys.readouterr().out
@@ -130,9 +130,9 @@ def test_convert_makes_a_file_that_needs_no_name(build_resnet20, tmp_path, capsy
     words = ("--name=resnet20", f"--class-names={names}")
     assert call("convert", str(torch_file), str(ours), *words) == 0
     capsys.readouterr()
-    picture = tmp_path / "grey.png"
-    Image.new("RGB", (40, 30), "grey").save(picture)
-    assert call("predict", str(picture), f"--model={ours}", "--top=1") == 0
+    photo = tmp_path / "grey.png"
+    Image.new("RGB", (40, 30), "grey").save(photo)
+    assert call("predict", str(photo), f"--model={ours}", "--top=1") == 0
     assert "kind " in capsys.readouterr().out
 
 
@@ -156,8 +156,8 @@ def test_models_are_listed_with_what_they_cost(capsys):
     assert json.loads(capsys.readouterr().out)["parameters"] == 269_722
 
 
-def test_prepare_makes_a_set(pictures, tmp_path, capsys):
-    words = (f"folder:{pictures}", "--name=paints", f"--data-dir={tmp_path / 'sets'}")
+def test_prepare_makes_a_set(photos, tmp_path, capsys):
+    words = (f"folder:{photos}", "--name=paints", f"--data-dir={tmp_path / 'sets'}")
     assert call("prepare", *words, "--shard=1/1") == 0
     assert call("prepare", *words) == 0
     assert "is ready" in capsys.readouterr().out
@@ -197,7 +197,7 @@ def test_prepare_makes_a_set(pictures, tmp_path, capsys):
     ],
 )
 def test_an_error_that_the_user_can_fix_is_one_line_and_status_2(
-    words, message, net, pictures, monkeypatch, capsys
+    words, message, net, photos, monkeypatch, capsys
 ):
     monkeypatch.chdir(net.parent)
     assert call(*(word.format(net=net) for word in words)) == 2

@@ -26,7 +26,7 @@ SIZE = (40, 56)
 
 @pytest.fixture(params=["RGB", "L"])
 def image(request):
-    """A picture with edges, ramps and noise."""
+    """A photo with edges, ramps and noise."""
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
     noise = np.random.default_rng(0).integers(40, size=(*SIZE, 3))
     ramps = np.stack([5 * rows, 3 * columns, 150 * ((rows + columns) % 20 > 9)], axis=-1)
@@ -43,7 +43,7 @@ def timms(timm):
     return importlib.import_module(f"{timm.__name__}.data.auto_augment")
 
 
-def assert_equal_pictures(ours, expected, levels=0):
+def assert_equal_photos(ours, expected, levels=0):
     assert ours.mode == expected.mode
     difference = np.abs(np.asarray(ours).astype(int) - np.asarray(expected))
     assert difference.max() <= levels
@@ -62,7 +62,7 @@ def test_operations_are_torchvisions(theirs, image, name, drawn_by):
             value = sign * wide_value(name, share, SIZE)
             ours = apply_operation(image, Operation(name, value), canvas)
             expected = theirs._apply_op(image, name, value, mode, fill)
-            assert_equal_pictures(ours, expected, levels)
+            assert_equal_photos(ours, expected, levels)
 
 
 @pytest.mark.parametrize("bins", [10, 31])
@@ -116,7 +116,7 @@ def test_increasing_operations_are_timms(timms, image, name, magnitude, monkeypa
         if name == "Posterize" and value == 0:  # newer versions of Pillow refuse it
             assert ours.getextrema() in ((0, 0), ((0, 0),) * 3)
         else:
-            assert_equal_pictures(ours, operation(image))
+            assert_equal_photos(ours, operation(image))
 
 
 @pytest.mark.parametrize("mode", ["batch", "pair"])

@@ -20,7 +20,7 @@ from PIL import Image
 import resnet_jax
 from resnet_jax.inference.trained import open_trained
 from resnet_jax.models import ResNet, ResNetConfig
-from resnet_jax.zoo.preprocessing import NetworkInputs
+from resnet_jax.network_inputs import NetworkInputs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = ResNetConfig(
@@ -63,7 +63,7 @@ def encode(pixels, kind="png", **options):
 
 
 @pytest.fixture(scope="session")
-def pictures():
+def photos():
     """Files of several kinds and sizes."""
     rng = np.random.default_rng(0)
     kinds = ["png", "jpeg", "gif", "webp", "bmp"]

@@ -58,15 +58,15 @@ def run(app, use):
     return asyncio.run(main())
 
 
-def test_what_takes_too_long_is_told_and_the_next_one_served(trained, pictures):
+def test_what_takes_too_long_is_told_and_the_next_one_served(trained, photos):
     engine = FakeEngine(trained, seconds=0.4)
     app = create_app(engine, Limits(request_seconds=0.2))
 
     async def use():
-        slow = await ask(app, pictures[0])
+        slow = await ask(app, photos[0])
         engine._seconds = 0.0
         await asyncio.sleep(0.4)
-        return slow, await ask(app, pictures[0])
+        return slow, await ask(app, photos[0])
 
     slow, after = run(app, use)
     assert slow == (503, {"error": "no answer within 0.2 seconds; try again"})
@@ -75,30 +75,30 @@ def test_what_takes_too_long_is_told_and_the_next_one_served(trained, pictures):
     assert "in_flight 0.0" in app.state.service.metrics.to_text().decode()
 
 
-def test_a_fault_is_a_status_without_its_text(trained, pictures):
+def test_a_fault_is_a_status_without_its_text(trained, photos):
     app = create_app(FakeEngine(trained, fault=RuntimeError("secret")), Limits())
 
     async def use():
         with pytest.raises(RuntimeError, match="secret"):  # for the server's log
-            await ask(app, pictures[0])
+            await ask(app, photos[0])
 
     run(app, use)
     counted = app.state.service.metrics.to_text().decode()
     assert 'resnet_jax_requests_total{path="/predict",status="500"} 1.0' in counted
 
 
-def test_a_client_that_leaves_early_leaves_no_request(trained, pictures):
+def test_a_client_that_leaves_early_leaves_no_request(trained, photos):
     app = create_app(FakeEngine(trained), Limits())
-    status, _ = run(app, lambda: ask(app, pictures[0][:50], leave=True))
+    status, _ = run(app, lambda: ask(app, photos[0][:50], leave=True))
     assert status == 400
     assert "in_flight 0.0" in app.state.service.metrics.to_text().decode()
 
 
-def test_a_service_that_stops_takes_nothing_in(trained, pictures):
+def test_a_service_that_stops_takes_nothing_in(trained, photos):
     app = create_app(FakeEngine(trained), Limits())
 
     async def use():
         app.state.service.door.is_open = False
-        return await ask(app, pictures[0])
+        return await ask(app, photos[0])
 
     assert run(app, use) == (503, {"error": "the service is stopping"})

@@ -7,7 +7,7 @@ import pytest
 from resnet_jax.serving.batching import Batcher
 
 
-def picture(value):
+def photo(value):
     return np.full((2, 2, 1), value, np.uint8)
 
 
@@ -34,23 +34,23 @@ def with_batcher(use, *, compute=means, batch_size=4, wait_seconds=0.02):
 
 def test_everyone_gets_their_own_answer_from_full_batches():
     async def use(batcher):
-        return await asyncio.gather(*(batcher.submit(picture(value)) for value in range(10)))
+        return await asyncio.gather(*(batcher.submit(photo(value)) for value in range(10)))
 
     rows, sizes = with_batcher(use)
     assert [int(row[0]) for row in rows] == list(range(10))
     assert sizes == [4, 4, 2]
 
 
-def test_a_picture_alone_waits_for_the_deadline_at_most():
+def test_a_photo_alone_waits_for_the_deadline_at_most():
     async def use(batcher):
         async with asyncio.timeout(5):
-            return await batcher.submit(picture(7))
+            return await batcher.submit(photo(7))
 
     row, sizes = with_batcher(use, wait_seconds=0.01)
     assert (row[0], sizes) == (7, [1])
 
 
-def test_pictures_that_come_while_a_batch_is_computed_make_the_next_one():
+def test_photos_that_come_while_a_batch_is_computed_make_the_next_one():
     began, go_on = threading.Event(), threading.Event()
 
     def slow(images):
@@ -59,10 +59,10 @@ def test_pictures_that_come_while_a_batch_is_computed_make_the_next_one():
         return means(images)
 
     async def use(batcher):
-        first = asyncio.create_task(batcher.submit(picture(0)))
+        first = asyncio.create_task(batcher.submit(photo(0)))
         while not began.is_set():
             await asyncio.sleep(0.001)
-        others = [asyncio.create_task(batcher.submit(picture(n))) for n in (1, 2, 3)]
+        others = [asyncio.create_task(batcher.submit(photo(n))) for n in (1, 2, 3)]
         await asyncio.sleep(0)
         go_on.set()
         return await asyncio.gather(first, *others)
@@ -79,9 +79,9 @@ def test_a_fault_is_told_to_its_batch_alone():
 
     async def use(batcher):
         found = await asyncio.gather(
-            batcher.submit(picture(9)), batcher.submit(picture(1)), return_exceptions=True
+            batcher.submit(photo(9)), batcher.submit(photo(1)), return_exceptions=True
         )
-        return found, await batcher.submit(picture(2))
+        return found, await batcher.submit(photo(2))
 
     (found, after), _ = with_batcher(use, compute=picky)
     assert [str(error) for error in found] == ["nine", "nine"]
@@ -92,8 +92,8 @@ def test_a_cancelled_request_is_not_computed():
     async def use(batcher):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
-                await batcher.submit(picture(1))
-        return await batcher.submit(picture(2))
+                await batcher.submit(photo(1))
+        return await batcher.submit(photo(2))
 
     row, sizes = with_batcher(use, wait_seconds=0.1)
     assert row[0] == 2
@@ -104,7 +104,7 @@ def test_what_was_submitted_is_computed_before_the_end():
     async def main():
         batcher = Batcher(means, batch_size=4, wait_seconds=5)
         batcher.start()
-        waiting = [asyncio.create_task(batcher.submit(picture(n))) for n in range(6)]
+        waiting = [asyncio.create_task(batcher.submit(photo(n))) for n in range(6)]
         await asyncio.sleep(0)
         await batcher.stop()
         return [int((await task)[0]) for task in waiting]

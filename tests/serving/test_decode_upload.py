@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from resnet_jax.inference.image_files import prepare_image
+from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.serving.decode_upload import read_upload
 from resnet_jax.serving.limits import Limits, RequestError
-from resnet_jax.zoo.preprocessing import NetworkInputs
 from tests.serving.conftest import encode
 
 INPUTS = NetworkInputs(size=64, crop_fraction=0.875)
@@ -20,8 +20,8 @@ def refused(data, limits=Limits()):  # noqa: B008
     return caught.value.status
 
 
-def test_pictures_are_prepared_as_everywhere(pictures):
-    for data in pictures:
+def test_photos_are_prepared_as_everywhere(photos):
+    for data in photos:
         found = read_upload(data, INPUTS, Limits())
         np.testing.assert_array_equal(found, prepare_image(data, INPUTS))
         assert found.shape == (64, 64, 3)
@@ -42,12 +42,12 @@ def test_pictures_are_prepared_as_everywhere(pictures):
         b"BM",
     ],
 )
-def test_what_is_no_picture_is_refused(data):
+def test_what_is_no_photo_is_refused(data):
     assert refused(data) == 415
 
 
-def test_damaged_pictures_are_refused(pictures):
-    for data in pictures:
+def test_damaged_photos_are_refused(photos):
+    for data in photos:
         assert refused(data[: len(data) // 2]) == 415
 
 
@@ -63,7 +63,7 @@ def claiming(width, height):
 
 
 @pytest.mark.parametrize("shape", [(20_000, 20_000), (2**31 - 1, 2**31 - 1), (10_000, 4001)])
-def test_the_size_is_checked_before_the_picture_is_unfolded(shape):
+def test_the_size_is_checked_before_the_photo_is_unfolded(shape):
     assert refused(claiming(*shape)) in (413, 415)
 
 
@@ -73,5 +73,5 @@ def test_a_line_of_pixels_does_not_unfold_while_it_is_resized():
     assert refused(encode(np.zeros((30_000, 1, 3), np.uint8))) == 413
 
 
-def test_the_limit_is_the_callers(pictures):
-    assert refused(pictures[0], Limits(picture_pixels=599)) == 413
+def test_the_limit_is_the_callers(photos):
+    assert refused(photos[0], Limits(image_pixels=599)) == 413

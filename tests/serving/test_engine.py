@@ -7,8 +7,8 @@ from PIL import Image
 
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.classifier import Classifier
+from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.serving.engine import Engine
-from resnet_jax.zoo.preprocessing import NetworkInputs
 
 
 def images(count):
@@ -26,14 +26,14 @@ def test_every_size_of_batch_gives_the_same_with_few_programs(trained):
     assert engine.compilations == 3
 
 
-def test_an_explanation_is_a_picture_of_a_class(trained):
+def test_an_explanation_is_a_photo_of_a_class(trained):
     engine = Engine(trained, batch_size=1)
-    (picture,) = images(1)
-    likeliest = int(engine.classify(picture[None])[0].argmax())
-    png, index = engine.explain(picture, None)
+    (photo,) = images(1)
+    likeliest = int(engine.classify(photo[None])[0].argmax())
+    png, index = engine.explain(photo, None)
     assert index == likeliest
     assert Image.open(io.BytesIO(png)).size == (224, 224)
-    assert engine.explain(picture, 3)[1] == 3
+    assert engine.explain(photo, 3)[1] == 3
 
 
 def test_a_network_without_a_size_is_refused(trained):

@@ -4,7 +4,7 @@ from resnet_jax.errors import ConfigError
 from resnet_jax.serving.limits import Limits
 
 
-@pytest.mark.parametrize("name", ["body_bytes", "picture_pixels", "queue", "batch_size"])
+@pytest.mark.parametrize("name", ["body_bytes", "image_pixels", "queue", "batch_size"])
 def test_limits_are_positive(name):
     with pytest.raises(ConfigError, match=f"{name}=0: give 1 or more"):
         Limits(**{name: 0})

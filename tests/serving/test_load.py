@@ -10,16 +10,16 @@ from resnet_jax.inference.classifier import Classifier
 from resnet_jax.inference.image_files import prepare_image
 
 
-def test_no_request_is_lost_under_load(service, trained, pictures):
-    classifier = Classifier(trained, batch_size=len(pictures))
-    expected = classifier(np.stack([prepare_image(data, trained.inputs) for data in pictures]))
+def test_no_request_is_lost_under_load(service, trained, photos):
+    classifier = Classifier(trained, batch_size=len(photos))
+    expected = classifier(np.stack([prepare_image(data, trained.inputs) for data in photos]))
     before = service.counters()
 
     def ask(number):
-        which = number % len(pictures)
+        which = number % len(photos)
         if number % 10 == 9:
-            return service.ask("POST", "/explain", pictures[which])[0], None, which
-        status, found = service.post("/predict?top=6", pictures[which])
+            return service.ask("POST", "/explain", photos[which])[0], None, which
+        status, found = service.post("/predict?top=6", photos[which])
         return status, found, which
 
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
@@ -37,8 +37,8 @@ def test_no_request_is_lost_under_load(service, trained, pictures):
 
     assert grown('resnet_jax_requests_total{path="/predict",status="200"}') == 360
     assert grown('resnet_jax_requests_total{path="/explain",status="200"}') == 40
-    assert grown("resnet_jax_batch_pictures_sum") == 360
-    assert grown("resnet_jax_batch_pictures_count") < 360  # some were computed together
+    assert grown("resnet_jax_batch_images_sum") == 360
+    assert grown("resnet_jax_batch_images_count") < 360  # some were computed together
     assert after["resnet_jax_in_flight"] == 0
 
 
@@ -59,10 +59,10 @@ def mutated(rng, data):
     return bytes(changed) or b"\0"
 
 
-def test_fuzzed_bodies_are_answered(service, pictures):
+def test_fuzzed_bodies_are_answered(service, photos):
     rng = np.random.default_rng(7)
-    bodies = [mutated(rng, pictures[n % len(pictures)]) for n in range(300)]
-    heads = [data[:12] for data in pictures[:5]]
+    bodies = [mutated(rng, photos[n % len(photos)]) for n in range(300)]
+    heads = [data[:12] for data in photos[:5]]
     bodies += [heads[n % 5] + rng.bytes(int(rng.integers(1, 2000))) for n in range(60)]
     bodies += [rng.bytes(int(rng.integers(1, 2000))) for _ in range(40)]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:

@@ -30,7 +30,7 @@ def drop(browser, content, name):
 
 
 @pytest.mark.slow
-def test_the_last_picture_is_shown_whichever_is_answered_first(browser, service, pictures):
+def test_the_last_photo_is_shown_whichever_is_answered_first(browser, service, photos):
     browser.look(f"http://127.0.0.1:{service.port}/")
     browser.run(
         "window.at_once = fetch; window.wait = 500; window.fetch = async (...words) => {"
@@ -38,8 +38,8 @@ def test_the_last_picture_is_shown_whichever_is_answered_first(browser, service,
         "  await new Promise((go) => setTimeout(go, ms));"
         "  const answer = await window.at_once(...words); window.answered++; return answer; }"
     )
-    drop(browser, pictures[0], "first.png")
-    drop(browser, pictures[1], "second.jpg")
+    drop(browser, photos[0], "first.png")
+    drop(browser, photos[1], "second.jpg")
     browser.wait_for("window.answered === 2")
     browser.wait_for("document.getElementById('caption').textContent === 'second.jpg'")
     assert browser.complaints == []
@@ -48,12 +48,12 @@ def test_the_last_picture_is_shown_whichever_is_answered_first(browser, service,
 @pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [400, 1280])
-def test_a_person_drops_a_picture(browser, service, pictures, tmp_path, width, dark):
+def test_a_person_drops_a_photo(browser, service, photos, tmp_path, width, dark):
     browser.look(f"http://127.0.0.1:{service.port}/", width=width, dark=dark)
     browser.wait_for("document.getElementById('model').textContent.includes('6 classes')")
-    drop(browser, pictures[0], "a.png")
+    drop(browser, photos[0], "a.png")
     browser.wait_for(IS_SHOWN % "results")
-    expected = service.post("/predict", pictures[0])[1]["predictions"]
+    expected = service.post("/predict", photos[0])[1]["predictions"]
     assert browser.run(NAMES) == [entry["class"] for entry in expected]
     bar = "document.querySelector('#classes .bar').style.width"
     assert float(browser.run(bar).rstrip("%")) == pytest.approx(
@@ -66,11 +66,11 @@ def test_a_person_drops_a_picture(browser, service, pictures, tmp_path, width, d
     assert browser.run("document.documentElement.scrollWidth") == width
     ground = browser.run("getComputedStyle(document.body).backgroundColor")
     assert ground == ("rgb(20, 23, 27)" if dark else "rgb(255, 255, 255)")
-    (tmp_path / "b.webp").write_bytes(pictures[3])
+    (tmp_path / "b.webp").write_bytes(photos[3])
     browser.choose_file("#file", tmp_path / "b.webp")
     browser.wait_for("document.getElementById('caption').textContent === 'b.webp'")
     assert browser.complaints == []
-    drop(browser, b"no picture", "c.txt")
+    drop(browser, b"no photo", "c.txt")
     browser.wait_for(IS_SHOWN % "message")
     message = browser.run("document.getElementById('message').textContent")
     assert message.startswith("this is not an image")

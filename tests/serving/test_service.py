@@ -17,9 +17,9 @@ from resnet_jax.inference.image_files import prepare_image
 from tests.serving.conftest import NAMES
 
 
-def test_predictions_are_those_of_the_network(service, trained, pictures):
+def test_predictions_are_those_of_the_network(service, trained, photos):
     classifier = Classifier(trained, batch_size=1)
-    for data in pictures[:5]:
+    for data in photos[:5]:
         status, found = service.post("/predict?top=6", data)
         assert status == 200
         expected = classifier(prepare_image(data, trained.inputs)[None])[0]
@@ -28,25 +28,25 @@ def test_predictions_are_those_of_the_network(service, trained, pictures):
         assert [row["class"] for row in rows] == [NAMES[row["index"]] for row in rows]
         shares = [row["probability"] for row in rows]
         np.testing.assert_allclose(shares, -np.sort(-expected), atol=2e-6)
-    assert len(service.post("/predict", pictures[0])[1]["predictions"]) == 5
+    assert len(service.post("/predict", photos[0])[1]["predictions"]) == 5
 
 
-def test_explanations_are_overlays(service, trained, pictures):
-    pixels = prepare_image(pictures[1], trained.inputs)
-    status, headers, content = service.ask("POST", "/explain?index=2", pictures[1])
+def test_explanations_are_overlays(service, trained, photos):
+    pixels = prepare_image(photos[1], trained.inputs)
+    status, headers, content = service.ask("POST", "/explain?index=2", photos[1])
     assert (status, headers["content-type"], headers["x-class-index"]) == (200, "image/png", "2")
     cam, _, probabilities = Explainer(trained)(pixels, 2)
     found = np.asarray(Image.open(io.BytesIO(content)), np.int16)
     assert np.abs(found - np.asarray(overlay(pixels, cam), np.int16)).max() <= 1
-    _, headers, _ = service.ask("POST", "/explain", pictures[1])
+    _, headers, _ = service.ask("POST", "/explain", photos[1])
     assert headers["x-class-index"] == str(probabilities.argmax())
 
 
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "reason"),
     [
-        ("POST", "/predict", b"no picture", 415, "this is not an image"),
-        ("POST", "/explain", b"\xff\xd8\xff no picture", 415, "the file"),
+        ("POST", "/predict", b"no photo", 415, "this is not an image"),
+        ("POST", "/explain", b"\xff\xd8\xff no photo", 415, "the file"),
         ("POST", "/predict", b"", 400, "the body is empty"),
         ("POST", "/predict?top=0", b"x", 422, "top='0': Input should be greater than"),
         ("POST", "/predict?top=" + 5000 * "9", b"x", 422, "top='9999"),
@@ -104,7 +104,7 @@ def narrow(start):
     return start("--max-mib=0.02", "--max-megapixels=0.001", "--queue=2", "--timeout=5")
 
 
-def test_bodies_and_pictures_have_limits(narrow, pictures):
+def test_bodies_and_photos_have_limits(narrow, photos):
     begun = time.perf_counter()
     large = b"\xff\xd8\xff" + bytes(40_000)
     assert narrow.post("/predict", large)[0] == 413
@@ -115,8 +115,8 @@ def test_bodies_and_pictures_have_limits(narrow, pictures):
     # One without an end is cut off, whether or not the client reads the answer.
     with contextlib.suppress(OSError):
         assert narrow.post("/predict", (bytes(50_000) for _ in range(500)))[0] == 413
-    assert narrow.post("/predict", pictures[0])[0] == 200
-    status, found = narrow.post("/predict", pictures[15])
+    assert narrow.post("/predict", photos[0])[0] == 200
+    status, found = narrow.post("/predict", photos[15])
     assert status == 413
     assert "the image has 30 x 35 pixels" in found["error"]
 
@@ -127,12 +127,12 @@ def half_a_request(service):
     return connection
 
 
-def test_the_queue_is_bounded_and_slow_bodies_are_given_up(narrow, pictures):
+def test_the_queue_is_bounded_and_slow_bodies_are_given_up(narrow, photos):
     waiting = [half_a_request(narrow) for _ in range(2)]
     deadline = time.monotonic() + 5
     while narrow.counters()["resnet_jax_in_flight"] < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
-    status, headers, content = narrow.ask("POST", "/predict", pictures[0])
+    status, headers, content = narrow.ask("POST", "/predict", photos[0])
     assert status == 429
     assert headers["retry-after"] == "1"
     assert "2 requests are already waiting" in json.loads(content)["error"]
@@ -140,22 +140,22 @@ def test_the_queue_is_bounded_and_slow_bodies_are_given_up(narrow, pictures):
         answer = connection.recv(10_000)
         assert answer.startswith(b"HTTP/1.1 408 ")
         connection.close()
-    assert narrow.post("/predict", pictures[0])[0] == 200
+    assert narrow.post("/predict", photos[0])[0] == 200
     assert narrow.counters()["resnet_jax_in_flight"] == 0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_end_waits_for_what_was_taken_in(start, pictures, number):
+def test_the_end_waits_for_what_was_taken_in(start, photos, number):
     service = start("--batch-size=1")
     with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
-        head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(pictures[0])}\r\n\r\n"
-        connection.sendall(head.encode() + pictures[0][:20])
+        head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(photos[0])}\r\n\r\n"
+        connection.sendall(head.encode() + photos[0][:20])
         while service.counters()["resnet_jax_in_flight"] < 1:
             time.sleep(0.01)
         service.process.send_signal(number)
         time.sleep(0.3)
-        connection.sendall(pictures[0][20:])
+        connection.sendall(photos[0][20:])
         answer = b""
         while chunk := connection.recv(10_000):
             answer += chunk

@@ -175,7 +175,7 @@ def test_plans():
     assert plan.networks == ("plain20", "resnet20", "plain56", "resnet56", "resnet110")
     assert plan.config("plain56").model.name == "plain56"
     assert plan.recipe.optimizer.learning_rate == 0.02
-    cifar = make_plan("zip:pictures.zip", epochs=1, learning_rate=0.05, depths=(20, 56))
+    cifar = make_plan("zip:photos.zip", epochs=1, learning_rate=0.05, depths=(20, 56))
     assert cifar.config("plain56").optimizer.learning_rate == 0.05
     assert cifar.networks == ("plain20", "resnet20", "plain56", "resnet56")
     assert cifar.recipe.schedule.warmup_epochs == 0.5
@@ -187,7 +187,7 @@ def test_plans():
     [
         (["--depths=20,x"], "error: argument --depths: '20,x' is not a list of numbers"),
         (["--depths=20"], "error: --depths=20: give two or three numbers"),
-        (["--depths=56,20"], "error: --depths=56,20 has to rise"),
+        (["--depths=56,20"], "error: --depths=56,20 must increase"),
         (["--epochs=0"], "error: epochs=0"),
         (["--learning-rate=-1"], "error: optimizer.learning_rate=-1.0"),
         (["--epoch=1"], "error: unknown argument '--epoch=1'. Did you mean"),

@@ -172,7 +172,7 @@ def test_a_place_that_cannot_be_written_gets_one_line(name, message, folder):
         write_safetensors(folder / name, {"a": np.ones(3, np.float32)}, {})
 
 
-def test_the_published_checkpoint_recognises_pictures(resnet20, shared_data):
+def test_the_published_checkpoint_recognises_photos(resnet20, shared_data):
     """Through the file alone: 200 real test images, normalised as its author did."""
     load_torch(resnet20, shared_data / "data" / "cifar_resnet_weights" / PUBLISHED["resnet20"])
     resnet20.eval()

@@ -30,7 +30,7 @@ def run(switch):
     )
 
 
-@pytest.mark.parametrize(("switch", "alike"), [("on", False), ("off", True)])
+@pytest.mark.parametrize(("switch", "alike"), [("1", False), ("0", True)])
 def test_the_forms_for_cpus_can_be_switched_off(switch, alike):
     done = run(switch)
     assert done.returncode == 0, done.stderr
@@ -40,4 +40,4 @@ def test_the_forms_for_cpus_can_be_switched_off(switch, alike):
 
 
 def test_another_word_for_the_switch_is_refused():
-    assert "RESNET_JAX_CPU_FORMS='no' in the environment: write on or off" in run("no").stderr
+    assert "RESNET_JAX_CPU_FORMS='no' in the environment: write 0 or 1" in run("no").stderr
