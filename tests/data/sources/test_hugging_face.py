@@ -89,7 +89,9 @@ def test_a_set_that_does_not_fit_is_named(datasets, tmp_path):
     with pytest.raises(ConfigError, match="has 0 image and 0 label columns among text; only"):
         open_split(f"hf:{tmp_path / 'texts'}", "train")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match=r"cannot be opened: .* give the name of a set") as error:
+    with pytest.raises(
+        ConfigError, match=r"cannot be opened: .* give the name of a dataset"
+    ) as error:
         open_split(f"hf:{tmp_path / 'empty'}", "train")
     assert "\n" not in str(error.value)
 
