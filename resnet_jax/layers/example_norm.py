@@ -8,6 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
+from resnet_jax.layers.dtypes import at_least_float32
+from resnet_jax.layers.ops import by_feature
+
 
 def group_norm(
     features: int,
@@ -83,11 +86,12 @@ class EvoNormS0(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Normalises and activates x [batch, height, width, features]."""
-        values = _at_least_float32(x)
+        values = x.astype(at_least_float32(x.dtype, self.scale.dtype))
         groups = values.reshape(*x.shape[:-1], self.groups, x.shape[-1] // self.groups)
         variance = jnp.var(groups, axis=(1, 2, 4), keepdims=True)
         normalized = (groups * jax.lax.rsqrt(variance + self.epsilon)).reshape(x.shape)
-        y = normalized * nnx.sigmoid(values * self.v[...]) * self.scale[...] + self.bias[...]
+        v, scale, bias = (by_feature(p[...], values) for p in (self.v, self.scale, self.bias))
+        y = normalized * nnx.sigmoid(values * v) * scale + bias
         return y.astype(self.dtype or x.dtype)
 
 
@@ -122,15 +126,12 @@ class FilterResponseNorm(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Normalises and activates x [batch, height, width, features]."""
-        values = _at_least_float32(x)
+        values = x.astype(at_least_float32(x.dtype, self.scale.dtype))
         mean_square = jnp.mean(jnp.square(values), axis=(1, 2), keepdims=True)
         normalized = values * jax.lax.rsqrt(mean_square + self.epsilon)
-        y = jnp.maximum(normalized * self.scale[...] + self.bias[...], self.tau[...])
+        scale, bias, tau = (by_feature(p[...], values) for p in (self.scale, self.bias, self.tau))
+        y = jnp.maximum(normalized * scale + bias, tau)
         return y.astype(self.dtype or x.dtype)
-
-
-def _at_least_float32(x: jax.Array) -> jax.Array:
-    return x.astype(jnp.promote_types(jnp.float32, x.dtype))
 
 
 def _check_groups(features: int, groups: int) -> None:

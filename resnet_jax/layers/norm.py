@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
+from resnet_jax.layers.dtypes import at_least_float32
 from resnet_jax.layers.ops import normalize_batch, normalize_with
 
 
@@ -69,7 +70,7 @@ class BatchNorm(nnx.Module):
         self.scale = nnx.Param(scale_init(rngs.params(), (features,), param_dtype))
         self.bias = nnx.Param(jnp.zeros((features,), param_dtype))
         # float64 parameters are for comparisons in double precision, so the statistics follow.
-        stat_dtype = jnp.promote_types(jnp.float32, param_dtype)
+        stat_dtype = at_least_float32(param_dtype)
         self.mean = nnx.BatchStat(jnp.zeros((features,), stat_dtype))
         self.var = nnx.BatchStat(jnp.ones((features,), stat_dtype))
         self.momentum = momentum
@@ -87,8 +88,8 @@ class BatchNorm(nnx.Module):
             ValueError: The batch does not divide into groups of `group_size` examples.
         """
         out_dtype = self.dtype if self.dtype is not None else x.dtype
-        values = x.astype(jnp.promote_types(jnp.float32, x.dtype))
         scale, bias = self.scale[...], self.bias[...]
+        values = x.astype(at_least_float32(x.dtype, scale.dtype))
         if self.use_running_average:
             mean, var = self.mean[...], self.var[...]
             y = normalize_with(
@@ -123,5 +124,6 @@ class BatchNorm(nnx.Module):
             var = var * (count / max(count - 1, 1))
         for running, batch in ((self.mean, mean), (self.var, var)):
             of_groups = jnp.mean(batch, axis=tuple(range(batch.ndim - 1)))
-            new = self.momentum * running[...] + (1 - self.momentum) * of_groups
+            old = running[...].astype(of_groups.dtype)
+            new = self.momentum * old + (1 - self.momentum) * of_groups
             running.set_value(jax.lax.stop_gradient(new.astype(running.dtype)))

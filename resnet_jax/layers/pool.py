@@ -7,10 +7,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from resnet_jax.layers.dtypes import at_least_float32
+
 
 def global_average_pool(x: jax.Array) -> jax.Array:
     """Averages x [batch, height, width, features] over its pixels, at least in float32."""
-    return jnp.mean(x, axis=(1, 2), dtype=jnp.promote_types(jnp.float32, x.dtype))
+    return jnp.mean(x, axis=(1, 2), dtype=at_least_float32(x.dtype))
 
 
 def average_pool(

@@ -21,8 +21,8 @@ def normalize_batch(
 
     Args:
         x: [groups, batch, ..., features], float32 or float64.
-        scale: [features].
-        bias: [features].
+        scale: [features], cast to x's dtype.
+        bias: [features], cast to x's dtype.
         epsilon: Added to the variance before the root.
         two_pass: Compute the variance from the centred values; slower, but exact if the mean is
             large compared to the deviation.
@@ -34,7 +34,7 @@ def normalize_batch(
     References:
         Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167.
     """
-    return _normalize_batch(x, scale, bias, epsilon, two_pass)
+    return _normalize_batch(x, by_feature(scale, x), by_feature(bias, x), epsilon, two_pass)
 
 
 def _usual_normalize_batch(
@@ -46,8 +46,7 @@ def _usual_normalize_batch(
     else:
         # Reads the activations once instead of twice; rounding can make it slightly negative.
         var = jnp.maximum(_average(jnp.square(x)) - jnp.square(mean), 0.0)
-    y = normalize_with(x, mean=mean, var=var, scale=scale, bias=bias, epsilon=epsilon)
-    return y, mean, var
+    return _normalize(x, mean, var, scale, bias, epsilon), mean, var
 
 
 _normalize_batch = jax.custom_jvp(_usual_normalize_batch, nondiff_argnums=(3, 4))
@@ -71,7 +70,7 @@ def _normalize_batch_jvp(
     centred = x - compute_once(mean)
     mean_dot = _average(x_dot)
     # A variance that rounding has made zero does not change with x.
-    var_dot = jnp.where(var > 0, 2 * _average(centred * x_dot), 0)
+    var_dot = 2 * _average(centred * x_dot) * (var > 0).astype(var.dtype)
     slope_dot = root * scale_dot - 0.5 * root**3 * scale * var_dot
     offset_dot = bias_dot - root * scale * mean_dot
     weighted = _Weighted(x.shape)
@@ -92,7 +91,36 @@ def normalize_with(
     bias: jax.Array,
     epsilon: float,
 ) -> jax.Array:
-    """Normalises x with a given mean and variance, then scales and shifts it."""
+    """Normalises x with a given mean and variance, then scales and shifts it.
+
+    Args:
+        x: [batch, ..., features], float32 or float64.
+        mean: [features].
+        var: [features].
+        scale: [features].
+        bias: [features].
+        epsilon: Added to the variance before the root.
+    """
+    return _normalize(x, *(by_feature(values, x) for values in (mean, var, scale, bias)), epsilon)
+
+
+def by_feature(values: jax.Array, like: jax.Array) -> jax.Array:
+    """Gives values [features] the dtype and the rank of an array, `[1, ..., features]`.
+
+    JAX does the same by itself, unless `jax_numpy_rank_promotion="raise"` or the strict promotion
+    of dtypes is set.
+    """
+    return values.astype(like.dtype).reshape((1,) * (like.ndim - values.ndim) + values.shape)
+
+
+def _normalize(
+    x: jax.Array,
+    mean: jax.Array,
+    var: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    epsilon: float,
+) -> jax.Array:
     return (x - mean) * (jax.lax.rsqrt(var + epsilon) * scale) + bias
 
 

@@ -2,8 +2,14 @@
 
 Both operations here can be batched and differentiated like any other, to any order if they are
 linear or bilinear. The program for a GPU or a TPU is exactly the same as without them; on a CPU,
-results may differ by rounding. `RESNET_JAX_CPU_FORMS=off` in the environment switches the
-CPU-specific forms off; this module reads it on import.
+results may differ by rounding.
+
+They step aside, so that nothing but JAX's own operations is left, where
+
+- `RESNET_JAX_CPU_FORMS=0` is in the environment; this module reads it on import;
+- arrays have a sharding in their type (a mesh with axes of the type `Explicit`), since a form for
+  CPUs would have to say for each of its operations how the result is sharded;
+- `jax.disable_jit` or `jax.debug_nans` ask for one operation after the other, outside of `jit`.
 """
 
 from __future__ import annotations
@@ -21,9 +27,10 @@ import jax.numpy as jnp
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+from jax.sharding import AxisType
 
 SWITCH = "RESNET_JAX_CPU_FORMS"
-"""The environment variable that turns the CPU-specific forms "on" (the default) or "off"."""
+"""The environment variable that turns the CPU-specific forms on ("1", the default) or off ("0")."""
 
 
 def compute_once(x: jax.Array) -> jax.Array:
@@ -35,7 +42,7 @@ def compute_once(x: jax.Array) -> jax.Array:
     of its elementwise work several times. `jax.lax.optimization_barrier` does not help: on CPUs it
     is removed before fusion.
     """
-    return _compute_once_p.bind(x)
+    return compute_once_p.bind(x) if _have_own_form(x) else x
 
 
 class TwoWays(abc.ABC):
@@ -113,7 +120,17 @@ def per_platform(function: TwoWays, *arguments: jax.Array) -> jax.Array:
             first.
         *arguments: The arguments of the function.
     """
-    return _per_platform_p.bind(*arguments, function=function)
+    if not _have_own_form(*arguments):
+        return function.default(*arguments)
+    return per_platform_p.bind(*arguments, function=function)
+
+
+def _have_own_form(*arguments: jax.Array) -> bool:
+    """Whether operations on these arrays can have a form for CPUs; see the top of this file."""
+    if not _SWITCHED_ON:
+        return False
+    meshes = [jax.typeof(array).sharding.mesh for array in arguments]
+    return not any(AxisType.Explicit in mesh.axis_types for mesh in meshes)
 
 
 def devices() -> int:
@@ -127,6 +144,16 @@ def default_jaxpr(equation: Any) -> Any:
     return jax.make_jaxpr(equation.params["function"].default)(*inputs)
 
 
+def _is_switched_on() -> bool:
+    wish = os.environ.get(SWITCH, "1").lower()
+    if wish not in ("0", "1", "off", "on"):
+        raise ValueError(f"{SWITCH}={wish!r} in the environment: write 0 or 1")
+    return wish in ("1", "on")
+
+
+_SWITCHED_ON = _is_switched_on()
+
+
 @jax.jit
 def _identity(x: jax.Array) -> jax.Array:
     return x
@@ -137,15 +164,15 @@ def _call_identity(x: jax.Array) -> jax.Array:
         return _identity(x)
 
 
-_compute_once_p = Primitive("compute_once")
-_compute_once_p.def_impl(lambda x: x)
-_compute_once_p.def_abstract_eval(lambda x: x)
+compute_once_p = Primitive("compute_once")
+compute_once_p.def_impl(lambda x: x)
+compute_once_p.def_abstract_eval(lambda x: x)
 ad.deflinear2(
-    _compute_once_p,
+    compute_once_p,
     lambda cotangent, _: [cotangent if type(cotangent) is ad.Zero else compute_once(cotangent)],
 )
-batching.defvectorized(_compute_once_p)
-mlir.register_lowering(_compute_once_p, lambda _, x: [x])
+batching.defvectorized(compute_once_p)
+mlir.register_lowering(compute_once_p, lambda _, x: [x])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,14 +241,28 @@ def _batch(arguments: Any, axes: Any, *, function: TwoWays) -> tuple[jax.Array, 
     return per_platform(_Batched(function, tuple(axes)), *arguments), 0
 
 
-_per_platform_p = Primitive("per_platform")
-_run = functools.partial(jax.jit, static_argnames="function")(_per_platform_p.bind)
-_per_platform_p.def_impl(_run)
-_per_platform_p.def_abstract_eval(
+per_platform_p = Primitive("per_platform")
+_run = functools.partial(jax.jit, static_argnames="function")(per_platform_p.bind)
+
+
+@per_platform_p.def_impl  # type: ignore[untyped-decorator]  # JAX has no types for it
+def _evaluate(*arguments: jax.Array, function: TwoWays) -> jax.Array:
+    """Computes it outside of `jit`, in JAX's own operations where these are looked at one by one.
+
+    A NaN is then found in the operation that made it, such as `conv_general_dilated`.
+    """
+    config = jax.config
+    if config.jax_disable_jit or config.jax_debug_nans or config.jax_debug_infs:  # type: ignore[attr-defined]
+        return function.default(*arguments)
+    result: jax.Array = _run(*arguments, function=function)
+    return result
+
+
+per_platform_p.def_abstract_eval(
     lambda *avals, function: jax.make_jaxpr(function.default)(*avals).out_avals[0]
 )
-ad.defbilinear(_per_platform_p, _transpose_x, _transpose_y)
-_jvp_of_the_same = ad.primitive_jvps[_per_platform_p]
+ad.defbilinear(per_platform_p, _transpose_x, _transpose_y)
+_jvp_of_the_same = ad.primitive_jvps[per_platform_p]
 
 
 def _jvp(primals: Any, tangents: Any, *, function: TwoWays) -> Any:
@@ -229,8 +270,8 @@ def _jvp(primals: Any, tangents: Any, *, function: TwoWays) -> Any:
     return _jvp_of_the_same(primals, tangents, function=function.differentiated())
 
 
-ad.primitive_jvps[_per_platform_p] = _jvp
-batching.primitive_batchers[_per_platform_p] = _batch
+ad.primitive_jvps[per_platform_p] = _jvp
+batching.primitive_batchers[per_platform_p] = _batch
 
 
 def _lower_for_cpu(context: Any, *values: Any, function: TwoWays) -> Any:
@@ -247,21 +288,14 @@ _lower_cpu = mlir.lower_fun(
     lambda *arguments, function: function.cpu(*arguments), multiple_results=False
 )
 mlir.register_lowering(
-    _per_platform_p,
+    per_platform_p,
     mlir.lower_fun(
         lambda *arguments, function: function.default(*arguments), multiple_results=False
     ),
 )
 
 
-def _register_cpu_forms() -> None:
-    wish = os.environ.get(SWITCH, "on")
-    if wish not in ("on", "off"):
-        raise ValueError(f"{SWITCH}={wish!r} in the environment: write on or off")
-    if wish == "on":
-        once = mlir.lower_fun(_call_identity, multiple_results=False)
-        mlir.register_lowering(_compute_once_p, once, platform="cpu")
-        mlir.register_lowering(_per_platform_p, _lower_for_cpu, platform="cpu")
-
-
-_register_cpu_forms()
+mlir.register_lowering(
+    compute_once_p, mlir.lower_fun(_call_identity, multiple_results=False), platform="cpu"
+)
+mlir.register_lowering(per_platform_p, _lower_for_cpu, platform="cpu")
