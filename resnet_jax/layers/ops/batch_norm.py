@@ -101,7 +101,8 @@ def normalize_with(
         bias: [features].
         epsilon: Added to the variance before the root.
     """
-    return _normalize(x, *(by_feature(values, x) for values in (mean, var, scale, bias)), epsilon)
+    mean, var, scale, bias = (by_feature(values, x) for values in (mean, var, scale, bias))
+    return _normalize(x, mean, var, scale, bias, epsilon)
 
 
 def by_feature(values: jax.Array, like: jax.Array) -> jax.Array:
