@@ -206,7 +206,8 @@ STEM_POOLS: Mapping[str, Pool] = {
     "max": _fixed(functools.partial(max_pool, window=3, stride=2)),
     "zero_padded_max": _fixed(_zero_padded_max),
     "max_and_blur": _fixed(_max_and_blur),
-    "average": _fixed(functools.partial(average_pool, stride=2)),
+    # timm drops the last row of an odd map here; the average pools of its shortcuts keep it.
+    "average": _fixed(functools.partial(average_pool, stride=2, partial_windows=False)),
     "conv": Pool(ConvPool, 2, torch_names=(("conv", "maxpool.0"), ("norm", "maxpool.1"))),
 }
 

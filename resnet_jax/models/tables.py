@@ -50,6 +50,7 @@ class NormKind(NamedTuple):
 
 
 def _average_strided(x: jax.Array, *, stride: int) -> jax.Array:
+    # Rounds up, as every shortcut does. timm rounds down, and refuses the block's odd maps.
     return average_pool(x, window=stride, stride=stride)
 
 

@@ -19,6 +19,14 @@ def test_average_pool_divides_by_the_pixels_that_it_has():
     chex.assert_trees_all_equal(average_pool(x, stride=2)[0, :, :, 0], expected)
 
 
+def test_average_pool_drops_partial_windows_where_told():
+    x = jnp.arange(15.0).reshape(1, 3, 5, 1)
+    pooled = average_pool(x, stride=2, partial_windows=False)
+    chex.assert_trees_all_equal(pooled[0, :, :, 0], jnp.array([[3.0, 5.0]]))
+    with pytest.raises(ValueError, match="a map of 1 x 4 pixels is too small"):
+        average_pool(jnp.ones((1, 1, 4, 1)), stride=2, partial_windows=False)
+
+
 def test_global_average_pool_sums_in_float32():
     x = jnp.full((1, 64, 64, 2), 1.0, jnp.bfloat16)
     chex.assert_trees_all_equal(global_average_pool(x), jnp.ones((1, 2), jnp.float32))
