@@ -2,13 +2,13 @@
 
 A network has about fifty kernels of about twenty shapes. XLA compiles a generator for each of them,
 which takes most of the time of building a network. Inside `supplied`, the initialisers of this file
-take slices of one array instead, which one small program has drawn.
+take parts of a few arrays instead, which one small program has drawn.
 """
 
 import contextlib
 import contextvars
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -20,21 +20,20 @@ class Supply:
     """Standard normal numbers, which are used in order.
 
     Attributes:
-        used: How many numbers have been taken.
+        sizes: How many numbers each call of `take` has taken.
     """
 
-    def __init__(self, numbers: jax.Array | None = None) -> None:
-        """Takes a flat array of numbers; None returns zeros, and only counts them."""
+    def __init__(self, numbers: Sequence[jax.Array] | None = None) -> None:
+        """Takes a flat array for each call of `take`; None returns zeros, and only counts them."""
         self._numbers = numbers
-        self.used = 0
+        self.sizes: list[int] = []
 
     def take(self, shape: tuple[int, ...]) -> jax.Array:
         """Returns the next numbers in this shape."""
-        start = self.used
-        self.used += math.prod(shape)
+        self.sizes.append(math.prod(shape))
         if self._numbers is None:
             return jnp.zeros(shape)
-        return self._numbers[start : self.used].reshape(shape)
+        return self._numbers[len(self.sizes) - 1].reshape(shape)
 
 
 _supply: contextvars.ContextVar[Supply | None] = contextvars.ContextVar("supply", default=None)

@@ -1,7 +1,5 @@
 """Blocks as pure functions, and what every jitted step relies on."""
 
-import functools
-
 import chex
 import jax
 import jax.numpy as jnp
@@ -9,7 +7,6 @@ import pytest
 from flax import nnx
 
 from resnet_jax import BasicBlock, Bottleneck, PlainBlock, ResidualBlock, functional
-from resnet_jax.models.initialize import initialize
 
 
 @pytest.fixture(params=[ResidualBlock, BasicBlock, PlainBlock, Bottleneck])
@@ -80,19 +77,3 @@ def test_randomness_is_an_argument(x):
     outputs = [apply(*state, x, True, nnx.Rngs(dropout=seed))[0] for seed in (0, 0, 3)]
     chex.assert_trees_all_equal(outputs[0], outputs[1])
     assert (outputs[0] != outputs[2]).any()
-
-
-def test_initialize_draws_from_the_declared_distributions():
-    build = functools.partial(ResidualBlock, 64, 64)
-    module = initialize(build, jax.random.key(0))
-    assert jnp.std(module.conv1.kernel[...]) == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.02)
-    assert (module.conv1.kernel[...] != module.conv2.kernel[...]).any()
-
-
-def test_initialize_is_a_function_of_the_key_compiled_or_not():
-    def state(key):
-        return nnx.state(initialize(functools.partial(ResidualBlock, 8, 16), key))
-
-    key = jax.random.key(0)
-    chex.assert_trees_all_equal(state(key), state(key), jax.jit(state)(key))
-    assert (state(key).conv1.kernel[...] != state(jax.random.key(1)).conv1.kernel[...]).any()
