@@ -1,11 +1,46 @@
 """Converts the arrays of state dicts between PyTorch's layout and ours, as NumPy arrays."""
 
+import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 Shape = tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ArrayInFile:
+    """An array that is read when NumPy asks for it, each time anew.
+
+    Attributes:
+        shape: Its shape.
+        dtype: Its dtype.
+        read: Returns it.
+    """
+
+    shape: Shape
+    dtype: np.dtype[Any]
+    read: Callable[[], np.ndarray]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Reads the array; NumPy calls this. What is read is a copy already."""
+        del copy
+        array = self.read()
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def is_floats(value: Any) -> bool:
+    """Whether a value is an array or a tensor of floats; reads no file."""
+    if isinstance(value, ArrayInFile):
+        return _of_floats(value.dtype)
+    return as_numpy(value) is not None
+
+
+def _of_floats(dtype: np.dtype[Any]) -> bool:
+    # The kind of bfloat16 is V, since it is not one of NumPy's own types.
+    return dtype.kind == "f" or dtype.name == "bfloat16"
 
 
 def as_numpy(value: Any) -> np.ndarray | None:
@@ -21,8 +56,7 @@ def as_numpy(value: Any) -> np.ndarray | None:
     if not hasattr(value, "dtype") or not hasattr(value, "shape"):
         return None
     array = np.asarray(value)
-    # The kind of bfloat16 is V, since it is not one of NumPy's own types.
-    return array if array.dtype.kind == "f" or array.dtype.name == "bfloat16" else None
+    return array if _of_floats(array.dtype) else None
 
 
 def torch_shape(leaf: str, shape: Shape) -> Shape:
@@ -39,10 +73,10 @@ def to_torch_layout(leaf: str, array: np.ndarray) -> np.ndarray:
 
 
 def from_torch_layout(leaf: str, array: np.ndarray) -> np.ndarray:
-    """Transposes [out, in, *spatial] kernels to [*spatial, in, out]; returns others unchanged."""
+    """Returns a [out, in, *spatial] kernel as a view [*spatial, in, out], and others unchanged."""
     if leaf != "kernel":
         return array
-    return np.ascontiguousarray(array.transpose((*range(2, array.ndim), 1, 0)))
+    return array.transpose((*range(2, array.ndim), 1, 0))
 
 
 def same_matrix(a: Shape, b: Shape) -> bool:

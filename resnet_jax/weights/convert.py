@@ -1,6 +1,7 @@
 """Converts between modules of this library and PyTorch state dicts, strictly both ways."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -42,10 +43,12 @@ def load_torch(
         WeightsError: The file cannot be read, or keys are missing, unexpected or of another
             shape; one message lists them all.
     """
-    origin = "the state dict"
+    origin, owned = "the state dict", not isinstance(source, Mapping)
     if not isinstance(source, Mapping):
         origin, source = str(source), files.read_state_dict(source)
-    load_mapping(module, source, origin=origin, new_head=new_head, adapt_input=adapt_input)
+    load_mapping(
+        module, source, origin=origin, new_head=new_head, adapt_input=adapt_input, owned=owned
+    )
 
 
 def load_mapping(
@@ -55,9 +58,16 @@ def load_mapping(
     origin: str,
     new_head: bool,
     adapt_input: bool,
+    owned: bool = False,
 ) -> None:
-    """Loads a state dict as `load_torch` does; `origin` names it in messages."""
+    """Loads a state dict as `load_torch` does; `origin` names it in messages.
+
+    A state dict that is `owned` is emptied, so that the memory of an array that has been loaded is
+    free for the next ones.
+    """
     weights = _unwrap(state_dict, origin)
+    if owned:
+        _empty(state_dict)
     leaves = _marked_leaves(module)
     dialect = _recognise(leaves, weights, module, origin)
     if new_head:
@@ -72,19 +82,18 @@ def load_mapping(
         missing=[key for key in expected if key not in weights],
         unexpected=[key for key in weights if key not in expected],
     )
-    values = []
-    for key in [key for key in expected if key in weights]:
-        leaf = expected[key]
-        array = _fitted(key, leaf, weights[key], problems, adapt_input=adapt_input)
-        if array is not None:
-            values.append((leaf, arrays.from_torch_layout(leaf.name, array)))
+    fitting = [
+        (key, leaf)
+        for key, leaf in expected.items()
+        if key in weights and _fits(key, leaf, weights[key], problems, adapt_input=adapt_input)
+    ]
     if problems:
         raise WeightsError(
             f"{origin} does not fit {type(module).__name__} (read in the naming of "
             f"{dialect.name}): {problems}"
         )
-    for leaf, array in values:
-        leaf.assign(array)
+    for key, leaf in fitting:  # one after the other, so that memory holds the weights once
+        leaf.assign(_converted(leaf, weights.pop(key)))
 
 
 def source_sizes(
@@ -128,20 +137,46 @@ def to_torch(module: nnx.Module) -> dict[str, np.ndarray]:
         Key -> NumPy array in the dtype of the parameter. `torch.from_numpy` takes these arrays,
         except for bfloat16, which PyTorch reads only from a `.safetensors` file.
     """
-    leaves = _marked_leaves(module)
-    parts = [part for _, part in nnx.iter_modules(module)]
-    preactivation = any(getattr(part, "preactivation", False) for part in parts)
-    dialect = names.RESNETV2 if preactivation else names.RESNET
-    state_dict = {}
-    for leaf in leaves:
-        key = names.torch_key(leaf.path, dialect)
+    state_dict: dict[str, np.ndarray] = {}
+    for leaf, key, pointwise in _torch_leaves(module):
         array = arrays.to_torch_layout(leaf.name, leaf.value)
-        if array.ndim == 2 and names.is_pointwise(key, dialect):
-            array = array[:, :, None, None]
-        state_dict[key] = array
+        state_dict[key] = array[:, :, None, None] if pointwise else array
         if leaf.name == "mean":
             state_dict[names.counter_key(key)] = np.zeros((), np.int64)
     return state_dict
+
+
+def torch_arrays(
+    module: nnx.Module, held: Mapping[str, arrays.ArrayInFile]
+) -> dict[str, arrays.ArrayInFile]:
+    """Returns the state dict that `to_torch` would, of a module whose arrays are in a file.
+
+    Args:
+        module: The module, without values.
+        held: Its arrays, by dotted path.
+    """
+
+    def read(name: str, array: arrays.ArrayInFile, shape: arrays.Shape) -> np.ndarray:
+        return arrays.to_torch_layout(name, array.read()).reshape(shape)
+
+    state_dict = {}
+    for leaf, key, pointwise in _torch_leaves(module):
+        path = ("shortcut" if part == names.POOLED else str(part) for part in leaf.path)
+        array = held[".".join(path)]
+        shape = (*leaf.torch_shape, 1, 1) if pointwise else leaf.torch_shape
+        converted = functools.partial(read, leaf.name, array, shape)
+        state_dict[key] = arrays.ArrayInFile(shape, array.dtype, converted)
+    return state_dict
+
+
+def _torch_leaves(module: nnx.Module) -> Iterator[tuple[Leaf, str, bool]]:
+    """Yields each leaf, its key in timm, and whether it is a matrix that is a 1x1 kernel there."""
+    parts = [part for _, part in nnx.iter_modules(module)]
+    preactivation = any(getattr(part, "preactivation", False) for part in parts)
+    dialect = names.RESNETV2 if preactivation else names.RESNET
+    for leaf in _marked_leaves(module):
+        key = names.torch_key(leaf.path, dialect)
+        yield leaf, key, len(leaf.torch_shape) == 2 and names.is_pointwise(key, dialect)
 
 
 def _marked_leaves(module: nnx.Module) -> list[Leaf]:
@@ -174,6 +209,14 @@ def _unwrap(state_dict: Mapping[str, Any], origin: str) -> dict[str, Any]:
     return {key: state_dict[outer] for key, outer in keys.items()}
 
 
+def _empty(tree: Any) -> None:
+    """Empties nested dictionaries."""
+    if isinstance(tree, dict):
+        for value in tree.values():
+            _empty(value)
+        tree.clear()
+
+
 def _recognise(
     leaves: list[Leaf], source: Mapping[str, Any], module: nnx.Module, origin: str
 ) -> names.Dialect:
@@ -192,29 +235,32 @@ def _recognise(
     return best
 
 
-def _fitted(
-    key: str,
-    leaf: Leaf,
-    value: Any,
-    problems: Mismatch,
-    *,
-    adapt_input: bool,
-) -> np.ndarray | None:
-    """Returns the array in the leaf's PyTorch shape, or None and notes the problem."""
-    array = arrays.as_numpy(value)
-    if array is None:
+def _fits(key: str, leaf: Leaf, value: Any, problems: Mismatch, *, adapt_input: bool) -> bool:
+    """Whether a value can become that of a leaf; notes the problem otherwise. Reads no array."""
+    if not arrays.is_floats(value):
         problems.not_floats.append(key)
-        return None
-    first = names.is_input_kernel(leaf.path) and array.ndim == len(leaf.torch_shape) == 4
-    if first and adapt_input and array.shape[1] != leaf.torch_shape[1]:
-        array = arrays.adapt_input(array, leaf.torch_shape[1])
-    if arrays.same_matrix(array.shape, leaf.torch_shape):
-        return array.reshape(leaf.torch_shape)
-    problems.shapes.append(f"{key} {list(array.shape)} for {list(leaf.torch_shape)}")
+        return False
+    shape, wanted = tuple(value.shape), leaf.torch_shape
+    first = names.is_input_kernel(leaf.path) and len(shape) == len(wanted) == 4
+    if first and adapt_input:
+        shape = (shape[0], wanted[1], *shape[2:])
+    if arrays.same_matrix(shape, wanted):
+        return True
+    problems.shapes.append(f"{key} {list(shape)} for {list(wanted)}")
     if names.is_head(leaf.path):
         problems.remedies.append("new_head=True keeps the classifier as it was initialised.")
-    elif first and array.shape[1] != leaf.torch_shape[1]:
+    elif first and shape[1] != wanted[1]:
         problems.remedies.append("adapt_input=True adapts the first kernel to other channels.")
     else:
         problems.beyond_remedy = True
-    return None
+    return False
+
+
+def _converted(leaf: Leaf, value: Any) -> np.ndarray:
+    """Returns the array of a value that fits, in our layout."""
+    array = arrays.as_numpy(value)
+    assert array is not None
+    shape = leaf.torch_shape
+    if array.ndim == len(shape) == 4 and names.is_input_kernel(leaf.path):
+        array = arrays.adapt_input(array, shape[1]) if array.shape[1] != shape[1] else array
+    return arrays.from_torch_layout(leaf.name, array.reshape(shape))

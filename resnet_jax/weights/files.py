@@ -1,13 +1,16 @@
 """Weights files: recognises, reads and writes them; a partial file is never left."""
 
+import functools
 import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from resnet_jax.weights import torch_files
+from resnet_jax.weights.arrays import ArrayInFile
 from resnet_jax.weights.errors import WeightsError
 from resnet_jax.whole_files import replacing
 
@@ -15,11 +18,27 @@ from resnet_jax.whole_files import replacing
 OWN_FORMAT = "resnet_jax"
 SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".bin")
 
+# The dtypes of safetensors that NumPy and JAX have as well.
+_DTYPES = {
+    "BF16": np.dtype(jnp.bfloat16),
+    "BOOL": np.dtype(bool),
+    **{f"F{8 * size}": np.dtype(f"f{size}") for size in (2, 4, 8)},
+    **{
+        f"{kind.upper()}{8 * size}": np.dtype(f"{kind}{size}")
+        for kind in "iu"
+        for size in (1, 2, 4, 8)
+    },
+}
+_NO_DTYPE = np.dtype("V1")
+_MAPPED = 2**24  # bytes of a file that are read before it is opened anew
+
 FilePath = str | os.PathLike[str]
 
 
 def read_state_dict(path: FilePath) -> Mapping[str, Any]:
     """Reads a `.safetensors` or `torch.save` file; the content decides which, not the name.
+
+    The arrays of a `.safetensors` file are read when they are used; see `open_safetensors`.
 
     Raises:
         WeightsError: The file is missing or damaged, has another format, or would run code.
@@ -31,7 +50,7 @@ def read_state_dict(path: FilePath) -> Mapping[str, Any]:
             f"resnet_jax.load."
         )
     if _is_safetensors(file):
-        return read_safetensors(file)[0]
+        return open_safetensors(file)[0]
     try:
         saved = torch_files.read(file)
     except torch_files.UnsafeGlobalError as error:
@@ -55,10 +74,46 @@ def read_safetensors(path: FilePath) -> tuple[dict[str, np.ndarray], dict[str, s
     Raises:
         WeightsError: The file is missing or damaged, or has another format.
     """
+    arrays, metadata = open_safetensors(path)
+    return {key: array.read() for key, array in arrays.items()}, metadata
+
+
+def open_safetensors(path: FilePath) -> tuple[dict[str, ArrayInFile], dict[str, str]]:
+    """Reads the metadata of a `.safetensors` file, and its arrays only when they are used.
+
+    Raises:
+        WeightsError: The file is missing or damaged, or has another format.
+    """
     file = _existing(path)
+    source = _ArraysInFile(file)
+    arrays = {}
     with _opened(file) as reader:
-        arrays = {key: reader.get_tensor(key) for key in reader.keys()}  # noqa: SIM118
+        for key in reader.keys():  # noqa: SIM118
+            part = reader.get_slice(key)
+            dtype = _DTYPES.get(part.get_dtype(), _NO_DTYPE)
+            read = functools.partial(source.read, key)
+            arrays[key] = ArrayInFile(tuple(part.get_shape()), dtype, read)
         return arrays, reader.metadata() or {}
+
+
+class _ArraysInFile:
+    """Reads a file bit by bit.
+
+    A file is mapped into memory, and what has been read of it counts as memory of the process until
+    it is closed: it is opened anew from time to time.
+    """
+
+    def __init__(self, file: pathlib.Path) -> None:
+        self._file = file
+        self._reader: Any = None
+        self._bytes = 0
+
+    def read(self, key: str) -> np.ndarray:
+        if self._reader is None or self._bytes > _MAPPED:
+            self._reader, self._bytes = _opened(self._file), 0
+        array: np.ndarray = self._reader.get_tensor(key)
+        self._bytes += array.nbytes
+        return array
 
 
 def write_safetensors(

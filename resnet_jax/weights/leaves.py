@@ -49,11 +49,14 @@ class Leaf:
     def assign(self, array: np.ndarray) -> None:
         """Replaces the value by an array, in the same dtype and on the same devices."""
         old = self.variable.get_value()
-        sharding = old.sharding if isinstance(old, jax.Array) else None
+        concrete = isinstance(old, jax.Array) and not isinstance(old, jax.core.Tracer)
+        sharding = old.sharding if concrete else None
         # Copy now, with NumPy. A device copies later, and on a CPU the array may share memory with
         # a tensor that PyTorch still writes to.
-        own = np.array(array, dtype=old.dtype)
-        self.variable.set_value(jax.device_put(own, sharding))
+        own = np.array(array, dtype=old.dtype, order="C")
+        # Inside of a trace too the value is an array and not traced: a constant of the program.
+        with jax.ensure_compile_time_eval():
+            self.variable.set_value(jax.device_put(own, sharding))
 
 
 def leaves_of(module: nnx.Module) -> list[Leaf]:

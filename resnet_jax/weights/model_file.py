@@ -9,8 +9,9 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from resnet_jax.models import ResNet, ResNetConfig
+from resnet_jax.weights.arrays import ArrayInFile
 from resnet_jax.weights.errors import Mismatch, WeightsError
-from resnet_jax.weights.files import OWN_FORMAT, FilePath, read_safetensors, write_safetensors
+from resnet_jax.weights.files import OWN_FORMAT, FilePath, open_safetensors, write_safetensors
 from resnet_jax.weights.leaves import leaves_of, skeleton
 
 VERSION = 1
@@ -90,6 +91,20 @@ def load(
     Raises:
         WeightsError: The file is missing or damaged, or has another format or a newer version.
     """
+    model, arrays = open_model(path, dtype=dtype, param_dtype=param_dtype)
+    for leaf in leaves_of(model):  # one after the other: memory holds the network once
+        leaf.assign(arrays[leaf.dotted].read())
+    return model
+
+
+def open_model(
+    path: FilePath, *, dtype: DTypeLike | None = None, param_dtype: DTypeLike | None = None
+) -> tuple[ResNet, dict[str, ArrayInFile]]:
+    """Builds the network in a file as `load` does, without values.
+
+    Returns:
+        The network, and its arrays by their dotted paths.
+    """
     arrays, record = _read(path)
     kernels = [array.dtype for name, array in arrays.items() if name.endswith("kernel")]
     if param_dtype is None:
@@ -97,9 +112,7 @@ def load(
     model = skeleton(record.config, dtype=dtype, param_dtype=param_dtype)
     if mismatch := _mismatch(model, arrays):
         raise WeightsError(f"{path} does not match its own config; download it again: {mismatch}")
-    for leaf in leaves_of(model):
-        leaf.assign(arrays[leaf.dotted])
-    return model
+    return model, arrays
 
 
 def read_record(path: FilePath) -> ModelRecord:
@@ -111,7 +124,7 @@ def read_record(path: FilePath) -> ModelRecord:
     return _read(path)[1]
 
 
-def _mismatch(model: ResNet, arrays: Mapping[str, np.ndarray]) -> Mismatch:
+def _mismatch(model: ResNet, arrays: Mapping[str, np.ndarray | ArrayInFile]) -> Mismatch:
     shapes = {leaf.dotted: leaf.variable.shape for leaf in leaves_of(model)}
     return Mismatch(
         missing=[name for name in shapes if name not in arrays],
@@ -125,8 +138,8 @@ def _mismatch(model: ResNet, arrays: Mapping[str, np.ndarray]) -> Mismatch:
     )
 
 
-def _read(path: FilePath) -> tuple[dict[str, np.ndarray], ModelRecord]:
-    arrays, metadata = read_safetensors(path)
+def _read(path: FilePath) -> tuple[dict[str, ArrayInFile], ModelRecord]:
+    arrays, metadata = open_safetensors(path)
     if metadata.get("format") != OWN_FORMAT:
         raise WeightsError(
             f"{path} was not written by resnet_jax.save; load_torch(create_model(NAME), path) "

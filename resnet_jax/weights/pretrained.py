@@ -13,12 +13,14 @@ from jax.typing import DTypeLike
 from resnet_jax import zoo
 from resnet_jax.errors import ConfigError
 from resnet_jax.models import Backbone, ResNet, ResNetConfig
+from resnet_jax.models.initialize import initialize
 from resnet_jax.weights import hub
-from resnet_jax.weights.convert import load_mapping, source_sizes, to_torch
+from resnet_jax.weights.convert import load_mapping, source_sizes, torch_arrays
 from resnet_jax.weights.errors import WeightsError
 from resnet_jax.weights.files import SUFFIXES, FilePath, is_own_file, read_state_dict
 from resnet_jax.weights.leaves import skeleton
-from resnet_jax.weights.model_file import load, read_record
+from resnet_jax.weights.model_file import open_model, read_record
+from resnet_jax.weights.names import is_head
 
 # The fields that may differ between the network in a file and the one to build.
 _FREE = {*zoo.Changes.__annotations__, "batch_norm"}
@@ -122,7 +124,7 @@ def load_pretrained(
         WeightsError: The weights cannot be read or do not fit.
     """
     config = zoo.model_config(name, **changes)
-    origin = "the state dict"
+    origin, owned = "the state dict", not isinstance(source, Mapping)
     if not isinstance(source, Mapping):
         origin = str(source)
         source = _state_dict(source, config)
@@ -134,11 +136,19 @@ def load_pretrained(
         config = dataclasses.replace(config, in_features=channels)
     new_head = config.num_classes != classes
     if new_head:
-        model = zoo.create_untrained(config, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        key = (nnx.Rngs(0) if rngs is None else rngs).params()
+        build = functools.partial(ResNet, config, dtype=dtype, param_dtype=param_dtype)
+        model = initialize(build, key, only=is_head)
     else:
         model = skeleton(config, dtype=dtype, param_dtype=param_dtype)
-    adapt_input = config.in_features != channels
-    load_mapping(model, source, origin=origin, new_head=new_head, adapt_input=adapt_input)
+    load_mapping(
+        model,
+        source,
+        origin=origin,
+        new_head=new_head,
+        adapt_input=config.in_features != channels,
+        owned=owned,
+    )
     return model
 
 
@@ -178,4 +188,4 @@ def _state_dict(path: FilePath, config: ResNetConfig) -> Mapping[str, Any]:
                 f"{path} holds another network: its {field} is {held[field]!r}, not "
                 f"{wanted[field]!r}; resnet_jax.load builds the network in the file."
             )
-    return to_torch(load(path))
+    return torch_arrays(*open_model(path))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from resnet_jax import ConfigError, create_model, load, model_config, save
+from resnet_jax import ConfigError, create_model, functional, load, model_config, save
 from resnet_jax.weights import (
     WeightsError,
     convert_file,
@@ -110,6 +110,46 @@ def test_a_local_file_says_how_many_classes_and_channels(network, tiny, tmp_path
     whole = tmp_path / "own.safetensors"
     save(model, whole)
     chex.assert_trees_all_equal(values(create_model(tiny, pretrained=whole)), values(model))
+
+
+@pytest.fixture(params=["own", "torch"])
+def file(request, trained, tmp_path):
+    """A file of ours or of PyTorch."""
+    path = tmp_path / "network.safetensors"
+    if request.param == "own":
+        save(trained, path)
+    else:
+        write_safetensors(path, to_torch(trained), {"format": "pt"})
+    return path
+
+
+def test_a_file_fills_a_network_inside_of_a_trace(file, trained):
+    def build():
+        return create_model(NAME, pretrained=file)
+
+    chex.assert_trees_all_equal(values(build()), values(trained))
+    chex.assert_trees_all_equal(values(nnx.jit(build)()), values(trained))
+    abstract = values(nnx.eval_shape(build))
+    chex.assert_trees_all_equal_shapes_and_dtypes(abstract, values(trained))
+    init, _ = functional(create_model, NAME, pretrained=file)
+    params, batch_stats = jax.jit(init)(jax.random.key(0))
+    chex.assert_trees_all_equal(params, nnx.to_pure_dict(nnx.state(trained, nnx.Param)))
+    chex.assert_trees_all_equal(batch_stats, nnx.to_pure_dict(nnx.state(trained, nnx.BatchStat)))
+    chex.assert_trees_all_equal(params, init(jax.random.key(1))[0])
+
+
+def test_a_new_classifier_is_the_one_without_weights(file):
+    rngs = [nnx.Rngs(3), nnx.Rngs(3)]
+    model = create_model(NAME, pretrained=file, num_classes=7, rngs=rngs[0])
+    untrained = create_model(NAME, num_classes=7, rngs=rngs[1])
+    chex.assert_trees_all_equal(values(model)["head"], values(untrained)["head"])
+
+
+def test_nothing_is_drawn_for_a_network_in_a_file(file, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("resnet_jax.models.initialize._draw", lambda *_: drawn.append(1))
+    create_model(NAME, pretrained=file)
+    assert not drawn
 
 
 def test_a_file_of_another_network_with_the_same_weights_is_refused(network, tmp_path):
