@@ -49,14 +49,22 @@ def as_numpy(value: Any) -> np.ndarray | None:
     PyTorch itself is never imported. Returns None for anything but an array of floats.
     """
     if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        if str(value.dtype) == "torch.bfloat16":  # NumPy has none; float32 holds it exactly
-            value = value.float()
-        value = value.numpy()
+        value = _tensor_as_numpy(value)
     if not hasattr(value, "dtype") or not hasattr(value, "shape"):
         return None
     array = np.asarray(value)
     return array if _of_floats(array.dtype) else None
+
+
+def _tensor_as_numpy(tensor: Any) -> np.ndarray | None:
+    """Converts a PyTorch tensor; None if NumPy has none of its kind, such as sparse ones."""
+    try:
+        tensor = tensor.detach().cpu().resolve_conj().resolve_neg()
+        if str(tensor.dtype) == "torch.bfloat16":  # NumPy has none; float32 holds it exactly
+            tensor = tensor.float()
+        return tensor.numpy()
+    except (TypeError, RuntimeError):
+        return None
 
 
 def torch_shape(leaf: str, shape: Shape) -> Shape:

@@ -58,6 +58,11 @@ def read_state_dict(path: FilePath) -> Mapping[str, Any]:
             f"{file} is refused: it asks for {error}, and reading that may run code. If you trust "
             f"it, load it in PyTorch and save only model.state_dict(), as .safetensors."
         ) from None
+    except torch_files.UnsupportedError as error:
+        raise WeightsError(
+            f"{file} cannot be read: {error}; it is damaged, or PyTorch did not write it: save it "
+            f"again with torch.save."
+        ) from None
     except torch_files.DamagedError:
         raise _unreadable(file) from None
     if not isinstance(saved, Mapping):

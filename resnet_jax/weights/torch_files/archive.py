@@ -22,8 +22,9 @@ ZIP_MAGIC = b"PK\x03\x04"
 PICKLE_MAGIC = b"\x80\x02"
 
 _Order = Literal["<", ">"]
-_ORDERS: tuple[_Order, _Order] = (">", "<")
+_ORDERS: Mapping[Any, _Order] = {b"little": "<", b"big": ">", True: "<", False: ">"}
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LEGACY_VERSION = 1001
 
 
 def read(path: str | os.PathLike[str]) -> Any:
@@ -59,7 +60,7 @@ def _read_zip(file: IO[bytes]) -> tuple[Any, dict[str, bytes], _Order]:
         folder = pickles[0].removesuffix("data.pkl")
         order: _Order = "<"
         if f"{folder}byteorder" in archive.namelist():
-            order = _ORDERS[archive.read(f"{folder}byteorder") == b"little"]
+            order = _order(archive.read(f"{folder}byteorder"))
         with archive.open(pickles[0]) as stream:
             unpickler = TensorUnpickler(stream)
             saved = unpickler.load()
@@ -67,12 +68,21 @@ def _read_zip(file: IO[bytes]) -> tuple[Any, dict[str, bytes], _Order]:
     return saved, data, order
 
 
+def _order(mark: Any) -> _Order:
+    if mark not in _ORDERS:
+        raise UnsupportedError(
+            f"it gives the order of its bytes as {mark[:20]!r}, neither b'little' nor b'big'"
+        )
+    return _ORDERS[mark]
+
+
 def _read_legacy(file: IO[bytes]) -> tuple[Any, dict[str, bytes], _Order]:
     """Reads the pickles of a magic number, a version, the system, the object and the keys."""
     if TensorUnpickler(file).load() != _LEGACY_MAGIC:
         raise pickle.UnpicklingError("a pickle, but not of torch.save")
-    TensorUnpickler(file).load()
-    order = _ORDERS[bool(TensorUnpickler(file).load()["little_endian"])]
+    if (version := TensorUnpickler(file).load()) != _LEGACY_VERSION:
+        raise UnsupportedError(f"it has version {version!r} of the format, not {_LEGACY_VERSION}")
+    order = _order(TensorUnpickler(file).load()["little_endian"])
     unpickler = TensorUnpickler(file)
     saved = unpickler.load()
     data = {}
@@ -107,7 +117,9 @@ def _array(view: TensorView, data: Mapping[str, bytes], order: _Order) -> np.nda
     if min((offset, *shape, *strides)) < 0 or (0 not in shape and last >= numbers.size):
         raise pickle.UnpicklingError("a tensor that reaches beyond its data")
     steps = [step * dtype.itemsize for step in strides]
-    return np.lib.stride_tricks.as_strided(numbers[offset:], shape, steps, writeable=False)
+    array = np.lib.stride_tricks.as_strided(numbers[offset:], shape, steps, writeable=False)
+    array = np.conjugate(array) if view.conjugated else array
+    return np.negative(array) if view.negated else array
 
 
 def _numpy_dtype(name: str) -> np.dtype[Any] | None:

@@ -10,4 +10,4 @@ class DamagedError(Exception):
 
 
 class UnsupportedError(Exception):
-    """The file says something that PyTorch does not write; the message says what, and a remedy."""
+    """The file says something that PyTorch does not write; the message says what."""

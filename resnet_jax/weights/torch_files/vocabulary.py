@@ -77,6 +77,8 @@ class TensorView(NamedTuple):
         offset: The place of the first one, in numbers of this dtype.
         shape: The shape.
         strides: The distance of neighbours along each axis.
+        negated: Whether the values are the numbers with the other sign.
+        conjugated: Whether the values are the conjugates of the numbers.
     """
 
     storage: Storage
@@ -84,6 +86,8 @@ class TensorView(NamedTuple):
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    negated: bool = False
+    conjugated: bool = False
 
 
 class Skipped(NamedTuple):
@@ -115,8 +119,10 @@ def _tensor(
     _hooks: Any = None,
     metadata: Any = None,
 ) -> TensorView:
-    del metadata
-    return TensorView(storage, storage.dtype, offset, shape, strides)
+    marks = metadata if isinstance(metadata, dict) else {}
+    return TensorView(
+        storage, storage.dtype, offset, shape, strides, "neg" in marks, "conj" in marks
+    )
 
 
 def _tensor_of_dtype(
