@@ -13,6 +13,7 @@ from resnet_jax.weights import arrays, files, names
 from resnet_jax.weights.errors import Mismatch, WeightsError, listed
 from resnet_jax.weights.leaves import Leaf, leaves_of, skeleton
 
+_KEEP_HEAD = "new_head=True keeps the classifier as it was initialised."
 _ENTRIES = ("state_dict", "model_state", "model_state_dict", "model")
 
 
@@ -35,7 +36,7 @@ def load_torch(
             filled, and a backbone takes its part of the whole network's weights.
         source: A state dict of PyTorch tensors or of arrays, or a `.safetensors`, `.pth` or `.th`
             file of one; also a training checkpoint that holds one as `state_dict` or `model`.
-        new_head: Keep the module's classifier, and ignore the source's.
+        new_head: Keep the module's classifier, if it has one, and ignore the source's.
         adapt_input: Adapt the first kernel to other image channels, as timm does: one channel gets
             the sum of the source's; more channels repeat them in turn, scaled.
 
@@ -74,7 +75,7 @@ def load_mapping(
         leaves = [leaf for leaf in leaves if not names.is_head(leaf.path)]
     expected = {names.torch_key(leaf.path, dialect): leaf for leaf in leaves}
     if new_head or isinstance(module, Backbone):
-        weights = {key: v for key, v in weights.items() if not key.startswith(dialect.head)}
+        weights = {key: value for key, value in weights.items() if not names.is_head_key(key)}
     if isinstance(module, Backbone):
         cut = _keys_of_network(module.config, dialect) - expected.keys()
         weights = {key: value for key, value in weights.items() if key not in cut}
@@ -82,6 +83,7 @@ def load_mapping(
         missing=[key for key in expected if key not in weights],
         unexpected=[key for key in weights if key not in expected],
     )
+    _judge_keys(problems)
     fitting = [
         (key, leaf)
         for key, leaf in expected.items()
@@ -220,19 +222,33 @@ def _empty(tree: Any) -> None:
 def _recognise(
     leaves: list[Leaf], source: Mapping[str, Any], module: nnx.Module, origin: str
 ) -> names.Dialect:
-    """Returns the naming that knows the most keys."""
+    """Returns the naming that knows the most keys; of equals, the one that knows the classifier.
 
-    def known(dialect: names.Dialect) -> int:
-        return sum(names.torch_key(leaf.path, dialect) in source for leaf in leaves)
+    Networks without projections have the same keys in two namings, up to the classifier.
+    """
+
+    def known(dialect: names.Dialect) -> tuple[int, bool]:
+        layers = sum(names.torch_key(leaf.path, dialect) in source for leaf in leaves)
+        return layers, any(key.startswith(dialect.head) for key in source)
 
     best = max(names.DIALECTS, key=known)
-    if not known(best):
+    if not known(best)[0]:
         raise WeightsError(
             f"{origin} belongs to another model: {type(module).__name__} knows none of its "
             f"{len(source)} keys ({listed(list(source))}); known are the namings of timm, "
             f"torchvision, transformers and akamaster."
         )
     return best
+
+
+def _judge_keys(problems: Mismatch) -> None:
+    """Notes the remedy for keys of the classifier, which is the module's or the source's alone."""
+    if problems.missing:
+        problems.remedies.append(_KEEP_HEAD)
+    elif problems.unexpected:
+        problems.remedies.append("new_head=True ignores the classifier of the source.")
+    if not all(map(names.is_head_key, (*problems.missing, *problems.unexpected))):
+        problems.beyond_remedy = True
 
 
 def _fits(key: str, leaf: Leaf, value: Any, problems: Mismatch, *, adapt_input: bool) -> bool:
@@ -248,7 +264,7 @@ def _fits(key: str, leaf: Leaf, value: Any, problems: Mismatch, *, adapt_input: 
         return True
     problems.shapes.append(f"{key} {list(shape)} for {list(wanted)}")
     if names.is_head(leaf.path):
-        problems.remedies.append("new_head=True keeps the classifier as it was initialised.")
+        problems.remedies.append(_KEEP_HEAD)
     elif first and shape[1] != wanted[1]:
         problems.remedies.append("adapt_input=True adapts the first kernel to other channels.")
     else:

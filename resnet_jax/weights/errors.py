@@ -22,8 +22,8 @@ class Mismatch:
         unexpected: Keys that the module does not have.
         shapes: Keys whose arrays have another shape, with both shapes.
         not_floats: Keys whose values are not arrays of floats.
-        remedies: Sentences that say how to fix some of the shapes.
-        beyond_remedy: Whether no remedy fixes some of the shapes.
+        remedies: Sentences that say how to fix some of the keys and shapes.
+        beyond_remedy: Whether no remedy fixes some of them.
     """
 
     missing: Sequence[str] = ()
@@ -45,7 +45,7 @@ class Mismatch:
         }
         parts = [f"{len(keys)} {kind}: {listed(keys)}" for kind, keys in kinds.items() if keys]
         text = "; ".join(parts) + "."
-        fixable = not (self.missing or self.unexpected or self.not_floats or self.beyond_remedy)
+        fixable = not (self.not_floats or self.beyond_remedy)
         return " ".join([text, *dict.fromkeys(self.remedies)]) if fixable else text
 
 

@@ -120,6 +120,10 @@ DIALECTS = (
 )
 
 
+# No layer outside a classifier has a key that starts like this.
+_HEADS = tuple({dialect.head for dialect in DIALECTS})
+
+
 def torch_key(path: Path, dialect: Dialect) -> str:
     """Returns the PyTorch key of a parameter or statistic."""
     *parents, leaf = (str(part) for part in path)
@@ -132,6 +136,11 @@ def torch_key(path: Path, dialect: Dialect) -> str:
 def is_head(path: Path) -> bool:
     """Whether a path is in the classifier."""
     return path[0] == "head"
+
+
+def is_head_key(key: str) -> bool:
+    """Whether a PyTorch key is in the classifier, whatever the naming of the other layers."""
+    return key.startswith(_HEADS)
 
 
 def is_input_kernel(path: Path) -> bool:

@@ -11,43 +11,7 @@ from resnet_jax import BasicBlock, ResidualBlock
 from resnet_jax.models import Backbone
 from resnet_jax.weights import WeightsError, load_torch, to_torch
 from resnet_jax.weights.leaves import skeleton
-
-SE = {"stem": "deep", "shortcut": "d", "attention": "se", "squeeze_ratio": 0.25}
-NETWORKS = {
-    "bottleneck": {},
-    "basic": {"block": "basic"},
-    "conv_pool_and_se": {**SE, "stem_pool": "conv"},
-    "eca": {"attention": "eca", "stem": "tiered"},
-    "preactivation": {"block": "preactivation_bottleneck"},
-    "preactivation_deep": {"block": "preactivation_basic", "stem": "deep", "shortcut": "d"},
-    "cifar": {"block": "basic", "stem": "cifar", "shortcut": "a"},
-    "plain": {"block": "plain"},
-}
-
-
-def values(module):
-    return nnx.to_pure_dict(nnx.state(module))
-
-
-def transformers_names(state_dict):
-    """Renames timm's keys to those of transformers, by rules of the test's own."""
-    renamed = {}
-    for key, value in state_dict.items():
-        parts = key.split(".")
-        if parts[0] == "fc":
-            renamed[f"classifier.1.{parts[-1]}"] = value
-            continue
-        kind = {"conv": "convolution", "bn": "normalization", "0": "convolution"}
-        if not parts[0].startswith("layer"):
-            place = f"resnet.embedder.embedder.{kind[parts[0][:-1]]}"
-        else:
-            place = f"resnet.encoder.stages.{int(parts[0][5:]) - 1}.layers.{parts[1]}."
-            if parts[2] == "downsample":
-                place += f"shortcut.{('convolution', 'normalization')[int(parts[3])]}"
-            else:
-                place += f"layer.{int(parts[2][-1]) - 1}.{kind[parts[2][:-1]]}"
-        renamed[f"{place}.{parts[-1]}"] = value
-    return renamed
+from tests.weights.namings import NETWORKS, akamaster_names, transformers_names, values
 
 
 @pytest.mark.parametrize("fields", NETWORKS.values(), ids=NETWORKS)
@@ -126,10 +90,7 @@ def test_kernels_are_transposed_and_counters_are_zero(network):
         lambda weights: {
             key.removeprefix("resnet."): value for key, value in transformers_names(weights).items()
         },
-        lambda weights: {
-            key.replace("fc.", "linear.").replace("downsample", "shortcut"): value
-            for key, value in weights.items()
-        },
+        akamaster_names,
         lambda weights: {f"module.{key}": value for key, value in weights.items()},
         lambda weights: {"epoch": 3, "state_dict": {f"module.{k}": v for k, v in weights.items()}},
         lambda weights: {"model": {f"_orig_mod.module.{k}": v for k, v in weights.items()}},

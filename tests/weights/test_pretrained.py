@@ -68,6 +68,15 @@ def test_a_pretrained_backbone_returns_the_maps_of_the_network(published, traine
     chex.assert_trees_all_close(maps, [expected[1], expected[-1]], rtol=1e-5)
 
 
+@pytest.mark.parametrize("features_only", [False, True])
+def test_published_cifar_weights_give_a_network_without_a_classifier(features_only, shared_data):
+    file = shared_data / "data" / "cifar_resnet_weights" / "resnet20-12fca82f.th"
+    model = create_model("resnet20", pretrained=file, num_classes=0, features_only=features_only)
+    expected = values(create_model("resnet20", pretrained=file))
+    assert expected.pop("head")["kernel"].shape == (64, 10)
+    chex.assert_trees_all_equal(values(model), expected)
+
+
 @pytest.mark.parametrize(
     ("name", "pretrained", "error", "message"),
     [
