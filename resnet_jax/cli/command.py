@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import logging
 import os
 import pathlib
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, NoReturn
 
 from resnet_jax.errors import ConfigError, nearest
@@ -103,7 +105,8 @@ def guard(
         flags, rest = parser.parse_known_args(words)
         run, overrides = choose(flags)
         _check_overrides(rest, overrides, parser)
-        return run(flags, rest)
+        with _notes():
+            return run(flags, rest)
     except BrokenPipeError:
         # The reader of the output has gone. Python's flush at exit must not fail on it either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -133,6 +136,22 @@ def leave_at_once(error: BaseException, *, debug: bool) -> NoReturn:
 def say_error(message: str) -> None:
     """Prints one line to standard error."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _notes() -> Iterator[None]:
+    """Prints what the library logs, such as a choice that it made, on standard error."""
+    logger = logging.getLogger("resnet_jax")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("note: %(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _explain(error: BaseException, *, debug: bool) -> int:

@@ -10,11 +10,11 @@ from flax import nnx
 from resnet_jax.blocks import PooledProjection
 from resnet_jax.models import Backbone, ResNetConfig
 from resnet_jax.weights import arrays, files, names
+from resnet_jax.weights.entries import empty, find_weights
 from resnet_jax.weights.errors import Mismatch, WeightsError, listed
 from resnet_jax.weights.leaves import Leaf, leaves_of, skeleton
 
 _KEEP_HEAD = "new_head=True keeps the classifier as it was initialised."
-_ENTRIES = ("state_dict", "model_state", "model_state_dict", "model")
 
 
 def load_torch(
@@ -29,56 +29,60 @@ def load_torch(
     Loading is strict: it fills every parameter and statistic of the module and uses every entry of
     the source, or it leaves the module unchanged. It recognises the naming of timm, torchvision,
     transformers (`microsoft/resnet-50`) and akamaster, and for blocks that of PyTorch's blocks. It
-    ignores the step counters `num_batches_tracked`. Parameters keep the module's dtype and devices.
+    ignores counters (`num_batches_tracked`, `n_averaged`) and the prefixes of wrappers (`module.`,
+    `model.`, `net.`, `backbone.`, `_orig_mod.`). Parameters keep the module's dtype and devices.
+
+    Of a training checkpoint, it reads the entry that timm would: averages (`state_dict_ema`,
+    `model_ema`) before live weights. The logger `resnet_jax.weights` says which, at level INFO. If
+    other entries could be meant as well, none is read.
 
     Args:
         module: A network, backbone or block of this library; a skeleton from `nnx.eval_shape` is
             filled, and a backbone takes its part of the whole network's weights.
         source: A state dict of PyTorch tensors or of arrays, or a `.safetensors`, `.pth` or `.th`
-            file of one; also a training checkpoint that holds one as `state_dict` or `model`.
+            file of one; also a training checkpoint that holds one as an entry.
         new_head: Keep the module's classifier, if it has one, and ignore the source's.
         adapt_input: Adapt the first kernel to other image channels, as timm does: one channel gets
             the sum of the source's; more channels repeat them in turn, scaled.
 
     Raises:
-        WeightsError: The file cannot be read, or keys are missing, unexpected or of another
-            shape; one message lists them all.
+        WeightsError: The file cannot be read, several of its entries could be meant, or keys are
+            missing, unexpected or of another shape; one message lists them all.
     """
     origin, owned = "the state dict", not isinstance(source, Mapping)
     if not isinstance(source, Mapping):
         origin, source = str(source), files.read_state_dict(source)
-    load_mapping(
-        module, source, origin=origin, new_head=new_head, adapt_input=adapt_input, owned=owned
-    )
+    weights = find_weights(source, origin)
+    if owned:
+        empty(source)
+    load_mapping(module, weights, origin=origin, new_head=new_head, adapt_input=adapt_input)
 
 
 def load_mapping(
     module: nnx.Module,
-    state_dict: Mapping[str, Any],
+    weights: dict[str, Any],
     *,
     origin: str,
     new_head: bool,
     adapt_input: bool,
-    owned: bool = False,
 ) -> None:
-    """Loads a state dict as `load_torch` does; `origin` names it in messages.
+    """Loads what `find_weights` found, as `load_torch` does; `origin` names it in messages.
 
-    A state dict that is `owned` is emptied, so that the memory of an array that has been loaded is
-    free for the next ones.
+    The dictionary is emptied, so that the memory of an array that has been loaded is free for the
+    next ones.
     """
-    weights = _unwrap(state_dict, origin)
-    if owned:
-        _empty(state_dict)
     leaves = _marked_leaves(module)
     dialect = _recognise(leaves, weights, module, origin)
     if new_head:
         leaves = [leaf for leaf in leaves if not names.is_head(leaf.path)]
     expected = {names.torch_key(leaf.path, dialect): leaf for leaf in leaves}
+    unwanted: set[str] = set()
     if new_head or isinstance(module, Backbone):
-        weights = {key: value for key, value in weights.items() if not names.is_head_key(key)}
+        unwanted |= set(filter(names.is_head_key, weights))
     if isinstance(module, Backbone):
-        cut = _keys_of_network(module.config, dialect) - expected.keys()
-        weights = {key: value for key, value in weights.items() if key not in cut}
+        unwanted |= _keys_of_network(module.config, dialect) - expected.keys()
+    for key in unwanted & weights.keys():
+        del weights[key]
     problems = Mismatch(
         missing=[key for key in expected if key not in weights],
         unexpected=[key for key in weights if key not in expected],
@@ -99,19 +103,18 @@ def load_mapping(
 
 
 def source_sizes(
-    module: nnx.Module, state_dict: Mapping[str, Any], *, origin: str
+    module: nnx.Module, weights: Mapping[str, Any], *, origin: str
 ) -> tuple[int, int | None]:
     """Returns a state dict's classes (0 without a classifier) and image channels (None if unknown).
 
     Args:
         module: The network of the state dict, with any number of classes and channels.
-        state_dict: As `load_torch` takes it.
+        weights: The state dict, as `find_weights` returns it.
         origin: Names the state dict in messages.
 
     Raises:
         WeightsError: The state dict belongs to another model.
     """
-    weights = _unwrap(state_dict, origin)
     leaves = _marked_leaves(module)
     dialect = _recognise(leaves, weights, module, origin)
     classes, channels = 0, None
@@ -195,28 +198,6 @@ def _marked_leaves(module: nnx.Module) -> list[Leaf]:
 def _keys_of_network(config: ResNetConfig, dialect: names.Dialect) -> set[str]:
     """Returns the keys of the whole network that a backbone belongs to."""
     return {names.torch_key(leaf.path, dialect) for leaf in _marked_leaves(skeleton(config))}
-
-
-def _unwrap(state_dict: Mapping[str, Any], origin: str) -> dict[str, Any]:
-    """Finds the weights in a training checkpoint, without the counters and wrappers' prefixes."""
-    for entry in _ENTRIES:
-        inner = state_dict.get(entry)
-        if isinstance(inner, Mapping):
-            return _unwrap(inner, origin)
-    if not state_dict or not all(isinstance(key, str) for key in state_dict):
-        raise WeightsError(
-            f"{origin} holds no weights: expected names and arrays, as from module.state_dict()."
-        )
-    keys = names.unwrapped_keys(key for key in state_dict if not names.is_counter(key))
-    return {key: state_dict[outer] for key, outer in keys.items()}
-
-
-def _empty(tree: Any) -> None:
-    """Empties nested dictionaries."""
-    if isinstance(tree, dict):
-        for value in tree.values():
-            _empty(value)
-        tree.clear()
 
 
 def _recognise(

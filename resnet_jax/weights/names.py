@@ -18,7 +18,8 @@ POOLED = "pooled_shortcut"
 
 _LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
 _COUNTER = "num_batches_tracked"
-_WRAPPERS = ("module.", "_orig_mod.", "model.")
+_COUNTERS = (_COUNTER, "n_averaged")
+_WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "backbone.")
 
 
 class Dialect(NamedTuple):
@@ -155,7 +156,7 @@ def is_pointwise(key: str, dialect: Dialect) -> bool:
 
 def is_counter(key: str) -> bool:
     """Whether a PyTorch key is a counter of training steps, which nothing here reads."""
-    return key.rpartition(".")[2] == _COUNTER
+    return key.rpartition(".")[2] in _COUNTERS
 
 
 def counter_key(key: str) -> str:
@@ -170,8 +171,9 @@ def unwrapped_keys(keys: Iterable[str]) -> dict[str, str]:
         The key without prefixes -> the key in the source.
     """
     inner = {key: key for key in keys}
-    for _ in range(len(_WRAPPERS)):
-        for wrapper in _WRAPPERS:
-            if inner and all(key.startswith(wrapper) for key in inner):
-                inner = {key.removeprefix(wrapper): source for key, source in inner.items()}
+    while inner:
+        common = [prefix for prefix in _WRAPPERS if all(key.startswith(prefix) for key in inner)]
+        if not common:
+            break
+        inner = {key.removeprefix(common[0]): source for key, source in inner.items()}
     return inner

@@ -16,6 +16,7 @@ from resnet_jax.models import Backbone, ResNet, ResNetConfig
 from resnet_jax.models.initialize import initialize
 from resnet_jax.weights import hub
 from resnet_jax.weights.convert import load_mapping, source_sizes, torch_arrays
+from resnet_jax.weights.entries import empty, find_weights
 from resnet_jax.weights.errors import WeightsError
 from resnet_jax.weights.files import SUFFIXES, FilePath, is_own_file, read_state_dict
 from resnet_jax.weights.leaves import skeleton
@@ -128,8 +129,11 @@ def load_pretrained(
     if not isinstance(source, Mapping):
         origin = str(source)
         source = _state_dict(source, config)
+    weights = find_weights(source, origin)
+    if owned:
+        empty(source)
     any_head = skeleton(dataclasses.replace(config, num_classes=1))
-    classes, channels = source_sizes(any_head, source, origin=origin)
+    classes, channels = source_sizes(any_head, weights, origin=origin)
     if changes.get("num_classes") is None:
         config = dataclasses.replace(config, num_classes=classes)
     if changes.get("in_features") is None and channels is not None:
@@ -141,14 +145,8 @@ def load_pretrained(
         model = initialize(build, key, only=is_head)
     else:
         model = skeleton(config, dtype=dtype, param_dtype=param_dtype)
-    load_mapping(
-        model,
-        source,
-        origin=origin,
-        new_head=new_head,
-        adapt_input=config.in_features != channels,
-        owned=owned,
-    )
+    adapt_input = config.in_features != channels
+    load_mapping(model, weights, origin=origin, new_head=new_head, adapt_input=adapt_input)
     return model
 
 

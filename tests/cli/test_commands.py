@@ -1,5 +1,6 @@
 import io
 import json
+import logging
 import sys
 
 import numpy as np
@@ -134,6 +135,28 @@ def test_convert_makes_a_file_that_needs_no_name(build_resnet20, tmp_path, capsy
     Image.new("RGB", (40, 30), "grey").save(photo)
     assert call("predict", str(photo), f"--model={ours}", "--top=1") == 0
     assert "kind " in capsys.readouterr().out
+
+
+def test_commands_say_which_weights_of_a_checkpoint_they_read(
+    build_resnet20, photos, tmp_path, torch, capsys
+):
+    weights = {key: torch.from_numpy(value) for key, value in to_torch(build_resnet20).items()}
+    file, ours = tmp_path / "last.pth", tmp_path / "ours.safetensors"
+    torch.save({"state_dict": weights, "state_dict_ema": weights}, file)
+    note = f"note: {file}: read the entry 'state_dict_ema' (moving averages), not 'state_dict'\n"
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join((*NAMES, *"abcdefg")))
+    named = ("--model=resnet20", f"--weights={file}", f"--class-names={names}")
+    for words in (
+        ("convert", str(file), str(ours), "--name=resnet20"),
+        ("eval", *named, f"--data=folder:{photos}", "--json"),
+        ("predict", str(photos / "test" / "red" / "0.png"), *named, "--json"),
+    ):
+        assert call(*words) == 0
+        out, err = capsys.readouterr()
+        assert err == note
+        assert "note" not in out
+    assert logging.getLogger("resnet_jax").handlers == []
 
 
 @pytest.fixture
