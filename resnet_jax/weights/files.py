@@ -16,7 +16,6 @@ from resnet_jax.whole_files import replacing
 
 # The format in the metadata of a file of resnet_jax.save.
 OWN_FORMAT = "resnet_jax"
-SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".bin")
 
 # The dtypes of safetensors that NumPy and JAX have as well.
 _DTYPES = {

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Unpack, overload
 
@@ -18,7 +19,7 @@ from resnet_jax.weights import hub
 from resnet_jax.weights.convert import load_mapping, source_sizes, torch_arrays
 from resnet_jax.weights.entries import empty, find_weights
 from resnet_jax.weights.errors import WeightsError
-from resnet_jax.weights.files import SUFFIXES, FilePath, is_own_file, read_state_dict
+from resnet_jax.weights.files import FilePath, is_own_file, read_state_dict
 from resnet_jax.weights.leaves import skeleton
 from resnet_jax.weights.model_file import open_model, read_record
 from resnet_jax.weights.names import is_head
@@ -70,7 +71,7 @@ def create_model(
     Args:
         name: One of `list_models()`, or a config; `resnet50.a1_in1k` also names the weights.
         pretrained: False for random weights; True for the default published ones, from the cache or
-            the Hugging Face hub; a tag such as `a1_in1k` for specific ones; or a file.
+            the Hugging Face hub; a tag such as `a1_in1k` for specific ones; or a file, of any name.
         features_only: Build only the stem and the stages: a `Backbone`, which returns feature
             maps.
         out_indices: Which maps a backbone returns: 0 after the stem, 1 after the first stage, -1
@@ -159,7 +160,7 @@ def _source(name: str | ResNetConfig, pretrained: bool | FilePath) -> FilePath |
         return None
     if not isinstance(pretrained, bool):
         text = os.fspath(pretrained)
-        if text != pretrained or text.endswith(SUFFIXES) or "/" in text or os.sep in text:
+        if text != pretrained or _is_path(text, network):
             return pretrained
         if tag not in ("", text):
             raise ConfigError(f"{name!r} and pretrained={text!r} name different weights.")
@@ -173,6 +174,24 @@ def _source(name: str | ResNetConfig, pretrained: bool | FilePath) -> FilePath |
             f"no weights are published for {network!r}; pretrained=PATH loads your own file."
         )
     return hub.fetch(info.hub_id)
+
+
+def _is_path(text: str, network: str) -> bool:
+    """Whether a text is a file rather than a tag; tags have no dots and no slashes.
+
+    Raises:
+        ConfigError: It is both a file here and a tag of the network.
+    """
+    if "." in text or "/" in text or os.sep in text:
+        return True
+    exists = pathlib.Path(text).exists()
+    if exists and text in zoo.pretrained_tags(network):
+        raise ConfigError(
+            f"pretrained={text!r} is a file here and names weights of {network}: write "
+            f"{'./' + text!r} for the file, or pass '{network}.{text}' as the "
+            f"name and pretrained=True."
+        )
+    return exists
 
 
 def _state_dict(path: FilePath, config: ResNetConfig) -> Mapping[str, Any]:

@@ -93,6 +93,7 @@ def test_published_cifar_weights_give_a_network_without_a_classifier(features_on
         ("resnet50.a1_in1k", False, ConfigError, "names weights: pass pretrained=True"),
         ("resnet50.a1_in1k", "a2_in1k", ConfigError, "name different weights"),
         ("resnet50", "nothing.pth", WeightsError, "nothing.pth does not exist"),
+        ("resnet50", "model_best.pth.tar", WeightsError, "model_best.pth.tar does not exist"),
         ("resnet50", "some/where", WeightsError, "some/where does not exist"),
     ],
 )
@@ -100,6 +101,25 @@ def test_weights_that_cannot_be_had_get_one_line(name, pretrained, error, messag
     with pytest.raises(error, match=message) as caught:
         create_model(name, pretrained=pretrained)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["model_best.pth.tar", "last.ckpt", "weights", "v1.0"])
+def test_a_file_needs_no_slash_and_no_suffix(name, network, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = network(model_config(NAME), num_classes=3)
+    write_safetensors("a.safetensors", to_torch(model), {})
+    (tmp_path / "a.safetensors").rename(name)
+    chex.assert_trees_all_equal(values(create_model(NAME, pretrained=name)), values(model))
+
+
+def test_a_file_that_is_called_like_a_tag_is_not_guessed(tmp_path, monkeypatch, published):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / TAG).touch()
+    with pytest.raises(ConfigError, match=rf"'\./{TAG}' for the file, or pass '{NAME}\.{TAG}'"):
+        create_model(NAME, pretrained=TAG)
+    create_model(f"{NAME}.{TAG}", pretrained=True)
+    with pytest.raises(WeightsError, match="is empty"):
+        create_model(NAME, pretrained=f"./{TAG}")
 
 
 def test_a_config_needs_a_file(tiny):
