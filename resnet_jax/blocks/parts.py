@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from resnet_jax.blocks.shortcut import LayerFactory, Shortcut, identity, no_layer, shortcut_b
-from resnet_jax.layers import BatchNorm, LayerSettings, conv
+from resnet_jax.layers import BatchNorm, Bound, LayerSettings, conv, relu
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Parts:
 
     conv: LayerFactory = conv
     norm: LayerFactory = BatchNorm
-    act: Callable[[jax.Array], jax.Array] = nnx.relu
+    act: Callable[[jax.Array], jax.Array] = relu
     shortcut: Callable[..., Shortcut] = shortcut_b
     attention: LayerFactory = no_layer
     antialias: Callable[..., jax.Array] | None = None
@@ -76,7 +76,7 @@ class Parts:
         """
         if self.antialias is None or (stride == 1 and dilation == first_dilation):
             return stride, identity
-        return 1, _with_stride(self.antialias, stride)
+        return 1, Bound(self.antialias, stride=stride)
 
     def last_norm(self, features: int) -> Callable[[jax.Array], jax.Array]:
         """Builds the norm that ends a residual branch (of bound parts)."""
@@ -98,8 +98,3 @@ class Parts:
         if self.zero_init_last:
             return build(in_features, features, kernel_size, kernel_init=nnx.initializers.zeros)
         return build(in_features, features, kernel_size)
-
-
-@functools.cache  # the same function for the same pool, so that networks built alike are equal
-def _with_stride(pool: Callable[..., jax.Array], stride: int) -> Callable[[jax.Array], jax.Array]:
-    return functools.partial(pool, stride=stride)

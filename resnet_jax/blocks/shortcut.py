@@ -7,14 +7,13 @@ are those of the block. Options A, B and C are those of He et al.
 figure 2c (https://arxiv.org/abs/1812.01187).
 """
 
-import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from resnet_jax.layers import average_pool
+from resnet_jax.layers import Bound, average_pool
 
 LayerFactory = Callable[..., Callable[[jax.Array], jax.Array]]
 Shortcut = Callable[[jax.Array], jax.Array]
@@ -108,16 +107,11 @@ class PooledProjection(Projection):
         self.pool: Callable[[jax.Array], jax.Array] = identity
         if stride > 1 or dilation > 1:
             # timm pads the pool of a dilated block with zeros, and counts them.
-            self.pool = _pool(stride, count_padding=stride == 1)
+            self.pool = Bound(average_pool, stride=stride, count_padding=stride == 1)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [batch, height, width, in_features] to the block's output shape."""
         return super().__call__(self.pool(x))
-
-
-@functools.cache  # the same function for the same stride, so that networks built alike are equal
-def _pool(stride: int, *, count_padding: bool) -> Callable[[jax.Array], jax.Array]:
-    return functools.partial(average_pool, stride=stride, count_padding=count_padding)
 
 
 def shortcut_a(

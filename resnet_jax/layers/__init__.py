@@ -1,6 +1,7 @@
 """Layers, from which the blocks are built. Imports only jax and flax."""
 
 from resnet_jax.layers.attention import EfficientChannelAttention, SqueezeExcite
+from resnet_jax.layers.bound import Bound, gelu, relu, silu
 from resnet_jax.layers.conv import conv, conv1x1, conv3x3, standardized_conv
 from resnet_jax.layers.drop import Dropout, DropPath
 from resnet_jax.layers.example_norm import EvoNormS0, FilterResponseNorm, group_norm
@@ -12,6 +13,7 @@ from resnet_jax.layers.settings import LayerSettings
 
 __all__ = [
     "BatchNorm",
+    "Bound",
     "DropPath",
     "Dropout",
     "EfficientChannelAttention",
@@ -27,10 +29,13 @@ __all__ = [
     "conv",
     "conv1x1",
     "conv3x3",
+    "gelu",
     "global_average_pool",
     "group_norm",
     "kaiming_normal",
     "max_pool",
+    "relu",
+    "silu",
     "standardized_conv",
     "supplied",
 ]

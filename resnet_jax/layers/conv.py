@@ -1,6 +1,5 @@
 """Convolutions with explicit symmetric padding."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, Unpack
 
@@ -10,6 +9,7 @@ from flax import nnx
 from flax.nnx.nn import dtypes
 from jax.typing import DTypeLike
 
+from resnet_jax.layers.bound import Bound
 from resnet_jax.layers.initializers import kaiming_normal
 from resnet_jax.layers.ops import convolve
 from resnet_jax.layers.settings import LayerSettings
@@ -96,13 +96,12 @@ def standardized_conv(
         Qiao et al. 2019, https://arxiv.org/abs/1903.10520.
     """
     return conv(
-        in_features, features, kernel_size, promote_dtype=_standardizer(epsilon), **settings
+        in_features,
+        features,
+        kernel_size,
+        promote_dtype=Bound(_standardize_and_promote, epsilon=epsilon),
+        **settings,
     )
-
-
-@functools.cache  # one function per epsilon, so that networks with equal configs are equal
-def _standardizer(epsilon: float) -> Callable[..., Any]:
-    return functools.partial(_standardize_and_promote, epsilon=epsilon)
 
 
 def _standardize_and_promote(

@@ -15,6 +15,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
+from resnet_jax.layers.bound import Bound
+
 
 class Supply:
     """Standard normal numbers, which are used in order.
@@ -70,17 +72,25 @@ def variance_scaling(scale: float, mode: str, distribution: str) -> nnx.Initiali
     Returns:
         `(key, shape, dtype) -> array`, for shapes [..., in_features, features].
     """
+    return Bound(_scaled, scale=scale, mode=mode, distribution=distribution)
 
-    def init(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
-        area = math.prod(shape[:-2])
-        deviation = math.sqrt(scale / (area * shape[-2 if mode == "fan_in" else -1]))
-        values = _standard_normal(key, shape, dtype)
-        if distribution == "uniform":
-            # The error function maps normal numbers to uniform ones in [-1, 1].
-            values = math.sqrt(3) * jax.lax.erf(values / math.sqrt(2))
-        return jnp.asarray(deviation * values, dtype)
 
-    return init
+def _scaled(
+    key: jax.Array,
+    shape: tuple[int, ...],
+    dtype: DTypeLike = jnp.float32,
+    *,
+    scale: float,
+    mode: str,
+    distribution: str,
+) -> jax.Array:
+    area = math.prod(shape[:-2])
+    deviation = math.sqrt(scale / (area * shape[-2 if mode == "fan_in" else -1]))
+    values = _standard_normal(key, shape, dtype)
+    if distribution == "uniform":
+        # The error function maps normal numbers to uniform ones in [-1, 1].
+        values = math.sqrt(3) * jax.lax.erf(values / math.sqrt(2))
+    return jnp.asarray(deviation * values, dtype)
 
 
 # Normal with variance 2 / (kernel area * features): He et al. 2015, "Delving Deep into

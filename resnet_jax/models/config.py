@@ -1,12 +1,12 @@
 """What a network is, as data: a frozen dataclass of plain values."""
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Any
 
 from resnet_jax.blocks import Parts, identity
 from resnet_jax.errors import ConfigError
+from resnet_jax.layers import Bound
 from resnet_jax.models.checks import check_name, check_positive, check_rate
 from resnet_jax.models.plan import BlockPlan, block_arguments, block_options, place_blocks
 from resnet_jax.models.stem import STEM_POOLS, STEMS
@@ -147,10 +147,10 @@ class ResNetConfig:
         attention_settings = {"ratio": self.squeeze_ratio} if self.attention == "se" else {}
         return Parts(
             conv=CONVOLUTIONS[self.convolution],
-            norm=functools.partial(norm.build, **norm_settings),
+            norm=Bound(norm.build, **norm_settings),
             act=identity if norm.activates else ACTIVATIONS[self.activation],
             shortcut=SHORTCUTS[self.shortcut],
-            attention=functools.partial(ATTENTIONS[self.attention], **attention_settings),
+            attention=Bound(ATTENTIONS[self.attention], **attention_settings),
             antialias=ANTIALIASING[self.antialiasing],
             zero_init_last=self.zero_init_last,
         )

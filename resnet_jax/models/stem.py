@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from resnet_jax.blocks import Parts, identity
-from resnet_jax.layers import average_pool, blur_pool, max_pool
+from resnet_jax.layers import Bound, average_pool, blur_pool, max_pool
 
 
 class Pool(NamedTuple):
@@ -203,11 +203,11 @@ def _fixed(pool: Callable[[jax.Array], jax.Array], stride: int = 2) -> Pool:
 
 STEM_POOLS: Mapping[str, Pool] = {
     "none": _fixed(identity, stride=1),
-    "max": _fixed(functools.partial(max_pool, window=3, stride=2)),
+    "max": _fixed(Bound(max_pool, window=3, stride=2)),
     "zero_padded_max": _fixed(_zero_padded_max),
     "max_and_blur": _fixed(_max_and_blur),
     # timm drops the last row of an odd map here; the average pools of its shortcuts keep it.
-    "average": _fixed(functools.partial(average_pool, stride=2, partial_windows=False)),
+    "average": _fixed(Bound(average_pool, stride=2, partial_windows=False)),
     "conv": Pool(ConvPool, 2, torch_names=(("conv", "maxpool.0"), ("norm", "maxpool.1"))),
 }
 

@@ -28,7 +28,10 @@ from resnet_jax.layers import (
     average_pool,
     blur_pool,
     conv,
+    gelu,
     group_norm,
+    relu,
+    silu,
     standardized_conv,
 )
 
@@ -55,9 +58,9 @@ def _average_strided(x: jax.Array, *, stride: int) -> jax.Array:
 
 
 ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
-    "relu": nnx.relu,
-    "silu": nnx.silu,
-    "gelu": nnx.gelu,
+    "relu": relu,
+    "silu": silu,
+    "gelu": gelu,
 }
 ANTIALIASING: Mapping[str, Callable[..., jax.Array] | None] = {
     "none": None,
