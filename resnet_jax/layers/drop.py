@@ -49,7 +49,12 @@ class Dropout(nnx.Module):
         return jnp.where(kept, x / (1.0 - self.rate), jnp.zeros_like(x))
 
     def set_view(self, deterministic: bool | None = None) -> None:
-        """Sets the mode; `nnx.view(module, deterministic=True)` calls this on its copy."""
+        """Sets the mode; `nnx.view(module, deterministic=True)` calls this on its copy.
+
+        Args:
+          deterministic: Drop nothing; None changes nothing.
+        """
+        # `nnx.view_info` prints these arguments, which it finds by their indent of two spaces.
         if deterministic is not None:
             self.deterministic = deterministic
 

@@ -104,7 +104,13 @@ class BatchNorm(nnx.Module):
         return y.reshape(x.shape).astype(out_dtype)
 
     def set_view(self, use_running_average: bool | None = None) -> None:
-        """Sets the mode; `nnx.view(module, use_running_average=True)` calls this on its copy."""
+        """Sets the mode; `nnx.view(module, use_running_average=True)` calls this on its copy.
+
+        Args:
+          use_running_average: Normalise with the running statistics, without updating them; None
+            changes nothing.
+        """
+        # `nnx.view_info` prints these arguments, which it finds by their indent of two spaces.
         if use_running_average is not None:
             self.use_running_average = use_running_average
 
