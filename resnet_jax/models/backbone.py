@@ -1,0 +1,54 @@
+"""The trunk of a network without its head."""
+
+from collections.abc import Sequence
+
+import jax
+from flax import nnx
+
+from resnet_jax.errors import ConfigError
+from resnet_jax.models.trunk import FeatureInfo, Trunk
+
+
+class Backbone(Trunk):
+    """The trunk of a network without its head: images to maps, for detectors and the like.
+
+    Attributes:
+        stem: From images to the first stage.
+        stages: Lists of blocks, up to the last map that is wanted.
+        out_indices: Which maps the call returns: 0 after the stem, 1 after the first stage.
+        feature_info: Channels and stride of each map that the call returns.
+    """
+
+    def __init__(self, network: Trunk, *, out_indices: Sequence[int] | None = None) -> None:
+        """Takes the stem and the stages of a network; their parameters are shared.
+
+        Args:
+            network: Such as a `ResNet`.
+            out_indices: Which maps the call returns; -1 is the last; None returns all.
+
+        Raises:
+            ConfigError: There is no map of an index, or none is wanted.
+        """
+        info = network.feature_info
+        self.out_indices = _resolve(range(len(info)) if out_indices is None else out_indices, info)
+        self.config = network.config
+        self.stem = network.stem
+        self.stages = nnx.List(list(network.stages)[: self.out_indices[-1]])
+        self.feature_info = tuple(info[index] for index in self.out_indices)
+
+    def __call__(self, x: jax.Array, *, rngs: nnx.Rngs | None = None) -> list[jax.Array]:
+        """Returns the maps of `out_indices`, in the order of depth. See `features`."""
+        maps = self.features(x, rngs=rngs)
+        return [maps[index] for index in self.out_indices]
+
+
+def _resolve(indices: Sequence[int], info: Sequence[FeatureInfo]) -> tuple[int, ...]:
+    for index in indices:
+        if not -len(info) <= index < len(info):
+            raise ConfigError(
+                f"out_indices={tuple(indices)}: there is no map {index}; the network has "
+                f"{len(info)}, from 0 after the stem to {len(info) - 1} after the last stage."
+            )
+    if not indices:
+        raise ConfigError("out_indices=() asks for no map; name at least one.")
+    return tuple(sorted({index % len(info) for index in indices}))

@@ -1,0 +1,65 @@
+"""The trunk of a network, which turns images into maps."""
+
+from typing import NamedTuple
+
+import jax
+from flax import nnx
+
+from resnet_jax.layers import compute_once
+from resnet_jax.models.config import ResNetConfig
+from resnet_jax.models.stem import AnyStem
+from resnet_jax.models.tables import Block
+
+
+class FeatureInfo(NamedTuple):
+    """The map after the stem (index 0) or a stage: its channels, and image rows per row of it."""
+
+    features: int
+    stride: int
+
+
+class Trunk(nnx.Module):
+    """A stem and stages of blocks.
+
+    Attributes:
+        config: The network that they belong to.
+        stem: From images to the first stage.
+        stages: Lists of blocks.
+        feature_info: Channels and stride of each map.
+    """
+
+    config: ResNetConfig
+    stem: AnyStem
+    stages: nnx.List[nnx.List[Block]]
+    feature_info: tuple[FeatureInfo, ...]
+
+    def features(self, x: jax.Array, *, rngs: nnx.Rngs | None = None) -> list[jax.Array]:
+        """Returns the maps after the stem (before its pool) and after each stage.
+
+        Those of pre-activation networks are neither normalised nor activated.
+
+        Args:
+            x: Normalised images [batch, height, width, in_features].
+            rngs: Its stream `dropout` feeds stochastic depth; needed only for that, in training.
+
+        Raises:
+            ValueError: x is not [batch, height, width, in_features].
+        """
+        if x.ndim != 4 or x.shape[-1] != self.config.in_features:
+            raise ValueError(
+                f"expected images [batch, height, width, {self.config.in_features}], got "
+                f"{list(x.shape)}; axes are NHWC, and in_features says how many channels there are."
+            )
+        # On a CPU, XLA would otherwise repeat each block's sum in everything that reads it.
+        run = nnx.remat(_run) if self.config.remat else _run
+        maps = [self.stem(x)]
+        x = self.stem.pool(maps[0])
+        for blocks in self.stages:
+            for block in blocks:
+                x = compute_once(run(block, x, rngs))
+            maps.append(x)
+        return maps
+
+
+def _run(block: Block, x: jax.Array, rngs: nnx.Rngs | None) -> jax.Array:
+    return block(x, rngs=rngs)
