@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from resnet_jax.layers import compute_once
@@ -43,13 +44,10 @@ class Trunk(nnx.Module):
             rngs: Its stream `dropout` feeds stochastic depth; needed only for that, in training.
 
         Raises:
-            ValueError: x is not [batch, height, width, in_features].
+            ValueError: x is not [batch, height, width, in_features], has no pixels, or holds
+                integers.
         """
-        if x.ndim != 4 or x.shape[-1] != self.config.in_features:
-            raise ValueError(
-                f"expected images [batch, height, width, {self.config.in_features}], got "
-                f"{list(x.shape)}; axes are NHWC, and in_features says how many channels there are."
-            )
+        _check_images(x, self.config.in_features)
         # On a CPU, XLA would otherwise repeat each block's sum in everything that reads it.
         run = nnx.remat(_run) if self.config.remat else _run
         maps = [self.stem(x)]
@@ -59,6 +57,23 @@ class Trunk(nnx.Module):
                 x = compute_once(run(block, x, rngs))
             maps.append(x)
         return maps
+
+
+def _check_images(x: jax.Array, in_features: int) -> None:
+    if x.ndim != 4 or x.shape[-1] != in_features:
+        raise ValueError(
+            f"expected images [batch, height, width, {in_features}], got {list(x.shape)}; axes are "
+            f"NHWC, and in_features says how many channels there are."
+        )
+    if 0 in x.shape[1:3]:
+        raise ValueError(
+            f"images {list(x.shape)} have no pixels; height and width must be at least 1."
+        )
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(
+            f"expected normalised images in floating point, got {x.dtype}; "
+            f"resnet_jax.preprocessing turns pixels into a network's input."
+        )
 
 
 def _run(block: Block, x: jax.Array, rngs: nnx.Rngs | None) -> jax.Array:

@@ -2,6 +2,7 @@ import dataclasses
 import functools
 import itertools
 import math
+import re
 
 import chex
 import jax
@@ -9,7 +10,15 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
-from resnet_jax import ConfigError, ResNet, ResNetConfig, create_model, functional, model_config
+from resnet_jax import (
+    ConfigError,
+    ResNet,
+    ResNetConfig,
+    create_model,
+    functional,
+    linen,
+    model_config,
+)
 
 TINY = ResNetConfig(
     depths=(1, 2), widths=(8, 16), stem="cifar", stem_features=8, num_classes=5, in_features=2
@@ -154,6 +163,36 @@ def test_a_wrong_name_gets_the_nearest():
 def test_bad_images_are_refused(shape):
     with pytest.raises(ValueError, match=r"expected images \[batch, height, width, 2\], got"):
         create_model(TINY, rngs=nnx.Rngs(0))(jnp.ones(shape))
+
+
+@pytest.mark.parametrize("shape", [(1, 0, 8, 2), (1, 8, 0, 2)])
+def test_images_without_pixels_are_refused(shape):
+    with pytest.raises(ValueError, match=r"have no pixels; height and width must be at least 1"):
+        jax.eval_shape(create_model(TINY), jnp.ones(shape))
+
+
+def _call_functional(init, apply, x):
+    return apply(*init(jax.random.key(0)), x, train=True)
+
+
+CALLS = {
+    "network": lambda x: create_model(TINY)(x),
+    "features": lambda x: create_model(TINY).features(x),
+    "backbone": lambda x: create_model(TINY, features_only=True)(x),
+    "functional": lambda x: _call_functional(*functional(ResNet, TINY), x),
+    "linen": lambda x: linen.to_linen(ResNet, TINY).init(jax.random.key(0), x, train=False),
+}
+
+
+@pytest.mark.parametrize("dtype", [jnp.uint8, jnp.int32, jnp.bool, jnp.complex64])
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_images_of_integers_are_refused_while_tracing(call, dtype):
+    message = (
+        f"expected normalised images in floating point, got {jnp.dtype(dtype)}; "
+        f"resnet_jax.preprocessing turns pixels into a network's input."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        jax.eval_shape(call, jax.ShapeDtypeStruct((1, 8, 8, 2), dtype))
 
 
 @pytest.mark.usefixtures("optimized")
