@@ -84,6 +84,8 @@ class BatchNorm(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Normalises x [batch, ..., features]; updates the running statistics when training.
 
+        An empty batch gives an empty result and leaves the running statistics alone, as in PyTorch.
+
         Raises:
             ValueError: The batch does not divide into groups of `group_size` examples.
         """
@@ -96,6 +98,8 @@ class BatchNorm(nnx.Module):
                 values, mean=mean, var=var, scale=scale, bias=bias, epsilon=self.epsilon
             )
             return y.astype(out_dtype)
+        if 0 in x.shape:
+            return x.astype(out_dtype)
         groups = self._split(values)
         y, mean, var = normalize_batch(
             groups, scale=scale, bias=bias, epsilon=self.epsilon, two_pass=self.two_pass

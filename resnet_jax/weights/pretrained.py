@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, Unpack, overload
 
 import jax.numpy as jnp
@@ -47,7 +47,7 @@ def create_model(
     *,
     pretrained: bool | FilePath = False,
     features_only: Literal[True],
-    out_indices: Sequence[int] | None = None,
+    out_indices: Iterable[int] | None = None,
     dtype: DTypeLike | None = None,
     param_dtype: DTypeLike = jnp.float32,
     rngs: nnx.Rngs | None = None,
@@ -60,7 +60,7 @@ def create_model(
     *,
     pretrained: bool | FilePath = False,
     features_only: bool = False,
-    out_indices: Sequence[int] | None = None,
+    out_indices: Iterable[int] | None = None,
     dtype: DTypeLike | None = None,
     param_dtype: DTypeLike = jnp.float32,
     rngs: nnx.Rngs | None = None,
@@ -89,7 +89,7 @@ def create_model(
         WeightsError: The weights cannot be downloaded or read, or do not fit.
     """
     if out_indices is not None and not features_only:
-        raise ConfigError(f"out_indices={tuple(out_indices)} needs features_only=True.")
+        raise ConfigError(f"out_indices={out_indices!r} needs features_only=True.")
     source = _source(name, pretrained)
     build: Callable[..., ResNet] = zoo.create_untrained
     if source is not None:

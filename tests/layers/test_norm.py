@@ -66,6 +66,17 @@ def test_a_batch_that_does_not_divide_is_refused(x):
         build(group_size=3)(x)
 
 
+@pytest.mark.parametrize("group_size", [None, 2])
+@pytest.mark.parametrize("shape", [(0, 3, 3, 5), (0, 5), (2, 0, 3, 5)])
+def test_an_empty_batch_leaves_the_statistics(shape, group_size):
+    norm = build(group_size=group_size, dtype=jnp.bfloat16)
+    before = nnx.to_pure_dict(nnx.state(norm))
+    y = norm(jnp.zeros(shape))
+    chex.assert_shape(y, shape)
+    chex.assert_type(y, jnp.bfloat16)
+    chex.assert_trees_all_equal(nnx.to_pure_dict(nnx.state(norm)), before)
+
+
 def test_statistics_pass_through_no_half_precision():
     """In bfloat16 300.5 would be 300, and values around it would have no variance left."""
     x = 300.5 + 0.25 * jax.random.normal(jax.random.key(1), (64, 2, 2, 5))

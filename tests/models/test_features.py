@@ -1,6 +1,7 @@
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import nnx
 
@@ -57,9 +58,44 @@ def test_wrong_indices(out_indices, message):
         create_model(CONFIGS["post"], features_only=True, out_indices=out_indices)
 
 
-def test_indices_need_features_only():
+@pytest.mark.parametrize(
+    "out_indices",
+    [[1, -1], range(1, 4, 2), iter([3, 1]), np.array([3, 1]), np.int64([1, -1]), jnp.array([1, 3])],
+)
+def test_any_sequence_of_whole_numbers(out_indices):
+    backbone = create_model(CONFIGS["post"], features_only=True, out_indices=out_indices)
+    assert backbone.out_indices == (1, 3)
+    assert [type(index) for index in backbone.out_indices] == [int, int]
+
+
+@pytest.mark.parametrize(
+    "out_indices",
+    [
+        3,
+        np.int64(3),
+        "34",
+        [1.0],
+        np.ones(2),
+        [[1, 2]],
+        True,
+        (True, False),
+        np.array([True]),
+        [None],
+    ],
+)
+def test_other_indices_are_refused(out_indices):
+    with pytest.raises(ConfigError) as error:
+        create_model(CONFIGS["post"], features_only=True, out_indices=out_indices)
+    assert str(error.value) == (
+        f"out_indices={' '.join(repr(out_indices).split())} is not a sequence of whole numbers; "
+        f"(1, -1), for instance, asks for the maps after the first and after the last stage."
+    )
+
+
+@pytest.mark.parametrize("out_indices", [(1,), 1])
+def test_indices_need_features_only(out_indices):
     with pytest.raises(ConfigError, match="needs features_only=True"):
-        create_model(CONFIGS["post"], out_indices=(1,))
+        create_model(CONFIGS["post"], out_indices=out_indices)
 
 
 @pytest.mark.parametrize("output_stride", [4, 8, 16])

@@ -165,6 +165,21 @@ def test_bad_images_are_refused(shape):
         create_model(TINY, rngs=nnx.Rngs(0))(jnp.ones(shape))
 
 
+def test_an_empty_batch_moves_nothing():
+    init, apply = functional(ResNet, vary(stem="imagenet", shortcut="d"))
+    params, before = init(jax.random.key(0))
+
+    @functools.partial(jax.grad, has_aux=True)
+    def derivative(params):
+        logits, stats = apply(params, before, jnp.ones((0, 8, 8, 2)), train=True)
+        chex.assert_shape(logits, (0, 5))
+        return logits.sum(), stats
+
+    gradient, after = derivative(params)
+    chex.assert_trees_all_equal(after, before)
+    chex.assert_trees_all_equal(gradient, jax.tree.map(jnp.zeros_like, params))
+
+
 @pytest.mark.parametrize("shape", [(1, 0, 8, 2), (1, 8, 0, 2)])
 def test_images_without_pixels_are_refused(shape):
     with pytest.raises(ValueError, match=r"have no pixels; height and width must be at least 1"):
