@@ -208,7 +208,7 @@ def _recorded_inputs(path: FilePath, record: weight_files.ModelRecord) -> Networ
 
 
 def _open_named(name: str, weights: FilePath | None) -> Trained:
-    network, _, tag = name.partition(".")
+    network, tag = zoo.split_name(name)
     if network not in list_models():
         raise ConfigError(
             f"{name!r} is neither the folder of a run nor a file nor a network."

@@ -52,7 +52,7 @@ def convert_file(
             f"{source} holds PyTorch's weights, which do not say which network they belong to: "
             f"give its name, one of resnet_jax.list_models()."
         )
-    network, _, tag = name.partition(".")
+    network, tag = zoo.split_name(name)
     if tag and preprocessing is None:
         preprocessing = zoo.pretrained_info(name).preprocessing
     model = load_pretrained(network, source)

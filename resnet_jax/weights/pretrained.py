@@ -27,6 +27,9 @@ from resnet_jax.weights.names import is_head
 # The fields that may differ between the network in a file and the one to build.
 _FREE = {*zoo.Changes.__annotations__, "batch_norm"}
 
+# What `create_model` takes besides these.
+_ARGUMENTS = ("pretrained", "features_only", "out_indices", "dtype", "param_dtype", "rngs")
+
 
 @overload
 def create_model(
@@ -69,7 +72,8 @@ def create_model(
     """Builds a network, with random or with trained weights, in training mode.
 
     Args:
-        name: One of `list_models()`, or a config; `resnet50.a1_in1k` also names the weights.
+        name: One of `list_models()`, or a config; `resnet50.a1_in1k` also names the weights, as
+            does `hf_hub:timm/resnet50.a1_in1k`.
         pretrained: False for random weights; True for the default published ones, from the cache or
             the Hugging Face hub; a tag such as `a1_in1k` for specific ones; or a file, of any name.
         features_only: Build only the stem and the stages: a `Backbone`, which returns feature
@@ -88,13 +92,14 @@ def create_model(
             like this, or does not have these weights.
         WeightsError: The weights cannot be downloaded or read, or do not fit.
     """
+    zoo.check_settings(changes, arguments=_ARGUMENTS)
     if out_indices is not None and not features_only:
         raise ConfigError(f"out_indices={out_indices!r} needs features_only=True.")
     source = _source(name, pretrained)
     build: Callable[..., ResNet] = zoo.create_untrained
     if source is not None:
         build = functools.partial(load_pretrained, source=source)
-        name = name.partition(".")[0] if isinstance(name, str) else name
+    name = zoo.split_name(name)[0] if isinstance(name, str) else name
     model = build(name, dtype=dtype, param_dtype=param_dtype, rngs=rngs, **changes)
     return Backbone(model, out_indices=out_indices) if features_only else model
 
@@ -153,7 +158,7 @@ def load_pretrained(
 
 def _source(name: str | ResNetConfig, pretrained: bool | FilePath) -> FilePath | None:
     """Returns the file that a name and `pretrained` select, or None for random weights."""
-    network, _, tag = name.partition(".") if isinstance(name, str) else ("", "", "")
+    network, tag = zoo.split_name(name) if isinstance(name, str) else ("", "")
     if pretrained is False:
         if tag:
             raise ConfigError(f"{name!r} names weights: pass pretrained=True to load them.")

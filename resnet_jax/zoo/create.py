@@ -2,7 +2,7 @@
 
 import dataclasses
 import fnmatch
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 import jax.numpy as jnp
 from flax import nnx
@@ -12,21 +12,7 @@ from resnet_jax.errors import ConfigError, nearest
 from resnet_jax.models import ResNet, ResNetConfig
 from resnet_jax.models.initialize import initialize
 from resnet_jax.zoo.rows import TABLE
-
-
-class Changes(TypedDict, total=False):
-    """What a caller may change about any network: fields of `ResNetConfig`, which explains them.
-
-    None, or leaving a field out, changes nothing.
-    """
-
-    num_classes: int | None
-    in_features: int | None
-    output_stride: int | None
-    drop_path_rate: float | None
-    dropout_rate: float | None
-    zero_init_last: bool | None
-    remat: bool | None
+from resnet_jax.zoo.settings import Changes, check_settings
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -50,12 +36,7 @@ def model_config(name: str | ResNetConfig, **changes: Unpack[Changes]) -> ResNet
             f"there is no model {name!r}.{nearest(name, TABLE)} "
             f"resnet_jax.list_models() lists them all."
         )
-    for field in changes:
-        if field not in Changes.__annotations__:
-            raise ConfigError(
-                f"a model has no setting {field!r}.{nearest(field, Changes.__annotations__)} "
-                f"There are {', '.join(Changes.__annotations__)}."
-            )
+    check_settings(changes)
     config = TABLE[name] if isinstance(name, str) else name
     given = {field: value for field, value in changes.items() if value is not None}
     return dataclasses.replace(config, **given)  # type: ignore[arg-type]  # checked above

@@ -37,7 +37,14 @@ def published(publish, trained):
 
 @pytest.mark.parametrize(
     ("name", "pretrained"),
-    [(NAME, True), (NAME, TAG), (f"{NAME}.{TAG}", True), (f"{NAME}.{TAG}", TAG)],
+    [
+        (NAME, True),
+        (NAME, TAG),
+        (f"{NAME}.{TAG}", True),
+        (f"{NAME}.{TAG}", TAG),
+        (f"hf_hub:timm/{NAME}.{TAG}", True),
+        (f"hf-hub:timm/{NAME}", TAG),
+    ],
 )
 def test_published_weights_come_from_the_cache_without_a_network(
     name, pretrained, published, trained

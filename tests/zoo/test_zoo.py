@@ -1,4 +1,7 @@
+import dataclasses
+import inspect
 import math
+import re
 
 import chex
 import jax
@@ -8,7 +11,7 @@ from flax import nnx
 
 from resnet_jax import ConfigError, ResNet, ResNetConfig, create_model, list_models, model_config
 from resnet_jax.layers import SqueezeExcite
-from resnet_jax.zoo import describe, pretrained_info, pretrained_tags
+from resnet_jax.zoo import describe, pretrained_info, pretrained_tags, settings, split_name
 
 
 def test_list_models_takes_shell_patterns():
@@ -106,9 +109,65 @@ def test_changes_reach_the_config():
     assert model_config("resnet18", num_classes=None) == model_config("resnet18")
 
 
-def test_unknown_changes_get_the_nearest():
-    with pytest.raises(ConfigError, match=r"no setting 'num_class'\. Did you mean 'num_classes'"):
-        create_model("resnet18", num_class=3)
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("num_class", "num_classes"),
+        ("in_chans", "in_features"),
+        ("in_channels", "in_features"),
+        ("drop_rate", "dropout_rate"),
+        ("drop_path", "drop_path_rate"),
+        ("zero_init_residual", "zero_init_last"),
+        ("grad_checkpointing", "remat"),
+        ("checkpoint_path", "pretrained"),
+        ("weights", "pretrained"),
+        ("features_onli", "features_only"),
+        ("seed", "rngs"),
+    ],
+)
+def test_unknown_settings_get_the_nearest(given, meant):
+    with pytest.raises(ConfigError, match=rf"no setting '{given}'\. Did you mean '{meant}'"):
+        create_model("resnet18", **{given: 3})
+
+
+@pytest.mark.parametrize(
+    ("given", "field"), [("norm", "norm"), ("cardinality", "groups"), ("act_layer", "activation")]
+)
+def test_fields_of_a_config_are_changed_there(given, field):
+    remedy = f"pass dataclasses.replace(model_config(NAME), {field}=...) as the name."
+    with pytest.raises(ConfigError, match=rf"no setting '{given}'\. .*{re.escape(remedy)}"):
+        create_model("resnet18", **{given: 3})
+
+
+def test_a_config_is_not_told_of_the_arguments_of_other_functions():
+    with pytest.raises(ConfigError, match="no setting 'pretrained'") as error:
+        model_config("resnet18", pretrained=True)
+    assert "features_only" not in str(error.value)
+
+
+def test_every_name_of_a_setting_leads_to_a_real_one():
+    fields = {field.name for field in dataclasses.fields(ResNetConfig)}
+    taken = {*inspect.signature(create_model).parameters, *settings.Changes.__annotations__}
+    assert settings._ARGUMENTS.keys() <= taken
+    assert settings._FIELDS.keys() <= fields
+    every = [other for table in (settings._ARGUMENTS, settings._FIELDS) for other in table.values()]
+    names = [name for others in every for name in others]
+    assert len(names) == len(set(names))
+    assert not {*names} & (fields | taken)
+
+
+@pytest.mark.parametrize("place", ["", "hf_hub:timm/", "hf-hub:timm/", "HF_hub:timm/", "timm/"])
+@pytest.mark.parametrize("tag", ["", "a2_in1k"])
+def test_names_with_the_repository(place, tag):
+    name = f"{place}resnet18.{tag}" if tag else f"{place}resnet18"
+    assert split_name(name) == ("resnet18", tag)
+    assert pretrained_info(name) == pretrained_info(name.removeprefix(place))
+
+
+@pytest.mark.parametrize("name", ["hf_hub:someone/resnet18.a1_in1k", "hf-hub:resnet18"])
+def test_repositories_of_others_are_refused(name):
+    with pytest.raises(ConfigError, match=r"not one of timm's repositories; .* pretrained=PATH"):
+        create_model(name, pretrained=True)
 
 
 @pytest.mark.parametrize(
