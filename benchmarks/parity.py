@@ -47,7 +47,7 @@ HEADER = f"""# Parity with timm
 
 All networks that timm 1.0.31 registers in `resnet.py` and `resnetv2.py`, except the two pruned
 ones. timm builds each network with random weights, BatchNorm statistics and scales. We load it with
-`resnet_jax.weights.load_torch`, and both run random images in evaluation mode, in float32, on a
+`resnet_jax.load_torch`, and both run random images in evaluation mode, in float32, on a
 CPU. The numbers of parameters are identical.
 
 - `64 x 64`: {BATCH} images of {SIZE} x {SIZE}. The error is the largest difference between the

@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from resnet_jax.errors import ConfigError
     from resnet_jax.interop.pure import functional
     from resnet_jax.layers import BatchNorm, conv1x1, conv3x3
-    from resnet_jax.models import BatchNormConfig, ResNet, ResNetConfig
-    from resnet_jax.weights import create_model, load, save
+    from resnet_jax.models import Backbone, BatchNormConfig, ResNet, ResNetConfig, grow
+    from resnet_jax.weights import WeightsError, create_model, load, load_torch, save, to_torch
     from resnet_jax.zoo import list_models, model_config
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Backbone",
     "BasicBlock",
     "BatchNorm",
     "BatchNormConfig",
@@ -29,15 +30,19 @@ __all__ = [
     "ResNet",
     "ResNetConfig",
     "ResidualBlock",
+    "WeightsError",
     "conv1x1",
     "conv3x3",
     "create_model",
     "functional",
+    "grow",
     "linen",
     "list_models",
     "load",
+    "load_torch",
     "model_config",
     "save",
+    "to_torch",
 ]
 
 _HOMES = {
@@ -45,12 +50,19 @@ _HOMES = {
     "resnet_jax.errors": ("ConfigError",),
     "resnet_jax.interop.pure": ("functional",),
     "resnet_jax.layers": ("BatchNorm", "conv1x1", "conv3x3"),
-    "resnet_jax.models": ("BatchNormConfig", "ResNet", "ResNetConfig"),
-    "resnet_jax.weights": ("create_model", "load", "save"),
+    "resnet_jax.models": ("Backbone", "BatchNormConfig", "ResNet", "ResNetConfig", "grow"),
+    "resnet_jax.weights": (
+        "WeightsError",
+        "create_model",
+        "load",
+        "load_torch",
+        "save",
+        "to_torch",
+    ),
     "resnet_jax.zoo": ("list_models", "model_config"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
-# Attributes without an import of their own, as in `resnet_jax.weights.load_torch`.
+# Attributes without an import of their own, as in `resnet_jax.weights.read_record`.
 _SUBMODULES = ("blocks", "errors", "interop", "layers", "linen", "models", "weights", "zoo")
 
 if not TYPE_CHECKING:  # a type checker would take every name for one that exists

@@ -1,11 +1,15 @@
 """Rules of the layout that import-linter cannot check; docs/architecture.md has them all."""
 
 import ast
+import importlib
+import inspect
 import pathlib
 import subprocess
 import sys
 
 import pytest
+
+import resnet_jax
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "resnet_jax"
@@ -54,6 +58,41 @@ def test_no_public_name_stands_twice():
             for name in public_names(path):
                 homes.setdefault(name, []).append(str(path.relative_to(PACKAGE)))
     assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
+
+
+def test_the_package_offers_what_it_says():
+    public = {name: getattr(resnet_jax, name) for name in resnet_jax.__all__}
+    assert sorted(resnet_jax.__all__) == list(resnet_jax.__all__)
+    assert public.keys() <= set(dir(resnet_jax))
+    for name in ("Backbone", "WeightsError", "grow", "load_torch", "to_torch"):
+        assert name in public
+    # What a type checker sees is what the names stand for.
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    typed = next(node for node in tree.body if isinstance(node, ast.If)).body
+    homes = {alias.name: node.module for node in typed for alias in node.names}
+    assert homes.keys() == public.keys()
+    for name, module in homes.items():
+        assert getattr(importlib.import_module(module), name) is public[name]
+
+
+def undocumented(path):
+    """Lists the public classes, functions and methods of a module without a docstring."""
+    kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    body = ast.parse(path.read_text()).body
+    classes = [node for node in body if isinstance(node, ast.ClassDef) and node.name[0] != "_"]
+    for node in [*body, *(member for one in classes for member in one.body)]:
+        if not isinstance(node, kinds) or node.name.startswith("_"):
+            continue
+        overloads = "overload" in [ast.unparse(decorator) for decorator in node.decorator_list]
+        if ast.get_docstring(node) is None and not overloads:
+            yield node.name
+
+
+def test_every_public_name_has_a_docstring():
+    without = {str(path): list(undocumented(path)) for path in PACKAGE.rglob("*.py")}
+    assert {path: names for path, names in without.items() if names} == {}
+    for name in resnet_jax.__all__:
+        assert inspect.getdoc(getattr(resnet_jax, name)), name
 
 
 @pytest.mark.parametrize(
