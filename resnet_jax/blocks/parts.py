@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Unpack
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -78,7 +78,7 @@ class Parts:
             return stride, identity
         return 1, Bound(self.antialias, stride=stride)
 
-    def last_norm(self, features: int) -> Callable[[jax.Array], jax.Array]:
+    def last_norm(self, features: int) -> Any:
         """Builds the norm that ends a residual branch (of bound parts)."""
         if self.zero_init_last:
             return self.norm(features, scale_init=nnx.initializers.zeros)
@@ -92,7 +92,7 @@ class Parts:
         *,
         dilation: int = 1,
         groups: int = 1,
-    ) -> Callable[[jax.Array], jax.Array]:
+    ) -> Any:
         """Builds the convolution that ends a residual branch without a norm (of bound parts)."""
         build = functools.partial(self.conv, dilation=dilation, groups=groups)
         if self.zero_init_last:

@@ -1,7 +1,7 @@
 """The residual network: a trunk that turns images into maps, and a head."""
 
 import dataclasses
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,9 @@ class ResNet(Trunk):
     References:
         He et al. 2015, https://arxiv.org/abs/1512.03385.
     """
+
+    norm: Any
+    head: Any  # an `nnx.Linear`, a function without classes, or what has replaced it
 
     def __init__(
         self,

@@ -35,7 +35,7 @@ from resnet_jax.layers import (
     standardized_conv,
 )
 
-Block = Callable[..., jax.Array]  # `block(x, rngs=None)`
+Block = Any  # `block(x, rngs=None)`; what else it has depends on its kind
 
 
 class NormKind(NamedTuple):

@@ -1,6 +1,6 @@
 """The trunk of a network, which turns images into maps."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,6 @@ from flax import nnx
 
 from resnet_jax.layers import compute_once
 from resnet_jax.models.config import ResNetConfig
-from resnet_jax.models.stem import AnyStem
 from resnet_jax.models.tables import Block
 
 
@@ -30,7 +29,7 @@ class Trunk(nnx.Module):
     """
 
     config: ResNetConfig
-    stem: AnyStem
+    stem: Any  # an `AnyStem`, whose layers depend on its kind
     stages: nnx.List[nnx.List[Block]]
     feature_info: tuple[FeatureInfo, ...]
 

@@ -58,6 +58,20 @@ def create_model(
 ) -> Backbone: ...
 
 
+@overload
+def create_model(
+    name: str | ResNetConfig,
+    *,
+    pretrained: bool | FilePath = False,
+    features_only: bool,
+    out_indices: Iterable[int] | None = None,
+    dtype: DTypeLike | None = None,
+    param_dtype: DTypeLike = jnp.float32,
+    rngs: nnx.Rngs | None = None,
+    **changes: Unpack[zoo.Changes],
+) -> ResNet | Backbone: ...
+
+
 def create_model(
     name: str | ResNetConfig,
     *,
