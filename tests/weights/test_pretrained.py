@@ -8,6 +8,7 @@ import pytest
 from flax import nnx
 
 from resnet_jax import ConfigError, create_model, functional, load, model_config, save
+from resnet_jax.interop.trees import TreeLayout
 from resnet_jax.weights import (
     WeightsError,
     convert_file,
@@ -169,8 +170,9 @@ def test_a_file_fills_a_network_inside_of_a_trace(file, trained):
     chex.assert_trees_all_equal_shapes_and_dtypes(abstract, values(trained))
     init, _ = functional(create_model, NAME, pretrained=file)
     params, batch_stats = jax.jit(init)(jax.random.key(0))
-    chex.assert_trees_all_equal(params, nnx.to_pure_dict(nnx.state(trained, nnx.Param)))
-    chex.assert_trees_all_equal(batch_stats, nnx.to_pure_dict(nnx.state(trained, nnx.BatchStat)))
+    for tree, kind in ((params, nnx.Param), (batch_stats, nnx.BatchStat)):
+        layout = TreeLayout.of("tree", nnx.state(trained, kind))
+        chex.assert_trees_all_equal(tree, layout.to_names(nnx.state(trained, kind)))
     chex.assert_trees_all_equal(params, init(jax.random.key(1))[0])
 
 
