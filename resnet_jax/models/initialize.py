@@ -22,7 +22,7 @@ from resnet_jax.layers.ops import (
 
 M = TypeVar("M", bound=nnx.Module)
 # Random numbers that are drawn before parameters are made of them: this many, or an eighth of all.
-GROUP = 2**24
+GROUP = 2**25
 
 
 class _Group(NamedTuple):
