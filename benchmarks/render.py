@@ -44,6 +44,12 @@ SECTIONS = {
         "python -m benchmarks.initialization --json benchmarks/results/initialization.json",
         "The peer is what Flax does for `ResNet(config, rngs=...)`: one operation after another.",
     ),
+    "building": (
+        "Memory and time of building a network",
+        "python -m benchmarks.building --json benchmarks/results/building.json",
+        "Memory is what a fresh process grows by at its peak, compilation and mapped files "
+        "included. `limit` is the size of the parameters and statistics.",
+    ),
     "training_overhead": (
         "Overhead of the training loop",
         "python -m benchmarks.training_overhead --json benchmarks/results/training_overhead.json",
