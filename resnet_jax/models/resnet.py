@@ -123,14 +123,17 @@ class ResNet(Trunk):
             ConfigError: `num_classes` is negative.
         """
         self.config = dataclasses.replace(self.config, num_classes=num_classes)
+        # Flax asks to be told, where a function gives way to a layer.
         self.head = (
-            nnx.Linear(
-                self.feature_info[-1].features,
-                num_classes,
-                param_dtype=self.param_dtype,
-                kernel_init=classifier_uniform,
-                rngs=rngs,
+            nnx.data(
+                nnx.Linear(
+                    self.feature_info[-1].features,
+                    num_classes,
+                    param_dtype=self.param_dtype,
+                    kernel_init=classifier_uniform,
+                    rngs=rngs,
+                )
             )
             if num_classes
-            else identity
+            else nnx.static(identity)
         )

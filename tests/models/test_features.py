@@ -140,6 +140,15 @@ def test_reset_classifier(config):
         model.reset_classifier(-1, rngs=nnx.Rngs(1))
 
 
+def test_reset_classifier_gives_a_network_without_one_a_classifier(config):
+    model = create_model(config, num_classes=0)
+    model.reset_classifier(5, rngs=nnx.Rngs(1))
+    chex.assert_shape(model.forward_head(jnp.ones((2, 1, 1, 24))), (2, 5))
+    assert nnx.graphdef(model) == nnx.graphdef(create_model(config))
+    model.reset_classifier(0, rngs=nnx.Rngs(1))
+    assert nnx.graphdef(model) == nnx.graphdef(create_model(config, num_classes=0))
+
+
 def loss_and_gradients(config):
     model = create_model(config)
     graphdef, params, stats = nnx.split(model, nnx.Param, nnx.BatchStat)
