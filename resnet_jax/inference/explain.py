@@ -15,7 +15,7 @@ from PIL import Image
 from resnet_jax.data.on_device.augment import normalize
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.trained import Trained
-from resnet_jax.layers import global_average_pool
+from resnet_jax.layers import GLOBAL_POOLS
 from resnet_jax.models import ResNet
 
 SHOWN_SIZE = 224
@@ -40,7 +40,7 @@ def resolve_stage(model: ResNet, stage: int) -> int:
 def stage_map(model: ResNet, images: jax.Array, stage: int) -> jax.Array:
     """Computes the feature map of a stage, which Grad-CAM weights.
 
-    For the last stage this is the map that the classifier averages; in pre-activation networks it
+    For the last stage this is the map that the classifier pools; in pre-activation networks it
     includes the final norm and activation. The other maps are those of `model.features`.
 
     Args:
@@ -55,7 +55,7 @@ def stage_map(model: ResNet, images: jax.Array, stage: int) -> jax.Array:
 def logits_of_map(model: ResNet, found: jax.Array, stage: int) -> jax.Array:
     """Computes the logits from a map of `stage_map` with the remaining layers of the network."""
     if stage == len(model.stages):
-        return model.head(global_average_pool(found))
+        return model.head(GLOBAL_POOLS[model.config.global_pool].apply(found))
     x = model.stem.pool(found) if stage == 0 else found
     for blocks in list(model.stages)[stage:]:
         for block in blocks:

@@ -5,6 +5,12 @@ from resnet_jax.layers.bound import Bound, gelu, relu, silu
 from resnet_jax.layers.conv import conv, conv1x1, conv3x3, standardized_conv
 from resnet_jax.layers.drop import Dropout, DropPath
 from resnet_jax.layers.example_norm import EvoNormS0, FilterResponseNorm, group_norm
+from resnet_jax.layers.global_pool import (
+    GLOBAL_POOLS,
+    GlobalPool,
+    global_max_pool,
+    no_global_pool,
+)
 from resnet_jax.layers.initializers import Supply, classifier_uniform, kaiming_normal, supplied
 from resnet_jax.layers.norm import BatchNorm
 from resnet_jax.layers.ops import compute_once, max_pool
@@ -12,6 +18,7 @@ from resnet_jax.layers.pool import average_pool, blur_pool, global_average_pool
 from resnet_jax.layers.settings import LayerSettings
 
 __all__ = [
+    "GLOBAL_POOLS",
     "BatchNorm",
     "Bound",
     "DropPath",
@@ -19,6 +26,7 @@ __all__ = [
     "EfficientChannelAttention",
     "EvoNormS0",
     "FilterResponseNorm",
+    "GlobalPool",
     "LayerSettings",
     "SqueezeExcite",
     "Supply",
@@ -31,9 +39,11 @@ __all__ = [
     "conv3x3",
     "gelu",
     "global_average_pool",
+    "global_max_pool",
     "group_norm",
     "kaiming_normal",
     "max_pool",
+    "no_global_pool",
     "relu",
     "silu",
     "standardized_conv",

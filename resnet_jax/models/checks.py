@@ -12,9 +12,9 @@ def check_name(field: str, value: str, table: Mapping[str, object]) -> None:
         ConfigError: It is not.
     """
     if value not in table:
+        names = ", ".join(name or repr(name) for name in table)
         raise ConfigError(
-            f"{field}={value!r} is unknown; choose one of {', '.join(table)}."
-            f"{nearest(value, table)}"
+            f"{field}={value!r} is unknown; choose one of {names}.{nearest(value, table)}"
         )
 
 

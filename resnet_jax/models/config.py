@@ -6,7 +6,7 @@ from typing import Any
 
 from resnet_jax.blocks import Parts, identity
 from resnet_jax.errors import ConfigError
-from resnet_jax.layers import Bound
+from resnet_jax.layers import GLOBAL_POOLS, Bound
 from resnet_jax.models.checks import check_name, check_positive, check_rate
 from resnet_jax.models.plan import BlockPlan, block_arguments, block_options, place_blocks
 from resnet_jax.models.stem import STEM_POOLS, STEMS
@@ -29,6 +29,7 @@ _TABLES: Mapping[str, Mapping[str, object]] = {
     "convolution": CONVOLUTIONS,
     "attention": ATTENTIONS,
     "antialiasing": ANTIALIASING,
+    "global_pool": GLOBAL_POOLS,
 }
 # The field of a config that an argument of a block comes from.
 _FIELDS = {
@@ -82,6 +83,9 @@ class ResNetConfig:
             last.
         dropout_rate: Dropout before the classifier.
         remat: Keep the blocks' inputs only, and compute what is inside again in the backward pass.
+        global_pool: What the classifier gets of the last map, as in timm: `avg`, `max`, `avgmax`
+            (their mean), `catavgmax` (both, twice as many features), or the empty string for the
+            map itself, without a classifier.
         num_classes: Outputs of the classifier; 0 leaves the classifier out.
         in_features: Channels of the images.
     """
@@ -109,6 +113,7 @@ class ResNetConfig:
     drop_path_rate: float = 0.0
     dropout_rate: float = 0.0
     remat: bool = False
+    global_pool: str = "avg"
     num_classes: int = 1000
     in_features: int = 3
 
@@ -182,7 +187,7 @@ class ResNetConfig:
 
 def _check(config: ResNetConfig) -> None:
     for field, table in _TABLES.items():
-        check_name(field.replace("pool", "stem_pool"), getattr(config, field), table)
+        check_name("stem_pool" if field == "pool" else field, getattr(config, field), table)
     _check_stages(config)
     _check_ranges(config)
     _check_norm(config)
@@ -214,6 +219,11 @@ def _check_ranges(config: ResNetConfig) -> None:
     if config.num_classes < 0:
         raise ConfigError(
             f"num_classes={config.num_classes} must be at least 1, or 0 for no classifier."
+        )
+    if config.num_classes and not config.global_pool:
+        raise ConfigError(
+            f"global_pool='' leaves nothing for a classifier of num_classes={config.num_classes}; "
+            f"use num_classes=0, or pool."
         )
     for field in ("drop_path_rate", "dropout_rate"):
         check_rate(field, getattr(config, field))

@@ -9,7 +9,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from resnet_jax.blocks import identity
-from resnet_jax.layers import Dropout, classifier_uniform, global_average_pool
+from resnet_jax.layers import GLOBAL_POOLS, Dropout, classifier_uniform
 from resnet_jax.models.config import ResNetConfig
 from resnet_jax.models.initialize import ParameterKeys
 from resnet_jax.models.stem import STEM_POOLS, STEMS
@@ -106,28 +106,38 @@ class ResNet(Trunk):
             rngs: Its stream `dropout` feeds the dropout.
 
         Returns:
-            float32, [batch, num_classes], or [batch, features] before the classifier.
+            float32, [batch, num_classes], or before the classifier what `global_pool` gives, such
+            as [batch, features].
         """
-        x = global_average_pool(self.act(self.norm(x)))
+        x = GLOBAL_POOLS[self.config.global_pool].apply(self.act(self.norm(x)))
         x = self.dropout(x, rngs)
         return x if pre_logits else self.head(x)
 
-    def reset_classifier(self, num_classes: int, *, rngs: nnx.Rngs) -> None:
+    @property
+    def num_classes(self) -> int:
+        """Outputs of the classifier that was built; 0 without one."""
+        return self.config.num_classes
+
+    def reset_classifier(
+        self, num_classes: int, *, global_pool: str | None = None, rngs: nnx.Rngs
+    ) -> None:
         """Replaces the classifier, and changes nothing else.
 
         Args:
             num_classes: Outputs; 0 leaves the classifier out.
+            global_pool: What comes before it, as in `ResNetConfig`; None keeps the pool.
             rngs: The key `params` initialises it.
 
         Raises:
-            ConfigError: `num_classes` is negative.
+            ConfigError: `num_classes` is negative, or does not go with the pool.
         """
-        self.config = dataclasses.replace(self.config, num_classes=num_classes)
+        pool = self.config.global_pool if global_pool is None else global_pool
+        self.config = dataclasses.replace(self.config, num_classes=num_classes, global_pool=pool)
         # Flax asks to be told, where a function gives way to a layer.
         self.head = (
             nnx.data(
                 nnx.Linear(
-                    self.feature_info[-1].features,
+                    self.num_features * GLOBAL_POOLS[pool].factor,
                     num_classes,
                     param_dtype=self.param_dtype,
                     kernel_init=classifier_uniform,

@@ -1,5 +1,6 @@
 """The trunk of a network, which turns images into maps."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -32,6 +33,15 @@ class Trunk(nnx.Module):
     stem: Any  # an `AnyStem`, whose layers depend on its kind
     stages: nnx.List[nnx.List[Block]]
     feature_info: tuple[FeatureInfo, ...]
+
+    @property
+    def num_features(self) -> int:
+        """Channels of the last map."""
+        return self.feature_info[-1].features
+
+    def set_remat(self, enable: bool = True) -> None:
+        """Switches `remat` on or off in a network that is built; see `ResNetConfig`."""
+        self.config = dataclasses.replace(self.config, remat=enable)
 
     def features(self, x: jax.Array, *, rngs: nnx.Rngs | None = None) -> list[jax.Array]:
         """Returns the maps after the stem (before its pool) and after each stage.

@@ -152,7 +152,7 @@ def load_pretrained(
     weights = find_weights(source, origin)
     if owned:
         empty(source)
-    any_head = skeleton(dataclasses.replace(config, num_classes=1))
+    any_head = skeleton(dataclasses.replace(config, num_classes=1, global_pool="avg"))
     classes, channels = source_sizes(any_head, weights, origin=origin)
     if changes.get("num_classes") is None:
         config = dataclasses.replace(config, num_classes=classes)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from resnet_jax.layers import GLOBAL_POOLS
 from resnet_jax.layers.ops import default_jaxpr
 from resnet_jax.models import ResNet, ResNetConfig
 from resnet_jax.models.stem import STEMS
@@ -122,7 +123,7 @@ def _costs(config: ResNetConfig, size: int) -> tuple[Cost, Sequence[Sequence[Cos
             costs.append(block_cost)
         stages.append(costs)
     norm, x = _trace(model.norm, x)
-    head, _ = _trace(model.head, jax.ShapeDtypeStruct((1, x.shape[-1]), jnp.float32))
+    head, _ = _trace(model.head, jax.eval_shape(GLOBAL_POOLS[config.global_pool].apply, x))
     return stem + Cost(0, pool.multiply_adds) + norm + head, stages
 
 

@@ -21,6 +21,7 @@ class Changes(TypedDict, total=False):
     dropout_rate: float | None
     zero_init_last: bool | None
     remat: bool | None
+    global_pool: str | None
 
 
 # Names in timm, torchvision and elsewhere of what can be given to `create_model`.
@@ -30,6 +31,7 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "output_stride": ("replace_stride_with_dilation",),
     "drop_path_rate": ("drop_path", "stochastic_depth", "stochastic_depth_prob"),
     "dropout_rate": ("drop", "drop_rate", "dropout"),
+    "global_pool": ("pool", "pool_type", "pooling"),
     "zero_init_last": ("zero_init_residual",),
     "remat": ("checkpoint", "grad_checkpointing", "gradient_checkpointing"),
     "pretrained": ("checkpoint_path", "pretrained_cfg", "pretrained_tag", "weights"),

@@ -149,6 +149,47 @@ def test_reset_classifier_gives_a_network_without_one_a_classifier(config):
     assert nnx.graphdef(model) == nnx.graphdef(create_model(config, num_classes=0))
 
 
+@pytest.mark.parametrize(
+    ("pool", "classes", "shape"),
+    [
+        ("max", 5, (2, 5)),
+        ("catavgmax", 5, (2, 5)),
+        ("catavgmax", 0, (2, 48)),
+        ("", 0, (2, 1, 1, 24)),
+    ],
+)
+def test_global_pool(config, pool, classes, shape):
+    model = create_model(config, global_pool=pool, num_classes=classes)
+    reset = create_model(config)
+    reset.reset_classifier(classes, global_pool=pool, rngs=nnx.Rngs(1))
+    assert nnx.graphdef(reset) == nnx.graphdef(model)
+    chex.assert_shape(model.forward_head(jnp.ones((2, 1, 1, 24))), shape)
+    assert (model.num_features, model.num_classes) == (24, classes)
+    assert create_model(config, features_only=True, out_indices=(1,)).num_features == 8
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"global_pool": "mean"}, "global_pool='mean' is unknown; choose one of avg, .*, ''\\."),
+        ({"global_pool": ""}, "global_pool='' leaves nothing for a classifier of num_classes=5"),
+    ],
+)
+def test_wrong_global_pools(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        create_model(CONFIGS["post"], **settings)
+
+
+def test_remat_of_a_network_that_is_built(config):
+    model, other = create_model(config), create_model(config, remat=True)
+    assert "remat" not in str(jax.make_jaxpr(lambda x: nnx.clone(model)(x))(IMAGES))
+    model.set_remat()
+    assert nnx.graphdef(model) == nnx.graphdef(other)
+    assert "remat" in str(jax.make_jaxpr(lambda x: nnx.clone(model)(x))(IMAGES))
+    model.set_remat(False)
+    assert nnx.graphdef(model) == nnx.graphdef(create_model(config))
+
+
 def loss_and_gradients(config):
     model = create_model(config)
     graphdef, params, stats = nnx.split(model, nnx.Param, nnx.BatchStat)

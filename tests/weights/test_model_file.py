@@ -44,6 +44,15 @@ def test_a_file_alone_rebuilds_the_network(network, param_dtype, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    "settings", [{"global_pool": "catavgmax"}, {"global_pool": "", "num_classes": 0}]
+)
+def test_the_global_pool_travels_along(network, settings, tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    save(network(**settings), path)
+    assert load(path).config.global_pool == settings["global_pool"]
+
+
 def test_dtypes_can_be_chosen_at_loading(file):
     model = load(file, dtype=jnp.bfloat16, param_dtype=jnp.bfloat16)
     assert model.head.kernel.dtype == jnp.bfloat16

@@ -118,6 +118,7 @@ def test_changes_reach_the_config():
         ("drop_rate", "dropout_rate"),
         ("drop_path", "drop_path_rate"),
         ("zero_init_residual", "zero_init_last"),
+        ("pool", "global_pool"),
         ("grad_checkpointing", "remat"),
         ("checkpoint_path", "pretrained"),
         ("weights", "pretrained"),
