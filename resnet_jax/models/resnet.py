@@ -1,7 +1,8 @@
 """The residual network: a trunk that turns images into maps, and a head."""
 
 import dataclasses
-from typing import Any, cast
+from collections.abc import Iterable
+from typing import Any, Literal, cast, overload
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from jax.typing import DTypeLike
 from resnet_jax.blocks import identity
 from resnet_jax.layers import GLOBAL_POOLS, Dropout, classifier_uniform
 from resnet_jax.models.config import ResNetConfig
+from resnet_jax.models.indices import resolve_indices
 from resnet_jax.models.initialize import ParameterKeys
 from resnet_jax.models.stem import STEM_POOLS, STEMS
 from resnet_jax.models.tables import BLOCKS, Block
@@ -112,6 +114,67 @@ class ResNet(Trunk):
         x = GLOBAL_POOLS[self.config.global_pool].apply(self.act(self.norm(x)))
         x = self.dropout(x, rngs)
         return x if pre_logits else self.head(x)
+
+    @overload
+    def forward_intermediates(
+        self,
+        x: jax.Array,
+        indices: int | Iterable[int] | None = None,
+        *,
+        norm: bool = False,
+        stop_early: bool = False,
+        intermediates_only: Literal[False] = False,
+        rngs: nnx.Rngs | None = None,
+    ) -> tuple[jax.Array, list[jax.Array]]: ...
+
+    @overload
+    def forward_intermediates(
+        self,
+        x: jax.Array,
+        indices: int | Iterable[int] | None = None,
+        *,
+        norm: bool = False,
+        stop_early: bool = False,
+        intermediates_only: Literal[True],
+        rngs: nnx.Rngs | None = None,
+    ) -> list[jax.Array]: ...
+
+    def forward_intermediates(
+        self,
+        x: jax.Array,
+        indices: int | Iterable[int] | None = None,
+        *,
+        norm: bool = False,
+        stop_early: bool = False,
+        intermediates_only: bool = False,
+        rngs: nnx.Rngs | None = None,
+    ) -> list[jax.Array] | tuple[jax.Array, list[jax.Array]]:
+        """Returns the last map and chosen ones; arguments as in timm, maps NHWC.
+
+        Args:
+            x: Normalised images [batch, height, width, in_features].
+            indices: Which maps: 0 after the stem, 1 after the first stage, -1 after the last; a
+                single number takes the last so many, None takes all.
+            norm: Normalise and activate the chosen last map of pre-activation networks.
+            stop_early: Leave out the stages after the last map that is chosen.
+            intermediates_only: Return the chosen maps without the last one.
+            rngs: As for `features`.
+
+        Returns:
+            The last map, which `forward_head` takes, and the chosen ones in the order of depth.
+
+        Raises:
+            ConfigError: There is no map of an index, or none is wanted.
+        """
+        count = len(self.feature_info)
+        if indices is None or isinstance(indices, int):
+            indices = range(-count if indices is None else -indices, 0)
+        wanted = resolve_indices("indices", indices, count)
+        maps = self._maps(x, rngs, wanted[-1] if stop_early else len(self.stages))
+        chosen = [maps[index] for index in wanted]
+        if norm and wanted[-1] == count - 1:
+            chosen[-1] = self.act(self.norm(chosen[-1]))
+        return chosen if intermediates_only else (maps[-1], chosen)
 
     @property
     def num_classes(self) -> int:

@@ -56,12 +56,16 @@ class Trunk(nnx.Module):
             ValueError: x is not [batch, height, width, in_features], has no pixels, or holds
                 integers.
         """
+        return self._maps(x, rngs, len(self.stages))
+
+    def _maps(self, x: jax.Array, rngs: nnx.Rngs | None, stages: int) -> list[jax.Array]:
+        """Returns the maps after the stem and after so many stages."""
         _check_images(x, self.config.in_features)
         # On a CPU, XLA would otherwise repeat each block's sum in everything that reads it.
         run = nnx.remat(_run) if self.config.remat else _run
         maps = [self.stem(x)]
         x = self.stem.pool(maps[0])
-        for blocks in self.stages:
+        for blocks in list(self.stages)[:stages]:
             for block in blocks:
                 x = compute_once(run(block, x, rngs))
             maps.append(x)

@@ -190,6 +190,31 @@ def test_remat_of_a_network_that_is_built(config):
     assert nnx.graphdef(model) == nnx.graphdef(create_model(config))
 
 
+@pytest.mark.parametrize(
+    ("indices", "taken"),
+    [(None, [0, 1, 2, 3]), (2, [2, 3]), (4, [0, 1, 2, 3]), ([1], [1]), (np.array([-1, 0]), [0, 3])],
+)
+def test_forward_intermediates(config, indices, taken):
+    model = create_model(config)
+    model.eval()
+    maps = model.features(IMAGES)
+    last, chosen = model.forward_intermediates(IMAGES, indices)
+    chex.assert_trees_all_equal(last, maps[-1])
+    chex.assert_trees_all_equal(chosen, [maps[index] for index in taken])
+    last, early = model.forward_intermediates(IMAGES, indices, stop_early=True)
+    chex.assert_trees_all_equal((last, early), (maps[taken[-1]], chosen))
+    only = model.forward_intermediates(IMAGES, indices, norm=True, intermediates_only=True)
+    if taken[-1] == 3:
+        chosen = [*chosen[:-1], model.act(model.norm(chosen[-1]))]
+    chex.assert_trees_all_equal(only, chosen)
+
+
+@pytest.mark.parametrize("indices", [0, 5, [4], "1"])
+def test_wrong_intermediates(indices):
+    with pytest.raises(ConfigError, match=r"^indices="):
+        create_model(CONFIGS["post"]).forward_intermediates(IMAGES, indices)
+
+
 def loss_and_gradients(config):
     model = create_model(config)
     graphdef, params, stats = nnx.split(model, nnx.Param, nnx.BatchStat)

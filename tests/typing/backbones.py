@@ -36,6 +36,13 @@ def shapes(model: Backbone, images: jax.Array) -> list[tuple[int, ...]]:
     return [map_.shape for map_ in maps]
 
 
+def deep(model: ResNet, images: jax.Array) -> list[jax.Array]:
+    """Reads the last maps of a network, without and with its output."""
+    last, maps = model.forward_intermediates(images, 2)
+    logits: jax.Array = model.forward_head(last)
+    return [logits, *maps, *model.forward_intermediates(images, 1, intermediates_only=True)]
+
+
 def main() -> None:
     """Runs each function once."""
     maps = jax.eval_shape(lambda x: backbone("resnet8")(x), jnp.ones((2, 32, 32, 3)))
@@ -44,6 +51,7 @@ def main() -> None:
     model = either("resnet8", features_only=False)
     assert isinstance(model, ResNet)
     assert len(grow(model, (2, 2, 2), rngs=nnx.Rngs(0)).stages[0]) == 2
+    assert len(deep(model, jnp.ones((1, 8, 8, 3)))) == 4
     weights: dict[str, np.ndarray] = to_torch(network("resnet8"))
     load_torch(network("resnet8", nnx.Rngs(1)), weights)
     other = create_model("resnet8", features_only=True, out_indices=np.array([1, 2]))

@@ -1,4 +1,4 @@
-"""Global pools against timm's, alone and in a network."""
+"""Global pools and intermediate maps against timm's."""
 
 import chex
 import jax.numpy as jnp
@@ -39,3 +39,20 @@ def test_networks_are_those_of_timm(name, classes, torch, timm):
     chex.assert_trees_all_close(ours(jnp.asarray(x)), wanted, rtol=1e-3, atol=1e-3)
     assert ours.num_features == theirs.num_features
     assert ours.num_classes == theirs.num_classes
+
+
+@pytest.mark.usefixtures("optimized")
+@pytest.mark.parametrize("name", ["test_resnet", "resnetv2_18"])
+def test_intermediates_are_those_of_timm(name, torch, timm):
+    theirs = timm.create_model(name).eval()
+    randomize(theirs, torch)
+    ours = create_model(name)
+    load_torch(ours, theirs.state_dict())
+    ours.eval()
+    x = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype(np.float32)
+    settings = {"indices": 3, "norm": True, "intermediates_only": True}
+    with torch.no_grad():
+        wanted = theirs.forward_intermediates(torch.from_numpy(x.transpose(0, 3, 1, 2)), **settings)
+    wanted = [map_.numpy().transpose(0, 2, 3, 1) for map_ in wanted]
+    maps = ours.forward_intermediates(jnp.asarray(x), **settings)
+    chex.assert_trees_all_close(maps, wanted, rtol=1e-3, atol=1e-3)
