@@ -2,17 +2,18 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, cast, overload
 
 import numpy as np
 from jax.typing import DTypeLike
 
-from resnet_jax.models import ResNet, ResNetConfig
+from resnet_jax.models import Backbone, ResNet, ResNetConfig
 from resnet_jax.weights.arrays import ArrayInFile
 from resnet_jax.weights.errors import Mismatch, WeightsError
 from resnet_jax.weights.files import OWN_FORMAT, FilePath, open_safetensors, write_safetensors
 from resnet_jax.weights.leaves import leaves_of, skeleton
+from resnet_jax.weights.metadata import parse_json
 
 VERSION = 1
 
@@ -25,15 +26,17 @@ class ModelRecord:
         config: The network.
         preprocessing: How images become its input, as plain values, or None.
         class_names: The name of each output, or None.
+        out_indices: The maps that a backbone returns; None for a whole network.
     """
 
     config: ResNetConfig
     preprocessing: Mapping[str, Any] | None = None
     class_names: tuple[str, ...] | None = None
+    out_indices: tuple[int, ...] | None = None
 
 
 def save(
-    model: ResNet,
+    model: ResNet | Backbone,
     path: FilePath,
     *,
     preprocessing: Any = None,
@@ -44,32 +47,38 @@ def save(
     The file is written atomically: an older file of the same name stays until the end.
 
     Args:
-        model: The network; the file holds its parameters, statistics and config.
+        model: The network or backbone; the file holds its parameters, statistics and config.
         path: The file, named `*.safetensors`.
         preprocessing: How images become its input: a dataclass such as `zoo.Preprocessing`, or a
             mapping, of plain values.
         class_names: The name of each output.
 
     Raises:
-        WeightsError: The model is not a ResNet or differs from its config, there are too many or
-            too few class names, or the file cannot be written.
+        WeightsError: The model is not a ResNet or Backbone or differs from its config, there are
+            too many or too few class names, or the file cannot be written.
     """
-    if not isinstance(model, ResNet):
+    if not isinstance(model, ResNet | Backbone):
         raise WeightsError(
-            f"save takes a ResNet, not a {type(model).__name__}; for a block, write the result of "
-            f"to_torch."
+            f"save takes a ResNet or a Backbone, not a {type(model).__name__}; for a block, write "
+            f"the result of to_torch."
         )
-    classes = model.config.num_classes
+    out_indices = model.out_indices if isinstance(model, Backbone) else None
+    classes = 0 if out_indices else model.config.num_classes
     if class_names is not None and len(class_names) != classes:
         raise WeightsError(f"class_names has {len(class_names)} names for {classes} classes.")
     arrays = {leaf.dotted: leaf.value for leaf in leaves_of(model)}
-    if mismatch := _mismatch(skeleton(model.config), arrays):
-        raise WeightsError(f"the model does not match its config and is not saved: {mismatch}")
+    if mismatch := _mismatch(_skeleton(model.config, out_indices), arrays):
+        raise WeightsError(
+            f"the model does not match its config and is not saved: {mismatch} "
+            f"{_remedy(model.config, out_indices, arrays)}"
+        )
     metadata = {
         "format": OWN_FORMAT,
         "format_version": str(VERSION),
         "config": json.dumps(asdict(model.config)),
     }
+    if out_indices is not None:
+        metadata["out_indices"] = json.dumps(out_indices)
     if preprocessing is not None:
         plain = preprocessing if isinstance(preprocessing, Mapping) else asdict(preprocessing)
         metadata["preprocessing"] = json.dumps(dict(plain))
@@ -78,23 +87,60 @@ def save(
     write_safetensors(path, arrays, metadata)
 
 
+@overload
 def load(
-    path: FilePath, *, dtype: DTypeLike | None = None, param_dtype: DTypeLike | None = None
-) -> ResNet:
+    path: FilePath,
+    *,
+    features_only: Literal[False] = False,
+    dtype: DTypeLike | None = None,
+    param_dtype: DTypeLike | None = None,
+) -> ResNet: ...
+
+
+@overload
+def load(
+    path: FilePath,
+    *,
+    features_only: Literal[True],
+    dtype: DTypeLike | None = None,
+    param_dtype: DTypeLike | None = None,
+) -> Backbone: ...
+
+
+@overload
+def load(
+    path: FilePath,
+    *,
+    features_only: bool,
+    dtype: DTypeLike | None = None,
+    param_dtype: DTypeLike | None = None,
+) -> ResNet | Backbone: ...
+
+
+def load(
+    path: FilePath,
+    *,
+    features_only: bool = False,
+    dtype: DTypeLike | None = None,
+    param_dtype: DTypeLike | None = None,
+) -> ResNet | Backbone:
     """Rebuilds a network from a file of `save`, in training mode.
 
     Args:
         path: The file.
+        features_only: Return a `Backbone`: the one in the file, or that of the network in the
+            file, with all maps.
         dtype: Dtype of the computation; statistics, pooling and classifier stay in float32.
         param_dtype: Dtype of the stored parameters; None takes the file's.
 
     Raises:
-        WeightsError: The file is missing or damaged, or has another format or a newer version.
+        WeightsError: The file is missing or damaged, has another format or a newer version, or
+            holds a backbone and `features_only` is False.
     """
-    model, arrays = open_model(path, dtype=dtype, param_dtype=param_dtype)
+    model, arrays = _open(path, features_only, dtype, param_dtype)
     for leaf in leaves_of(model):  # one after the other: memory holds the network once
         leaf.assign(arrays[leaf.dotted].read())
-    return model
+    return Backbone(model) if features_only and isinstance(model, ResNet) else model
 
 
 def open_model(
@@ -105,11 +151,25 @@ def open_model(
     Returns:
         The network, and its arrays by their dotted paths.
     """
+    model, arrays = _open(path, False, dtype, param_dtype)
+    return cast(ResNet, model), arrays
+
+
+def _open(
+    path: FilePath,
+    features_only: bool,
+    dtype: DTypeLike | None,
+    param_dtype: DTypeLike | None,
+) -> tuple[ResNet | Backbone, dict[str, ArrayInFile]]:
     arrays, record = _read(path)
     kernels = [array.dtype for name, array in arrays.items() if name.endswith("kernel")]
     if param_dtype is None:
         param_dtype = kernels[0] if kernels else np.float32
-    model = skeleton(record.config, dtype=dtype, param_dtype=param_dtype)
+    if record.out_indices and not features_only:
+        raise WeightsError(
+            f"{path} holds a backbone, without a head; load it with features_only=True."
+        )
+    model = _skeleton(record.config, record.out_indices, dtype=dtype, param_dtype=param_dtype)
     if mismatch := _mismatch(model, arrays):
         raise WeightsError(f"{path} does not match its own config; download it again: {mismatch}")
     return model, arrays
@@ -124,7 +184,45 @@ def read_record(path: FilePath) -> ModelRecord:
     return _read(path)[1]
 
 
-def _mismatch(model: ResNet, arrays: Mapping[str, np.ndarray | ArrayInFile]) -> Mismatch:
+def _skeleton(
+    config: ResNetConfig, out_indices: tuple[int, ...] | None, **dtypes: Any
+) -> ResNet | Backbone:
+    network = skeleton(config, **dtypes)
+    return network if out_indices is None else Backbone(network, out_indices=out_indices)
+
+
+def _remedy(
+    config: ResNetConfig,
+    out_indices: tuple[int, ...] | None,
+    arrays: Mapping[str, np.ndarray],
+) -> str:
+    """Says how a network that surgery has changed can be saved."""
+    fitting = config
+    kernel = arrays.get("head.kernel")
+    if kernel is not None and kernel.ndim == 2:
+        fitting = replace(fitting, num_classes=kernel.shape[1])
+    for name in ("stem.conv.kernel", "stem.conv1.kernel"):
+        if name in arrays and arrays[name].ndim == 4:
+            fitting = replace(fitting, in_features=arrays[name].shape[2])
+    if _mismatch(_skeleton(fitting, out_indices), arrays):
+        return "pickle.dump(model, FILE) keeps a network that no config describes."
+    changed = {
+        field: getattr(fitting, field)
+        for field in ("num_classes", "in_features")
+        if getattr(fitting, field) != getattr(config, field)
+    }
+    words = ", ".join(f"{field}={value}" for field, value in changed.items())
+    if out_indices:
+        words += f", features_only=True, out_indices={out_indices}"
+    if "in_features" in changed:  # the shapes do not tell how a convolution pads and strides
+        return (
+            f"Build the network as new = create_model(model.config, {words}), take the arrays over "
+            f"with nnx.update(new, nnx.state(model)), and save that."
+        )
+    return f"Tell the config first: model.config = dataclasses.replace(model.config, {words})."
+
+
+def _mismatch(model: ResNet | Backbone, arrays: Mapping[str, np.ndarray | ArrayInFile]) -> Mismatch:
     shapes = {leaf.dotted: leaf.variable.shape for leaf in leaves_of(model)}
     return Mismatch(
         missing=[name for name in shapes if name not in arrays],
@@ -153,45 +251,13 @@ def _read(path: FilePath) -> tuple[dict[str, ArrayInFile], ModelRecord]:
                 f"install a newer one."
             )
         return arrays, ModelRecord(
-            config=_parse(ResNetConfig, metadata["config"]),
-            preprocessing=_parse(dict[str, Any] | None, metadata.get("preprocessing", "null")),
-            class_names=_parse(tuple[str, ...] | None, metadata.get("class_names", "null")),
+            config=parse_json(ResNetConfig, metadata["config"]),
+            preprocessing=parse_json(dict[str, Any] | None, metadata.get("preprocessing", "null")),
+            class_names=parse_json(tuple[str, ...] | None, metadata.get("class_names", "null")),
+            out_indices=parse_json(tuple[int, ...] | None, metadata.get("out_indices", "null")),
         )
     except WeightsError:
         raise
     except (KeyError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise WeightsError(f"{path} does not describe its network correctly: {reason}") from None
-
-
-def _parse(kind: Any, text: str) -> Any:
-    """Reads JSON as a value of a type.
-
-    Raises:
-        ValueError: It is not such a value.
-    """
-    import pydantic  # loaded with a file, not with a network
-
-    adapter = pydantic.TypeAdapter(kind)
-    try:
-        value = adapter.validate_json(text)
-    except pydantic.ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the metadata"
-        raise ValueError(f"{place}: {first['msg']}") from None
-    # Pydantic ignores fields that a dataclass does not have.
-    unknown = _flat(json.loads(text)) - _flat(adapter.dump_python(value))
-    if unknown:
-        raise ValueError(f"unknown field {min(unknown)!r}")
-    return value
-
-
-def _flat(tree: Any, prefix: str = "") -> set[str]:
-    """Returns the dotted names of the fields in nested dictionaries."""
-    fields: set[str] = set()
-    if not isinstance(tree, dict):
-        return fields
-    for name, value in tree.items():
-        fields.add(prefix + name)
-        fields |= _flat(value, f"{prefix}{name}.")
-    return fields

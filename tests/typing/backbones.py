@@ -1,13 +1,24 @@
 """Builds networks and backbones, where the type depends on an argument."""
 
 import pathlib
+import tempfile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from resnet_jax import Backbone, ResNet, ResNetConfig, create_model, grow, load_torch, to_torch
+from resnet_jax import (
+    Backbone,
+    ResNet,
+    ResNetConfig,
+    create_model,
+    grow,
+    load,
+    load_torch,
+    save,
+    to_torch,
+)
 
 
 def backbone(name: str, pretrained: bool | str | pathlib.Path = False) -> Backbone:
@@ -43,6 +54,12 @@ def deep(model: ResNet, images: jax.Array) -> list[jax.Array]:
     return [logits, *maps, *model.forward_intermediates(images, 1, intermediates_only=True)]
 
 
+def kept(path: pathlib.Path, model: ResNet | Backbone) -> tuple[ResNet, Backbone]:
+    """Reads a file as a network and as a backbone."""
+    save(model, path)
+    return load(path), load(path, features_only=True)
+
+
 def main() -> None:
     """Runs each function once."""
     maps = jax.eval_shape(lambda x: backbone("resnet8")(x), jnp.ones((2, 32, 32, 3)))
@@ -52,6 +69,8 @@ def main() -> None:
     assert isinstance(model, ResNet)
     assert len(grow(model, (2, 2, 2), rngs=nnx.Rngs(0)).stages[0]) == 2
     assert len(deep(model, jnp.ones((1, 8, 8, 3)))) == 4
+    with tempfile.TemporaryDirectory() as folder:
+        assert channels(kept(pathlib.Path(folder, "x.safetensors"), model)[1]) == [16, 16, 32, 64]
     weights: dict[str, np.ndarray] = to_torch(network("resnet8"))
     load_torch(network("resnet8", nnx.Rngs(1)), weights)
     other = create_model("resnet8", features_only=True, out_indices=np.array([1, 2]))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pickle
 
 import chex
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
-from resnet_jax import list_models, load, model_config, save
+from resnet_jax import Backbone, ResNet, create_model, list_models, load, model_config, save
 from resnet_jax.weights import WeightsError, load_torch, read_record, to_torch
 from resnet_jax.weights.files import read_safetensors, write_safetensors
 from resnet_jax.weights.model_file import VERSION
@@ -21,6 +22,12 @@ def file(network, tmp_path):
     path = tmp_path / "tiny.safetensors"
     save(network(), path)
     return path
+
+
+def same(one, other):
+    """Checks that two modules have the same structure and values."""
+    assert nnx.graphdef(one) == nnx.graphdef(other)
+    chex.assert_trees_all_equal(*(nnx.to_pure_dict(nnx.state(module)) for module in (one, other)))
 
 
 def rewrite(file, **metadata):
@@ -135,11 +142,96 @@ def test_what_could_not_be_loaded_is_not_saved(network, file):
     model.head = nnx.Linear(32, 7, rngs=nnx.Rngs(0))
     with pytest.raises(WeightsError, match=r"is not saved: .*head.bias \[7\] for \[5\]"):
         save(model, file)
-    with pytest.raises(WeightsError, match="save takes a ResNet, not a Stem"):
+    with pytest.raises(WeightsError, match="save takes a ResNet or a Backbone, not a Stem"):
         save(model.stem, file)
     with pytest.raises(WeightsError, match="class_names has 2 names for 5 classes"):
         save(network(), file, class_names=["a", "b"])
     assert file.read_bytes() == content
+
+
+def other_head(model):
+    model.head = nnx.Linear(32, 7, rngs=nnx.Rngs(0))
+
+
+def other_stem(model):
+    old = model.stem.conv
+    settings = {"strides": old.strides, "use_bias": False, "rngs": nnx.Rngs(0)}
+    model.stem.conv = nnx.Conv(4, old.out_features, old.kernel_size, **settings)
+
+
+def refusal(model, path):
+    with pytest.raises(WeightsError) as error:
+        save(model, path)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_another_head_is_saved_after_the_config_is_told(network, tmp_path):
+    model, path = network(), tmp_path / "tiny.safetensors"
+    other_head(model)
+    remedy = "model.config = dataclasses.replace(model.config, num_classes=7)."
+    assert refusal(model, path).endswith(remedy)
+    model.config = dataclasses.replace(model.config, num_classes=7)
+    save(model, path)
+    same(load(path), model)
+
+
+@pytest.mark.parametrize("classes", [{}, {"num_classes": 7}])
+def test_another_stem_is_saved_in_a_network_built_with_it(network, classes, tmp_path):
+    model, path = network(), tmp_path / "tiny.safetensors"
+    other_stem(model)
+    if classes:
+        other_head(model)
+    words = ", ".join(f"{field}={value}" for field, value in (classes | {"in_features": 4}).items())
+    assert f"new = create_model(model.config, {words}), take" in refusal(model, path)
+    new = create_model(model.config, in_features=4, **classes)
+    nnx.update(new, nnx.state(model))
+    save(new, path)
+    same(load(path), new)
+    chex.assert_trees_all_equal(
+        nnx.to_pure_dict(nnx.state(new)), nnx.to_pure_dict(nnx.state(model))
+    )
+
+
+def test_another_stem_of_a_backbone_is_saved_in_one_built_with_it(network, tmp_path):
+    model = Backbone(network(), out_indices=(0, 1))
+    other_stem(model)
+    words = "in_features=4, features_only=True, out_indices=(0, 1)"
+    path = tmp_path / "tiny.safetensors"
+    assert f"new = create_model(model.config, {words}), take" in refusal(model, path)
+    new = create_model(model.config, in_features=4, features_only=True, out_indices=(0, 1))
+    nnx.update(new, nnx.state(model))
+    save(new, path)
+    same(load(path, features_only=True), new)
+
+
+@pytest.mark.parametrize("kind", [ResNet, Backbone])
+def test_what_no_config_describes_is_pickled(network, kind, tmp_path):
+    model = network() if kind is ResNet else Backbone(network())
+    model.stem.conv = nnx.Conv(3, 16, (3, 3), rngs=nnx.Rngs(0))  # has a bias
+    with pytest.raises(WeightsError, match=r"pickle\.dump\(model, FILE\) keeps"):
+        save(model, tmp_path / "tiny.safetensors")
+    same(pickle.loads(pickle.dumps(model)), model)
+
+
+@pytest.mark.parametrize("out_indices", [(0,), (1, 2)])
+def test_a_backbone_is_saved(network, out_indices, tmp_path):
+    backbone = Backbone(network(), out_indices=out_indices)
+    path = tmp_path / "tiny.safetensors"
+    save(backbone, path, preprocessing={"size": 8})
+    rebuilt = load(path, features_only=True)
+    assert isinstance(rebuilt, Backbone)
+    assert rebuilt.out_indices == out_indices
+    same(rebuilt, backbone)
+    assert read_record(path).out_indices == out_indices
+    with pytest.raises(WeightsError, match=r"holds a backbone, .*features_only=True"):
+        load(path)
+    with pytest.raises(WeightsError, match="class_names has 5 names for 0 classes"):
+        save(backbone, path, class_names="abcde")
+
+
+def test_the_backbone_of_a_saved_network(network, file):
+    same(load(file, features_only=True), Backbone(load(file)))
 
 
 def test_other_files_say_who_reads_them(network, file, tmp_path):
