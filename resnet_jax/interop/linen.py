@@ -7,6 +7,7 @@ from flax import linen, nnx
 from flax.core import FrozenDict
 
 from resnet_jax.interop.pure import PureModule
+from resnet_jax.interop.trees import with_keys_of
 
 
 def to_linen(
@@ -90,10 +91,11 @@ class LinenModule(linen.Module):
             )
         draws = train and self.has_rng("dropout")
         rngs = nnx.Rngs(dropout=self.make_rng("dropout")) if draws else None
-        y, batch_stats = pure.apply(
+        y, updated = pure.apply(
             params, batch_stats, x, train, rngs=rngs, method=self.method, **kwargs
         )
-        self._put("batch_stats", batch_stats)
+        # Linen merges what is put with what is there, so that other keys would be further ones.
+        self._put("batch_stats", with_keys_of(batch_stats, updated))
         return y
 
     def _put(self, collection: str, tree: Mapping[str, Any]) -> None:

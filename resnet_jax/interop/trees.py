@@ -96,6 +96,15 @@ class TreeLayout:
         return _nested((self.leaves[name].path, value) for name, value in given.items())
 
 
+def with_keys_of(given: Mapping[Any, Any], tree: Mapping[str, Any]) -> dict[Any, Any]:
+    """Gives a tree with string keys the keys of another one with the same names."""
+    return {
+        key: with_keys_of(value, tree[str(key)]) if isinstance(value, Mapping) else tree[str(key)]
+        for key, value in given.items()
+        if str(key) in tree
+    }
+
+
 def _name(path: _Path) -> str:
     return "/".join(map(str, path))
 

@@ -106,6 +106,16 @@ def test_a_wrapped_network_is_a_static_argument_and_has_other_methods():
     assert [features.shape[-1] for features in maps] == [16, 16, 32, 64]
 
 
+@pytest.mark.parametrize("trip", [by_safetensors, with_numbers])
+def test_a_step_in_linen_keeps_the_keys_that_it_got(trip):
+    wrapped = to_linen(create_model, "resnet8")
+    x = jnp.zeros((2, 32, 32, 3))
+    variables = wrapped.init(jax.random.key(0), x, train=False)
+    variables = {kind: trip(jax.device_get(tree), None) for kind, tree in variables.items()}
+    _, updated = wrapped.apply(variables, x, train=True, mutable=["batch_stats"])
+    chex.assert_trees_all_equal_structs(updated["batch_stats"], variables["batch_stats"])
+
+
 def test_a_built_module_is_refused():
     with pytest.raises(TypeError, match="got a built ResNet instead of something that builds one"):
         functional(create_model("resnet8"))

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from resnet_jax.data.config import DataConfig
 from resnet_jax.data.sources import load_split
 from resnet_jax.errors import ConfigError
 from resnet_jax.training.feeds import ResidentFeed, StreamedFeed, open_feed
@@ -78,9 +77,9 @@ def test_it_is_compiled_once_and_takes_the_memory_of_its_state(make, caplog):
     assert len(compiled) == 1
 
 
-def run(config, workdir):
+def run(config, workdir, **options):
     out = io.StringIO()
-    result = train(config, workdir, console=Console(file=out, width=200))
+    result = train(config, workdir, console=Console(file=out, width=200), **options)
     return result, out.getvalue()
 
 
@@ -161,14 +160,11 @@ def test_a_policy_of_the_recipe_changes_what_is_trained_on(make, config, vary):
 
 
 @pytest.mark.slow
-def test_images_that_are_skipped_are_missing_in_the_count(tmp_path, config, vary, monkeypatch):
-    source = load_split(DataConfig(), "test")
-    source.valid[:3] = False
-
-    def load(data, split, *, workdir):
-        return source if split == "test" else load_split(data, split, workdir=workdir)
-
-    monkeypatch.setattr("resnet_jax.training.setup.load_split", load)
-    result, text = run(vary(config, epochs=1), tmp_path)
+def test_images_that_are_skipped_are_missing_in_the_count(tmp_path, config, vary):
+    data = config.data
+    splits = (data.train_split, data.validation_split, data.test_split)
+    sources = {split: load_split(data, split) for split in splits if split}
+    sources[data.test_split].valid[:3] = False
+    result, text = run(vary(config, epochs=1, data__name="given:x"), tmp_path, sources=sources)
     assert (result.record["test_count"], result.record["test_expected"]) == (357, 360)
     assert "counted 357 of 360 images)" in text
