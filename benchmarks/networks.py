@@ -117,9 +117,9 @@ def _flax(case: Case, training: bool, device: str) -> Step:
     import jax
 
     from resnet_jax.blocks import identity
-    from resnet_jax.models import resnet
+    from resnet_jax.models import trunk
 
-    unittest.mock.patch.object(resnet, "compute_once", identity).start()
+    unittest.mock.patch.object(trunk, "compute_once", identity).start()
     batch_norm = importlib.import_module("resnet_jax.layers.ops.batch_norm")
     max_pool = importlib.import_module("resnet_jax.layers.ops.max_pool")
     unittest.mock.patch.object(max_pool, "_max_pool", max_pool._usual_max_pool).start()
