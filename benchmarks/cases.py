@@ -98,7 +98,7 @@ def operations(case: Case, *, training: bool) -> float:
     Winograd's form does with fewer. A training step has each convolution and both its gradients.
     """
     from resnet_jax.zoo import model_config
-    from resnet_jax.zoo.describe import cost
+    from resnet_jax.zoo.costs import cost
 
     forward = 2.0 * cost(model_config(case.model), case.size).multiply_adds
     return 3 * forward if training else forward

@@ -13,7 +13,7 @@ from resnet_jax.errors import ConfigError, nearest
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Declares the flags."""
-    parser.add_argument("pattern", metavar="PATTERN", nargs="?", default="*", help="'resnet*d' (*)")
+    parser.add_argument("patterns", metavar="PATTERN", nargs="*", help="'resnet*d' (*)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
@@ -22,12 +22,13 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     del overrides
     from resnet_jax.zoo import describe, list_models
 
-    names = list_models(flags.pattern)
-    if not names:
-        hint = nearest(flags.pattern, list_models())
-        raise ConfigError(
-            f"no network matches {flags.pattern!r}.{hint} A pattern looks like 'resnet*d'"
-        )
+    for pattern in flags.patterns:
+        if not list_models(pattern):
+            hint = nearest(pattern, list_models())
+            raise ConfigError(
+                f"no network matches {pattern!r}.{hint} A pattern looks like 'resnet*d'"
+            )
+    names = list_models(flags.patterns)
     width = max(len(name) for name in names)
     if not flags.json:
         print(f"{'name':{width}}  {'parameters':>11}  {'GFLOPs':>7}  {'input':>5}  paper")
@@ -38,8 +39,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
         else:
             print(
                 f"{name:{width}}  {row.parameters:>11,}  {row.gflops:>7.2f}  {row.size:>5}  "
-                f"{row.paper}",
-                flush=True,
+                f"{row.paper}"
             )
     return 0
 
@@ -47,7 +47,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
 COMMAND = Command(
     name="models",
     summary="List the networks and their cost.",
-    usage="[PATTERN] [--json]",
+    usage="[PATTERN ...] [--json]",
     epilog="example: resnet-jax models 'resnet*d'",
     add_flags=add_flags,
     run=run,

@@ -1,8 +1,13 @@
-"""The zoo: networks by name, each a row of data."""
+"""The zoo: networks by name, each a row of data.
 
+Names, weights and costs are read without importing jax or flax.
+"""
+
+from typing import TYPE_CHECKING
+
+from resnet_jax.lazy import lazy_names
 from resnet_jax.network_inputs import NetworkInputs
-from resnet_jax.zoo.create import create_untrained, list_models, model_config
-from resnet_jax.zoo.describe import Description, describe
+from resnet_jax.zoo.catalogue import Description, describe, list_models, list_pretrained
 from resnet_jax.zoo.preprocessing import Preprocessing
 from resnet_jax.zoo.published import (
     Pretrained,
@@ -10,7 +15,10 @@ from resnet_jax.zoo.published import (
     pretrained_tags,
     split_name,
 )
-from resnet_jax.zoo.settings import Changes, check_settings
+
+if TYPE_CHECKING:
+    from resnet_jax.zoo.create import create_untrained, model_config
+    from resnet_jax.zoo.settings import Changes, check_settings
 
 __all__ = [
     "Changes",
@@ -22,8 +30,18 @@ __all__ = [
     "create_untrained",
     "describe",
     "list_models",
+    "list_pretrained",
     "model_config",
     "pretrained_info",
     "pretrained_tags",
     "split_name",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "resnet_jax.zoo.create": ("create_untrained", "model_config"),
+            "resnet_jax.zoo.settings": ("Changes", "check_settings"),
+        },
+    )

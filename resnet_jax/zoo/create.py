@@ -1,23 +1,17 @@
 """Networks by name."""
 
 import dataclasses
-import fnmatch
 from typing import Unpack
 
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from resnet_jax.errors import ConfigError, nearest
 from resnet_jax.models import ResNet, ResNetConfig
 from resnet_jax.models.initialize import initialize
+from resnet_jax.zoo.catalogue import check_model_name
 from resnet_jax.zoo.rows import TABLE
 from resnet_jax.zoo.settings import Changes, check_settings
-
-
-def list_models(pattern: str = "*") -> list[str]:
-    """Lists the names that match a shell pattern such as `resnet*`, as they stand in the table."""
-    return [name for name in TABLE if fnmatch.fnmatchcase(name, pattern)]
 
 
 def model_config(name: str | ResNetConfig, **changes: Unpack[Changes]) -> ResNetConfig:
@@ -31,11 +25,8 @@ def model_config(name: str | ResNetConfig, **changes: Unpack[Changes]) -> ResNet
         ConfigError: There is no network of that name (the nearest ones are named), or it cannot be
             changed like this.
     """
-    if isinstance(name, str) and name not in TABLE:
-        raise ConfigError(
-            f"there is no model {name!r}.{nearest(name, TABLE)} "
-            f"resnet_jax.list_models() lists them all."
-        )
+    if isinstance(name, str):
+        check_model_name(name, TABLE)
     check_settings(changes)
     config = TABLE[name] if isinstance(name, str) else name
     given = {field: value for field, value in changes.items() if value is not None}

@@ -2,7 +2,7 @@ import pytest
 
 from benchmarks.cases import CPU_CASES, Case, layers, numbers_moved, operations
 from resnet_jax.zoo import model_config
-from resnet_jax.zoo.describe import cost
+from resnet_jax.zoo.costs import cost
 
 
 @pytest.mark.parametrize("case", CPU_CASES, ids=lambda case: case.model)

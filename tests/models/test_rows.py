@@ -12,7 +12,7 @@ from resnet_jax.models import ResNet, ResNetConfig
 from resnet_jax.models.stem import STEM_POOLS, STEMS, AnyStem, StemKind
 from resnet_jax.models.tables import NORMS, NormKind
 from resnet_jax.zoo import Changes
-from resnet_jax.zoo.describe import cost, native_size
+from resnet_jax.zoo.costs import cost, native_size
 
 
 class PatchStem(AnyStem):

@@ -1,7 +1,6 @@
-"""What a network costs, found out without building or running it."""
+"""What a network costs, counted without building or running it."""
 
 import dataclasses
-import fnmatch
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -15,46 +14,7 @@ from resnet_jax.layers import GLOBAL_POOLS
 from resnet_jax.layers.ops import default_jaxpr
 from resnet_jax.models import ResNet, ResNetConfig
 from resnet_jax.models.stem import STEMS
-from resnet_jax.zoo.create import model_config
 from resnet_jax.zoo.published import pretrained_info, pretrained_tags
-
-# The first pattern that a name matches tells where the network comes from.
-_PAPERS = {
-    "preact_resnet*": "He et al. 2016, arXiv:1603.05027",
-    "wide_resnet*": "Zagoruyko and Komodakis 2016, arXiv:1605.07146",
-    "resnetv2_*_bit": "Kolesnikov et al. 2019, arXiv:1912.11370",
-    "resnetv2_*_evos": "Liu et al. 2020, arXiv:2004.02967",
-    "resnetv2_*_frn": "Singh and Krishnan 2019, arXiv:1911.09737",
-    "*_gn": "Wu and He 2018, arXiv:1803.08494",
-    "resnetv2_*": "He et al. 2016, arXiv:1603.05027",
-    "resnetrs*": "Bello et al. 2021, arXiv:2103.07579",
-    "resnetblur*": "Zhang 2019, arXiv:1904.11486",
-    "eca*": "Wang et al. 2019, arXiv:1910.03151",
-    "se*": "Hu et al. 2017, arXiv:1709.01507",
-    "resnext*": "Xie et al. 2016, arXiv:1611.05431",
-    "resnet*[cdst]": "He et al. 2018, arXiv:1812.01187",
-    "*": "He et al. 2015, arXiv:1512.03385",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Description:
-    """A line of the table of networks.
-
-    Attributes:
-        name: The network.
-        parameters: Numbers that training adapts; running statistics are not among them.
-        gflops: Thousand millions of multiplications with their additions for one image, in
-            convolutions and matrix products: what papers on these networks call FLOPs.
-        size: Rows and columns of the input that the network is used with.
-        paper: Where it was described.
-    """
-
-    name: str
-    parameters: int
-    gflops: float
-    size: int
-    paper: str
 
 
 class Cost(NamedTuple):
@@ -70,22 +30,6 @@ class Cost(NamedTuple):
     def times(self, count: int) -> "Cost":
         """Returns the cost of so many like it."""
         return Cost(count * self.parameters, count * self.multiply_adds)
-
-
-def describe(name: str) -> Description:
-    """Counts the parameters and the work of a network.
-
-    Args:
-        name: One of `list_models()`.
-
-    Raises:
-        ConfigError: There is no network of that name.
-    """
-    config = model_config(name)
-    size = native_size(name, config)
-    total = cost(config, size)
-    paper = next(paper for pattern, paper in _PAPERS.items() if fnmatch.fnmatchcase(name, pattern))
-    return Description(name, total.parameters, total.multiply_adds / 1e9, size, paper)
 
 
 def native_size(name: str, config: ResNetConfig) -> int:
