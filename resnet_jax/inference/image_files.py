@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_jax.data.images.bounds import MAX_BYTES
 from resnet_jax.data.images.decode import BadImageError, decode_image
 from resnet_jax.data.images.record import Record
 from resnet_jax.data.images.transforms import eval_transform
@@ -94,8 +95,12 @@ def read_image_file(path: str, inputs: NetworkInputs) -> ImageFile:
             any(pathlib.Path(path).iterdir())  # raises if the folder may not be read
             return ImageFile(path, None, "the folder contains no images")
         file = pathlib.Path(path)
-        if not stat.S_ISREG(file.stat().st_mode):  # a pipe or a device might never end
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device might never end
             return ImageFile(path, None, "it is not a regular file")
+        if status.st_size > MAX_BYTES:
+            problem = f"the file has {status.st_size} bytes, the limit is {MAX_BYTES}"
+            return ImageFile(path, None, problem)
         return ImageFile(path, prepare_image(file.read_bytes(), inputs))
     except BadImageError as error:
         return ImageFile(path, None, " ".join(str(error).split()))

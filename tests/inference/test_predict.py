@@ -148,6 +148,10 @@ def test_a_file_that_may_not_be_read_is_a_problem(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     for path in (tmp_path / "pipe.png", "/dev/zero"):
         assert read_image_file(str(path), NetworkInputs()).problem == "it is not a regular file"
+    with (tmp_path / "large.png").open("wb") as file:
+        file.truncate(2**30)  # a hole: it takes no room
+    problem = read_image_file(str(tmp_path / "large.png"), NetworkInputs()).problem
+    assert problem.startswith("the file has 1073741824 bytes, the limit is ")
     assert read_image_file(str(tmp_path / "x" / "y.png"), NetworkInputs()).image is None
     assert "name too long" in read_image_file("x" * 5000 + ".png", NetworkInputs()).problem
     assert "null" in read_image_file("x\0.png", NetworkInputs()).problem

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from resnet_jax.data.config import MAX_PIXELS
+from resnet_jax.data.images.bounds import decoding_excess, find_excess, scans_excess
 from resnet_jax.data.images.orientation import (
     FIRST_TURNED,
     ORIENTATION,
@@ -26,8 +27,12 @@ from resnet_jax.data.images.orientation import (
 )
 from resnet_jax.errors import ConfigError
 
-# Pillow warns of images above its own limit; here they are compared with that of the recipe.
+# Pillow warns of images above its own limit, which are compared with that of the recipe, and of
+# each damaged field of EXIF data, of which one file may have thousands.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")  # Pillow's others are rarely tested
 
 _MODES = {1: "L", 3: "RGB"}
 _JPEG_SPACES = {1: "GRAY", 3: "RGB"}
@@ -154,7 +159,7 @@ def read_plain_jpeg(image: bytes, *, max_pixels: int = MAX_PIXELS) -> PlainJpeg 
         Pillow's.
 
     Raises:
-        BadImageError: The image is too large.
+        BadImageError: The image is too large, or takes too long to decode.
     """
     if image[:2] != b"\xff\xd8":
         return None
@@ -165,6 +170,7 @@ def read_plain_jpeg(image: bytes, *, max_pixels: int = MAX_PIXELS) -> PlainJpeg 
     if space not in ("YCbCr", "Gray", "GRAY", "RGB"):
         return None
     _check_pixels(width, height, max_pixels)
+    _refuse(scans_excess(image, pixels=width * height, max_pixels=max_pixels))
     orientation = jpeg_orientation(image)
     if orientation >= FIRST_TURNED:
         height, width = width, height
@@ -187,6 +193,9 @@ def _decode_with_pillow(image: bytes, channels: int, max_pixels: int) -> NDArray
 
 
 def _orientation(opened: Image.Image) -> int:
+    exif = opened.info.get("exif")
+    if isinstance(exif, bytes) and find_excess(exif.removeprefix(b"Exif\0\0")):
+        return 1
     try:
         value = opened.getexif().get(ORIENTATION)
     except Exception:  # as in `jpeg_orientation`: the image is there all the same
@@ -201,9 +210,11 @@ def _opened(image: bytes, max_pixels: int) -> Iterator[Image.Image]:
         Image.MAX_IMAGE_PIXELS = max_pixels  # Pillow's own limit would come first
     if not image:
         raise BadImageError("the file is empty")
+    _refuse(find_excess(image))
     try:
-        with Image.open(io.BytesIO(image)) as opened:
+        with Image.open(io.BytesIO(image), formats=_FORMATS) as opened:
             _check_pixels(*opened.size, max_pixels)
+            _refuse(decoding_excess(opened, image, max_pixels=max_pixels))
             yield opened
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         size = f"more than {Image.MAX_IMAGE_PIXELS} pixels"
@@ -223,8 +234,16 @@ def _eight_bit(opened: Image.Image) -> Image.Image:
         if opened.mode == "F":
             raise BadImageError("the pixels are floating-point numbers of unknown range")
         return opened
-    levels = np.asarray(opened).astype(np.int64).clip(0, 65535)
-    return Image.fromarray(((levels * 255 + 32767) // 65535).astype(np.uint8))
+    levels = np.asarray(opened).clip(0, 65535).astype(np.uint32)
+    levels *= 255  # in place: a large image has a few of these arrays at a time as it is
+    levels += 32767
+    levels //= 65535
+    return Image.fromarray(levels.astype(np.uint8))
+
+
+def _refuse(reason: str) -> None:
+    if reason:
+        raise BadImageError(reason)
 
 
 def _check_pixels(width: int, height: int, max_pixels: int) -> None:

@@ -11,13 +11,13 @@ import zlib
 from pathlib import Path
 from typing import Protocol
 
+from resnet_jax.data.images.bounds import MAX_BYTES
 from resnet_jax.data.images.decode import BadImageError
 from resnet_jax.errors import ConfigError
 
 _STORED, _DEFLATED = 0, 8
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _ENCRYPTED = 0x1
-_MAX_BYTES = 2**30
 
 
 class Files(Protocol):
@@ -127,7 +127,7 @@ class ZipFiles:
         if method not in (_STORED, _DEFLATED):
             kind = "encrypted" if method == -1 else f"packed by method {method}"
             raise BadImageError(f"the file is {kind}; pack the archive again with plain zip")
-        _check_bytes(size)
+        _check_bytes(max(size, packed_size))
         try:
             header = _LOCAL_HEADER.unpack(os.pread(self._descriptor, _LOCAL_HEADER.size, offset))
             start = offset + _LOCAL_HEADER.size + header[-2] + header[-1]
@@ -154,8 +154,8 @@ class ZipFiles:
 
 
 def _check_bytes(size: int) -> None:
-    if size > _MAX_BYTES:
-        raise BadImageError(f"the file has {size} bytes, the limit is {_MAX_BYTES}")
+    if size > MAX_BYTES:
+        raise BadImageError(f"the file has {size} bytes, the limit is {MAX_BYTES}")
 
 
 def _refuse_folder(error: OSError) -> None:

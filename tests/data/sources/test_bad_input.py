@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from resnet_jax.data.config import DataConfig
+from resnet_jax.data.images.bounds import MAX_BYTES
 from resnet_jax.data.loading.pipeline import eval_loader, train_loader
 from resnet_jax.data.sources import load_split
 from resnet_jax.errors import ConfigError
@@ -35,6 +36,14 @@ def wide_png():
     return buffer.getvalue()
 
 
+def jpeg_of_many_scans():
+    buffer = io.BytesIO()
+    Image.new("L", (SIZE, SIZE)).save(buffer, "JPEG", progressive=True)
+    image = buffer.getvalue()
+    start, end = image.rindex(b"\xff\xda"), image.rindex(b"\xff\xd9")
+    return image[:end] + image[start:end] * 1000 + image[end:]
+
+
 def damage(path, kind):
     """Puts something that cannot be used in the place of a photo."""
     contents = {
@@ -43,6 +52,7 @@ def damage(path, kind):
         "empty": lambda: b"",
         "no image": lambda: b"%PDF-1.4 no photo at all",
         "bomb": wide_png,
+        "scans": jpeg_of_many_scans,
     }
     path.unlink()
     if kind == "unreadable":
@@ -51,7 +61,7 @@ def damage(path, kind):
         os.mkfifo(path)
     elif kind == "enormous":
         with path.open("wb") as file:
-            file.truncate(2**30 + 1)
+            file.truncate(MAX_BYTES + 1)
     else:
         path.write_bytes(contents[kind]())
 
@@ -86,9 +96,10 @@ REASONS = {
     "empty": "the file is empty",
     "no image": "the file is no image of a known format",
     "bomb": "the image is too large: 3000 x 3000 pixels, and data.max_pixels=1000000",
+    "scans": "the JPEG has more than 500 scans over 1600 pixels, the limit; save it again",
     "unreadable": "the file cannot be read: No such file",
     "pipe": "it is no regular file",
-    "enormous": "the file has 1073741825 bytes, the limit is 1073741824",
+    "enormous": f"the file has {MAX_BYTES + 1} bytes, the limit is {MAX_BYTES}",
 }
 
 
