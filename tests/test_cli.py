@@ -3,8 +3,10 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import pytest
 
+import resnet_jax
 from resnet_jax import cli
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -19,7 +21,22 @@ def call(entry, *words):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--confg=x"], "unknown argument '--confg=x'. Did you mean '--config'?"),
+        (["--confg=x"], "unknown argument '--confg=x'. Did you mean '--config=x'?"),
+        (["--lr=1"], "Did you mean '--config.optimizer.learning_rate=1'?"),
+        (["--lr", "1"], "Did you mean '--config.optimizer.learning_rate=1'?"),
+        (["--batch-size=8"], "Did you mean '--config.batch_size=8'?"),
+        (["--batch_size", "8"], "Did you mean '--config.batch_size=8'?"),
+        (
+            ["--workers=4"],
+            "unknown argument '--workers=4'. Did you mean '--config.data.workers=4'?",
+        ),
+        (["--resume"], "unknown argument '--resume'. A run resumes by itself"),
+        (["--epochs=5"], "unknown argument '--epochs=5'. Did you mean '--config.epochs=5'?"),
+        (["--data=photos"], "Did you mean '--config.data.name=photos'?"),
+        (["--output_dir", "runs/a"], "Did you mean '--workdir=runs/a'?"),
+        (["--config.epochs", "5"], "write --config.epochs=5"),
+        (["--xyzzy"], "unknown argument '--xyzzy'. Fields are --config.FIELD=VALUE"),
+        (["--config.optimizer.lr=1"], "Did you mean 'learning_rate'?"),
         (["--mode=evaluate"], "argument --mode: invalid choice: 'evaluate'"),
         (["--config=configs/digit.py"], "unknown recipe configs/digit.py. Did you mean"),
         (["--config=configs/imagenet_rsb.py:a4"], "unknown procedure 'a4': choose a1, a2 or a3"),
@@ -81,6 +98,24 @@ def test_main_has_the_sub_commands(capsys):
     assert "no run in workdir nowhere" in capsys.readouterr().err
     assert call(cli.main, "trian") == 2
     assert "invalid choice: 'trian'" in capsys.readouterr().err
+
+
+def test_python_m_is_the_command_and_knows_its_version():
+    done = subprocess.run(
+        [sys.executable, "-m", "resnet_jax", "--version"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"resnet-jax {resnet_jax.__version__} (jax {jax.__version__}, ")
+
+
+def test_flags_are_spelled_with_hyphens_or_underscores(capsys):
+    for flag in ("--start-timeout=x", "--start_timeout=x"):
+        assert call(cli.train, flag) == 2
+        assert "argument --start-timeout: invalid int value" in capsys.readouterr().err
 
 
 def test_train_py_as_a_process_says_one_line(tmp_path):

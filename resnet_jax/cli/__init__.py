@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -11,6 +12,7 @@ from resnet_jax.cli import (
     evaluate,
     explain,
     export,
+    fields,
     models,
     predict,
     prepare,
@@ -19,7 +21,7 @@ from resnet_jax.cli import (
     study,
     training,
 )
-from resnet_jax.cli.command import add_debug, guard, new_parser
+from resnet_jax.cli.command import Command, add_debug, guard, new_parser
 from resnet_jax.cli.training import train
 
 __all__ = ["COMMANDS", "main", "train"]
@@ -31,6 +33,7 @@ COMMANDS = (
     explain.COMMAND,
     export.COMMAND,
     models.COMMAND,
+    fields.COMMAND,
     convert.COMMAND,
     prepare.COMMAND,
     report.COMMAND,
@@ -43,10 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs `resnet-jax COMMAND` and exits."""
     parser = new_parser(
         "resnet-jax",
-        "Deep residual networks in JAX and Flax.",
-        epilog="resnet-jax COMMAND --help lists the flags\nexample: resnet-jax train",
+        "Deep residual networks in JAX and Flax. COMMAND --help lists a command's flags.",
+        usage="resnet-jax [--version] [--debug] COMMAND ...",
+        epilog="example: resnet-jax train",
     )
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    by_name: dict[str, tuple[Command, argparse.ArgumentParser]] = {}
+    subparsers = parser.add_subparsers(
+        dest="command", metavar="COMMAND", title="commands", required=True, prog="resnet-jax"
+    )
     for command in COMMANDS:
         sub = subparsers.add_parser(
             command.name,
@@ -59,5 +66,5 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         )
         add_debug(sub, shown=False)
         command.add_flags(sub)
-    by_name = {command.name: (command.run, command.overrides) for command in COMMANDS}
+        by_name[command.name] = command, sub
     sys.exit(guard(parser, lambda flags: by_name[flags.command], arguments))

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import logging
 import os
 import pathlib
+import platform
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import metadata
 from typing import NamedTuple, NoReturn
 
-from resnet_jax.errors import ConfigError, nearest
+from resnet_jax import __version__
+from resnet_jax.cli.hints import CONFIG, INPUTS, check_unknown
+from resnet_jax.errors import ConfigError
 
 FAULT_STATUS = 1
 USER_ERROR_STATUS = 2
 INTERRUPTED_STATUS = 130
 BROKEN_PIPE_STATUS = 141
-CONFIG = "--config."
-INPUTS = "--inputs."
 
 Run = Callable[[argparse.Namespace, Sequence[str]], int]
 
@@ -32,11 +35,22 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}; {self.prog} --help lists the flags")
 
 
+class PrintVersion(argparse.Action):
+    """Names this version, and those of the libraries that decide what it computes, and exits."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> NoReturn:
+        """Prints the line when the flag is met."""
+        libraries = ", ".join(f"{name} {metadata.version(name)}" for name in ("jax", "flax"))
+        print(f"resnet-jax {__version__} ({libraries}, Python {platform.python_version()})")
+        parser.exit()
+
+
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """Keeps a flag and its help on one line, and the line breaks of the epilog."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=30)
+        self._action_max_length = 13  # argparse forgets that the names of commands are indented
 
 
 class Command(NamedTuple):
@@ -51,6 +65,7 @@ class Command(NamedTuple):
         run: Runs it with the parsed flags and the words that start with one of `overrides`; returns
             the exit status.
         overrides: The prefixes of the words such as `--config.FIELD=VALUE` that it takes.
+        advice: What to do instead of a flag that other programs have, by its name.
     """
 
     name: str
@@ -60,18 +75,36 @@ class Command(NamedTuple):
     add_flags: Callable[[argparse.ArgumentParser], None]
     run: Run
     overrides: tuple[str, ...] = ()
+    advice: Mapping[str, str] = {}
 
 
-def new_parser(program: str, description: str, *, epilog: str = "") -> argparse.ArgumentParser:
-    """Makes the parser of a program."""
+def new_parser(
+    program: str, description: str, *, epilog: str = "", usage: str | None = None
+) -> argparse.ArgumentParser:
+    """Makes the parser of a program.
+
+    Args:
+        program: Its name.
+        description: What it does.
+        epilog: The end of the help.
+        usage: The first line of the help, which then has no list of the general flags; None lists
+            them.
+    """
     parser = Parser(
         prog=program,
+        usage=usage,
         description=description,
         allow_abbrev=False,
         epilog=epilog,
         formatter_class=HelpFormatter,
+        add_help=False,
     )
-    add_debug(parser)
+    shown = usage is None
+    add_debug(parser, shown=shown)
+    add = functools.partial(parser.add_argument, default=argparse.SUPPRESS)
+    add("-h", "--help", action="help", help="show this" if shown else argparse.SUPPRESS)
+    version_help = "print the version" if shown else argparse.SUPPRESS
+    add("--version", action=PrintVersion, nargs=0, help=version_help)
     return parser
 
 
@@ -87,26 +120,26 @@ def add_debug(parser: argparse.ArgumentParser, *, shown: bool = True) -> None:
 
 def guard(
     parser: argparse.ArgumentParser,
-    choose: Callable[[argparse.Namespace], tuple[Run, tuple[str, ...]]],
+    choose: Callable[[argparse.Namespace], tuple[Command, argparse.ArgumentParser]],
     arguments: Sequence[str] | None,
 ) -> int:
     """Parses and runs; prints errors that the user can fix as one line on standard error.
 
     Args:
         parser: Parses the words.
-        choose: Maps the parsed flags to the function to run and the overrides that it takes.
+        choose: Maps the parsed flags to the command to run and the parser with its flags.
         arguments: The words; None for those of the process.
 
     Returns:
         The exit status.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = _with_hyphens(sys.argv[1:] if arguments is None else arguments)
     try:
         flags, rest = parser.parse_known_args(words)
-        run, overrides = choose(flags)
-        _check_overrides(rest, overrides, parser)
+        command, its_parser = choose(flags)
+        check_unknown(rest, its_parser, overrides=command.overrides, advice=command.advice)
         with _notes():
-            return run(flags, rest)
+            return command.run(flags, rest)
     except BrokenPipeError:
         # The reader of the output has gone. Python's flush at exit must not fail on it either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -176,23 +209,11 @@ def _is_for_the_user(error: BaseException) -> bool:
     )
 
 
-def _check_overrides(
-    words: Sequence[str], overrides: tuple[str, ...], parser: argparse.ArgumentParser
-) -> None:
+def _with_hyphens(words: Sequence[str]) -> list[str]:
+    """Spells every flag with hyphens: `--class_names` is `--class-names`."""
+    spelled = []
     for word in words:
-        if not word.startswith(overrides or "\0"):
-            hint = nearest(word.partition("=")[0], _options(parser))
-            fields = " and ".join(f"{beginning}FIELD=VALUE" for beginning in overrides)
-            remedy = f" Fields are {fields}" if fields else ""
-            raise ConfigError(f"unknown argument {word!r}.{hint}{remedy}")
-
-
-def _options(parser: argparse.ArgumentParser) -> list[str]:
-    """Lists the flags of a parser and of its commands."""
-    found: list[str] = []
-    for action in parser._actions:
-        found += action.option_strings
-        if isinstance(action, argparse._SubParsersAction):
-            for sub in action.choices.values():
-                found += _options(sub)
-    return found
+        name, equals, value = word.partition("=")
+        is_flag = name.startswith("--") and not name.startswith((CONFIG, INPUTS))
+        spelled.append(f"{name.replace('_', '-')}{equals}{value}" if is_flag else word)
+    return spelled

@@ -8,7 +8,8 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from resnet_jax.cli.command import CONFIG, INPUTS, Command
+from resnet_jax.cli.command import Command
+from resnet_jax.cli.hints import CONFIG, INPUTS
 from resnet_jax.cli.model_flags import (
     DEFAULT_MODEL,
     INPUTS_NOTE,

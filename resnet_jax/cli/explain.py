@@ -6,7 +6,8 @@ import argparse
 import pathlib
 from collections.abc import Sequence
 
-from resnet_jax.cli.command import INPUTS, Command, say_error
+from resnet_jax.cli.command import Command, say_error
+from resnet_jax.cli.hints import INPUTS
 from resnet_jax.cli.model_flags import INPUTS_NOTE, add_model_flags, open_from_flags
 from resnet_jax.cli.predict import FAILED_STATUS, expand
 from resnet_jax.whole_files import write_bytes

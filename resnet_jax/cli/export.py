@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from resnet_jax.cli.command import INPUTS, Command
+from resnet_jax.cli.command import Command
+from resnet_jax.cli.hints import INPUTS
 from resnet_jax.cli.model_flags import INPUTS_NOTE, add_model_flags, open_from_flags
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from resnet_jax.cli.command import INPUTS
+from resnet_jax.cli.hints import INPUTS
 from resnet_jax.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -74,7 +73,10 @@ def with_inputs(trained: Trained, overrides: Sequence[str]) -> Trained:
         ConfigError: A field is unknown or its value cannot be used.
     """
     from resnet_jax.inference.inputs import inputs_from_plain
+    from resnet_jax.training.recipe.fields import hints_of
+    from resnet_jax.training.recipe.values import read_value
 
+    kinds = hints_of(type(trained.inputs))
     values: dict[str, Any] = dataclasses.asdict(trained.inputs)
     for word in overrides:
         if word.startswith(INPUTS):
@@ -85,17 +87,7 @@ def with_inputs(trained: Trained, overrides: Sequence[str]) -> Trained:
                 raise ConfigError(
                     f"{word} cannot be set: the network takes {trained.inputs.channels} channels"
                 )
-            values[name] = _value(name, text)
+            # Unknown names are refused where the record is made.
+            values[name] = read_value(text, kinds[name], (name,)) if name in kinds else text
     inputs = inputs_from_plain(values, channels=trained.inputs.channels)
     return dataclasses.replace(trained, inputs=inputs)
-
-
-def _value(name: str, text: str) -> Any:
-    if text == "none":
-        return None
-    if name in ("mean", "std"):
-        text = f"[{text.strip('[]()')}]"
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text

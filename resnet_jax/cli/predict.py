@@ -6,7 +6,8 @@ import argparse
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
-from resnet_jax.cli.command import INPUTS, Command, say_error
+from resnet_jax.cli.command import Command, say_error
+from resnet_jax.cli.hints import INPUTS
 from resnet_jax.cli.model_flags import INPUTS_NOTE, add_model_flags, open_from_flags
 
 FAILED_STATUS = 1

@@ -6,7 +6,8 @@ import argparse
 import importlib.util
 from collections.abc import Sequence
 
-from resnet_jax.cli.command import INPUTS, Command
+from resnet_jax.cli.command import Command
+from resnet_jax.cli.hints import INPUTS
 from resnet_jax.cli.model_flags import INPUTS_NOTE, add_model_flags, open_from_flags
 from resnet_jax.errors import ConfigError
 from resnet_jax.serving.limits import Limits

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import json
 import pathlib
 import sys
-import textwrap
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Sequence
+from typing import NoReturn
 
 from resnet_jax.cli import evaluate
-from resnet_jax.cli.command import CONFIG, Command, Run, guard, leave_at_once, new_parser
+from resnet_jax.cli.command import Command, guard, leave_at_once, new_parser
+from resnet_jax.cli.hints import CONFIG
 
-if TYPE_CHECKING:
-    from resnet_jax.training.recipe.config import TrainConfig
-
-_SCREEN = 80
+_RESUMES = "A run resumes by itself: repeat the command that started it"
+_ADVICE = {
+    "checkpoint": _RESUMES,
+    "evaluate": "resnet-jax eval --model=RUN evaluates a run",
+    "log-dir": "--workdir",
+    "logdir": "--workdir",
+    "out": "--workdir",
+    "output": "--workdir",
+    "output-dir": "--workdir",
+    "recipe": "--config",
+    "resume": _RESUMES,
+    "save-dir": "--workdir",
+}
 
 CONFIG_NOTE = (
     "--config.FIELD=VALUE changes a field of the recipe, such as\n"
@@ -32,28 +40,31 @@ def train(arguments: Sequence[str] | None = None) -> NoReturn:
     parser.add_argument("--split", help="split to evaluate (the recipe's test split)")
     parser.add_argument("--step", type=int, help="checkpoint to evaluate (the last)")
 
-    def choose(flags: argparse.Namespace) -> tuple[Run, tuple[str, ...]]:
-        return (_evaluate if flags.mode == "eval" and not flags.show else run), (CONFIG,)
+    def choose(flags: argparse.Namespace) -> tuple[Command, argparse.ArgumentParser]:
+        evaluates = flags.mode == "eval" and not flags.show
+        return COMMAND._replace(run=_evaluate if evaluates else run), parser
 
     sys.exit(guard(parser, choose, arguments))
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Declares the flags."""
-    parser.add_argument("--config", metavar="FILE[:ARGUMENT]", help="recipe (configs/digits.py)")
+    parser.add_argument("--config", metavar="RECIPE[:ARGUMENT]", help="name or file (digits)")
     parser.add_argument("--workdir", type=pathlib.Path, help="folder of the run (runs/RECIPE)")
-    parser.add_argument("--show", action="store_true", help="print the settings and data steps")
+    parser.add_argument(
+        "--show", action="store_true", help="print the recipe and where each value comes from"
+    )
     parser.add_argument(
         "--profile", action="store_true", help="profile steps 11 to 15 of this call"
     )
     parser.add_argument(
-        "--debug_nans", action="store_true", help="stop at the first NaN, name the operation"
+        "--debug-nans", action="store_true", help="stop at the first NaN, name the operation"
     )
     parser.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
     parser.add_argument("--processes", type=int, help="number of processes")
     parser.add_argument("--process", type=int, help="index of this process, from 0")
     parser.add_argument(
-        "--start_timeout", type=int, default=300, help="seconds to wait for the others (300)"
+        "--start-timeout", type=int, default=300, help="seconds to wait for the others (300)"
     )
 
 
@@ -61,6 +72,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Trains, or resumes; with `--show`, only prints what it would do."""
     import jax
 
+    from resnet_jax.cli.show import show_recipe
     from resnet_jax.machine.compilation_cache import keep_compiled_code
     from resnet_jax.machine.cpu import keep_freed_memory, use_every_core
     from resnet_jax.machine.debugging import search_for_nans
@@ -74,7 +86,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     recipe = flags.config or DEFAULT_RECIPE
     config = parse_overrides(load_recipe(recipe), overrides)
     if flags.show:
-        print("\n".join(_shown(config)))
+        print("\n".join(show_recipe(config, recipe=recipe, overrides=overrides)))
         return 0
     if flags.debug_nans:
         search_for_nans()
@@ -91,53 +103,6 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
             leave_at_once(error, debug=getattr(flags, "debug", False))
         raise
     return RESUME_STATUS if result.status == "interrupted" else 0
-
-
-def _shown(config: TrainConfig) -> Iterator[str]:
-    """Yields the lines of `--show`: the settings, and what happens to an image."""
-    from resnet_jax.data.changes import describe_changes
-    from resnet_jax.training.recipe.overrides import to_json
-
-    yield "settings (change one with --config.NAME=VALUE):"
-    settings = json.loads(to_json(config))
-    sections = {name: value for name, value in settings.items() if isinstance(value, dict)}
-    yield from _wrapped(
-        " ".join(_setting(name, settings[name]) for name in settings if name not in sections)
-    )
-    for section, fields in sections.items():
-        yield from _wrapped(
-            " ".join(_setting(f"{section}.{name}", value) for name, value in fields.items())
-        )
-    changes = describe_changes(config.data, config.augment, channels=config.model.in_features)
-    if config.resize is not None:
-        grown = config.resize
-        changes["training, on the device"].insert(
-            0,
-            f"resize to {grown.first} x {grown.first} pixels, growing to the full size from "
-            f"{grown.begin:.0%} to {grown.end:.0%} of the run",
-        )
-    for place, lines in changes.items():
-        yield f"{place}:"
-        for line in lines:
-            yield from _wrapped(line)
-
-
-def _setting(name: str, value: Any) -> str:
-    """Formats a setting as `--config.` takes it."""
-    if value is None or isinstance(value, str):
-        return f"{name}={'none' if value is None else value}"
-    return f"{name}={json.dumps(value, separators=(',', ':'))}"
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(
-        text,
-        width=_SCREEN,
-        initial_indent="  ",
-        subsequent_indent="    ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
 
 
 def _evaluate(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
@@ -163,8 +128,9 @@ COMMAND = Command(
     name="train",
     summary="Train a network, or resume a run.",
     usage="[--config=RECIPE] [--workdir=RUN] [--config.FIELD=VALUE]",
-    epilog=CONFIG_NOTE + "\nexample: resnet-jax train --config=configs/digits.py --config.epochs=5",
+    epilog=CONFIG_NOTE + "\nexample: resnet-jax train --config=digits --config.epochs=5",
     add_flags=add_flags,
     run=run,
     overrides=(CONFIG,),
+    advice=_ADVICE,
 )

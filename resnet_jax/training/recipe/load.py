@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import inspect
 import pathlib
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import resnet_jax
 from resnet_jax.errors import ConfigError, nearest
+from resnet_jax.local_paths import local_path
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.recipe.overrides import validate
 
@@ -22,27 +24,31 @@ def load_recipe(location: str = DEFAULT_RECIPE) -> TrainConfig:
     """Loads a recipe and checks what it returns.
 
     Args:
-        location: A file such as `configs/digits.py`, or with an argument `configs/cifar10.py:fast`.
-            A path in `configs` that does not exist here is taken from the recipes that come with
-            the package, so the default recipe is found from every folder.
+        location: A file such as `configs/digits.py`, or the name of one of the package's recipes,
+            such as `digits`; with an argument `cifar10_fast:30`. A path in `configs` that does not
+            exist here is taken from the package's recipes as well, so that the default recipe is
+            found from every folder. While the file runs, it may import files next to it.
 
     Returns:
         The configuration.
 
     Raises:
-        ConfigError: The file does not exist or has no `get_config`, or `get_config` fails.
+        ConfigError: The file does not exist or has no `get_config`, or `get_config` fails; or a
+            name stands for two files.
     """
     name, colon, argument = location.partition(":")
-    get_config = _get_config(_find(name))
-    try:
-        takes_argument = bool(inspect.signature(get_config).parameters)
-        if colon and not takes_argument:
-            raise ConfigError(f"recipe {name} takes no argument, but {argument!r} was given")
-        config = get_config(argument) if colon else get_config()
-    except ConfigError:
-        raise
-    except Exception as error:
-        raise ConfigError(f"recipe {location} failed: {_in_one_line(error)}") from error
+    path = _find(name)
+    with _importing_from(path.parent.resolve()):
+        get_config = _get_config(path)
+        try:
+            takes_argument = bool(inspect.signature(get_config).parameters)
+            if colon and not takes_argument:
+                raise ConfigError(f"recipe {name} takes no argument, but {argument!r} was given")
+            config = get_config(argument) if colon else get_config()
+        except ConfigError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"recipe {location} failed: {_in_one_line(error)}") from error
     if not isinstance(config, TrainConfig):
         raise ConfigError(
             f"recipe {location} returned {type(config).__name__}: get_config must return "
@@ -52,7 +58,7 @@ def load_recipe(location: str = DEFAULT_RECIPE) -> TrainConfig:
 
 
 def _find(name: str) -> pathlib.Path:
-    path = pathlib.Path(name)
+    path = local_path(name)
     if path.is_file():
         return path
     folders = _recipe_folders()
@@ -60,8 +66,28 @@ def _find(name: str) -> pathlib.Path:
         for folder in folders:
             if (folder.parent / path).is_file():
                 return folder.parent / path
-    known = sorted(f"configs/{file.name}" for folder in folders for file in folder.glob("*.py"))
-    raise ConfigError(f"unknown recipe {name}.{nearest(name, known)} Known: {', '.join(known)}")
+    if len(path.parts) == 1 and not path.suffix:
+        found = _named(name, folders)
+        if found is not None:
+            return found
+    known = sorted(file.stem for folder in folders for file in folder.glob("*.py"))
+    alike = nearest(name, [*known, *(f"configs/{stem}.py" for stem in known)])
+    raise ConfigError(f"unknown recipe {name}.{alike} Known: {', '.join(known)}")
+
+
+def _named(name: str, folders: list[pathlib.Path]) -> pathlib.Path | None:
+    """Finds the file that a bare name stands for: here, in `configs`, or in the package.
+
+    Raises:
+        ConfigError: It stands for more than one.
+    """
+    here = [pathlib.Path(f"{name}.py"), pathlib.Path("configs", f"{name}.py")]
+    candidates = [*here, *(folder / f"{name}.py" for folder in folders)]
+    found = {path.resolve(): path for path in reversed(candidates) if path.is_file()}
+    if len(found) > 1:
+        paths = " and ".join(map(str, reversed(found.values())))
+        raise ConfigError(f"recipe {name} stands for {paths}; give one of the paths")
+    return next(iter(found.values()), None)
 
 
 def _recipe_folders() -> list[pathlib.Path]:
@@ -69,6 +95,26 @@ def _recipe_folders() -> list[pathlib.Path]:
     package = pathlib.Path(resnet_jax.__file__).parent
     folders = (package / "configs", package.parent / "configs")
     return [folder for folder in folders if folder.is_dir()]
+
+
+@contextlib.contextmanager
+def _importing_from(folder: pathlib.Path) -> Iterator[None]:
+    """Lets a recipe import the files next to it, as if it were started by itself.
+
+    What it imported from there is forgotten afterwards: recipes of two folders may both have a
+    file `base.py`.
+    """
+    before = set(sys.modules)
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()  # the files may be newer than the last look at the folder
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in set(sys.modules) - before:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file is not None and folder == pathlib.Path(file).resolve().parent:
+                del sys.modules[name]
 
 
 def _get_config(path: pathlib.Path) -> Callable[..., Any]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-import types
-import typing
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from resnet_jax.errors import ConfigError, nearest
+from resnet_jax.errors import ConfigError
 from resnet_jax.training.recipe.config import TrainConfig
+from resnet_jax.training.recipe.fields import (
+    hints_of,
+    section_kind,
+    unknown_field,
+    values_by_field,
+)
+from resnet_jax.training.recipe.values import explain_problem, read_value
 
 PREFIX = "--config."
 _ADAPTER = TypeAdapter(TrainConfig)
@@ -47,13 +53,13 @@ def from_json(text: str) -> TrainConfig:
     try:
         config = _ADAPTER.validate_json(text)
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+        raise ConfigError(explain_problem(error, fields_at=_fields_at)) from None
     _check_milestones(config)
     return config
 
 
 def parse_overrides(config: TrainConfig, arguments: Iterable[str]) -> TrainConfig:
-    """Applies arguments of the form `--config.optimizer.learning_rate=0.05`.
+    """Applies arguments of the form `--config.optimizer.learning_rate=0.05`, all at once.
 
     Args:
         config: The recipe's configuration.
@@ -65,111 +71,83 @@ def parse_overrides(config: TrainConfig, arguments: Iterable[str]) -> TrainConfi
     Raises:
         ConfigError: A word has another form, an unknown field or a value of the wrong type.
     """
+    tree = dataclasses.asdict(config)
     for argument in arguments:
-        name, equals, text = argument.partition("=")
-        if not name.startswith(PREFIX) or not equals:
-            raise ConfigError(f"{argument!r} is not an override: write {PREFIX}FIELD=VALUE")
-        path = name.removeprefix(PREFIX).split(".")
-        config = _replaced(config, path, text, where=())
-    return validate(config)
+        path, text = split_override(argument)
+        _put(tree, path, text)
+    return from_json(json.dumps(tree, default=str))
+
+
+def split_override(argument: str) -> tuple[list[str], str]:
+    """Splits `--config.FIELD=VALUE` into the parts of the dotted name and the value.
+
+    Raises:
+        ConfigError: The word has another form.
+    """
+    name, equals, text = argument.partition("=")
+    if not name.startswith(PREFIX) or not equals:
+        raise ConfigError(f"{argument!r} is not an override: write {PREFIX}FIELD=VALUE")
+    return name.removeprefix(PREFIX).split("."), text
 
 
 def differing_fields(one: TrainConfig, other: TrainConfig) -> list[str]:
     """Lists the dotted fields in which two configurations differ, with both values."""
-    left, right = _flatten(dataclasses.asdict(one)), _flatten(dataclasses.asdict(other))
+    left, right = values_by_field(one), values_by_field(other)
     names = sorted(name for name in left | right if left.get(name) != right.get(name))
     return [f"{name} ({left.get(name)!r}, not {right.get(name)!r})" for name in names]
 
 
-def _replaced(part: Any, path: Sequence[str], text: str, *, where: tuple[str, ...]) -> Any:
-    """Returns the dataclass with the field at `path` replaced by the value in `text`."""
-    name, *rest = path
-    hint = _hints(part, (*where, name))[name]
-    here = (*where, name)
-    if not rest:
-        return dataclasses.replace(part, **{name: _parse(text, hint, here)})
-    inner = getattr(part, name)
-    if inner is None:
-        kinds = [kind for kind in _choices(hint) if isinstance(kind, type)]
-        inner = next((kind() for kind in kinds if dataclasses.is_dataclass(kind)), None)
-    if not dataclasses.is_dataclass(inner):
-        raise ConfigError(f"{'.'.join(here)} is a plain value: it has no field {rest[0]!r}")
-    return dataclasses.replace(part, **{name: _replaced(inner, rest, text, where=here)})
+def _put(tree: dict[str, Any], path: Sequence[str], text: str) -> None:
+    """Writes a value into the nested dictionaries of a configuration."""
+    *parents, last = path
+    kind: type = TrainConfig
+    for depth, name in enumerate(parents):
+        inner = section_kind(_hint(kind, path[: depth + 1]))
+        if inner is None:
+            where = ".".join(path[: depth + 1])
+            raise ConfigError(f"{where} is a plain value: it has no field {path[depth + 1]!r}")
+        if tree[name] is None:  # a section that was off
+            tree[name] = {}
+        kind, tree = inner, tree[name]
+    hint = _hint(kind, path)
+    section = section_kind(hint)
+    if section is None or text.lower() in ("none", "null"):
+        tree[last] = read_value(text, hint, tuple(path))
+    else:
+        tree[last] = _read_section(text, section, ".".join(path))
 
 
-def _hints(part: Any, path: tuple[str, ...]) -> dict[str, Any]:
-    """Returns the fields of a dataclass with their types, after checking that one exists."""
-    hints = typing.get_type_hints(type(part), include_extras=True)
-    known = {field.name: hints[field.name] for field in dataclasses.fields(part)}
-    if path[-1] not in known:
-        raise ConfigError(_unknown(path, known))
-    return known
+def _read_section(text: str, section: type, path: str) -> Any:
+    """Reads a whole section, which JSON alone can write."""
+    with contextlib.suppress(json.JSONDecodeError):
+        value = json.loads(text)
+        if isinstance(value, dict):
+            return value
+    fields = hints_of(section)
+    example = "name" if "name" in fields else next(iter(fields))
+    raise ConfigError(
+        f"{path}={text!r}: {path} has fields of its own; write {PREFIX}{path}.FIELD=VALUE, "
+        f"such as {PREFIX}{path}.{example}={text}"
+    )
 
 
-def _unknown(path: Sequence[str], known: Iterable[str]) -> str:
-    fields = sorted(known)
-    hint = nearest(path[-1], fields) or f" Its fields: {', '.join(fields)}."
-    return f"{'.'.join(path)}: {'.'.join(path[:-1]) or 'config'} has no field {path[-1]!r}.{hint}"
-
-
-def _choices(hint: Any) -> tuple[Any, ...]:
-    """Returns the members of a union, or just the type."""
-    if typing.get_origin(hint) is Annotated:
-        hint = typing.get_args(hint)[0]
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return typing.get_args(hint)
-    return (hint,)
-
-
-def _parse(text: str, hint: Any, path: tuple[str, ...]) -> Any:
-    """Reads a word of the command line as a value of a field's type."""
-    if text.lower() in ("none", "null") and type(None) in _choices(hint):
-        return None
-    adapter: TypeAdapter[Any] = TypeAdapter(hint)
-    try:
-        return adapter.validate_json(text)
-    except ValidationError as error:
-        as_json = error
-    try:
-        return adapter.validate_python(text)
-    except ValidationError as error:
-        is_json = as_json.errors()[0]["type"] != "json_invalid"
-        raise ConfigError(_explain(as_json if is_json else error, path)) from None
-
-
-def _explain(error: ValidationError, prefix: tuple[str, ...] = ()) -> str:
-    """Turns pydantic's report into one line about the first error."""
-    first = error.errors(include_url=False)[0]
-    path = (*prefix, *(str(part) for part in first["loc"]))
-    match first["type"]:
-        case "json_invalid":
-            return f"{'.'.join(prefix) or 'config'}: {first['msg']}"
-        case "unexpected_keyword_argument":
-            return _unknown(path, _fields_at(path[:-1]))
-        case "value_error":
-            return str(first["ctx"]["error"])
-    rule = first["msg"].replace("Input should", "must")
-    return f"{'.'.join(path) or 'config'}={first['input']!r}: {rule}"
+def _hint(kind: type, path: Sequence[str]) -> Any:
+    """Returns the type of the field that `path` ends with, after checking that it exists."""
+    hints = hints_of(kind)
+    if path[-1] not in hints:
+        raise ConfigError(unknown_field(path, hints))
+    return hints[path[-1]]
 
 
 def _fields_at(path: Iterable[str]) -> list[str]:
     """Lists the fields of the dataclass at a dotted path in `TrainConfig`."""
-    kind: Any = TrainConfig
+    kind: type = TrainConfig
     for name in path:
-        hints = typing.get_type_hints(kind)
-        kind = next(k for k in _choices(hints[name]) if dataclasses.is_dataclass(k))
-    return [field.name for field in dataclasses.fields(kind)]
+        kind = section_kind(hints_of(kind)[name]) or kind
+    return list(hints_of(kind))
 
 
 def _check_milestones(config: TrainConfig) -> None:
     milestones = config.schedule.milestones
     if list(milestones) != sorted(set(milestones)):
         raise ConfigError(f"schedule.milestones={milestones}: must increase")
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        path = f"{prefix}{name}"
-        flat.update(_flatten(value, f"{path}.") if isinstance(value, Mapping) else {path: value})
-    return flat

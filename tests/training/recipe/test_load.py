@@ -1,4 +1,6 @@
 import pathlib
+import re
+import sys
 
 import pytest
 
@@ -64,3 +66,58 @@ def test_a_missing_recipe_gets_the_nearest_name():
 def test_a_recipe_without_arguments_refuses_one():
     with pytest.raises(ConfigError, match=r"takes no argument, but 'fast' was given"):
         load_recipe("configs/digits.py:fast")
+
+
+@pytest.mark.parametrize("name", ["digits", "cifar10_fast:30", "imagenet_rsb:a3"])
+def test_recipes_go_by_their_bare_names(name, tmp_path, monkeypatch):
+    stem, colon, argument = name.partition(":")
+    expected = load_recipe(f"configs/{stem}.py{colon}{argument}")
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe(name) == expected
+
+
+@pytest.mark.parametrize("place", ["mine.py", "configs/mine.py"])
+def test_a_bare_name_finds_a_recipe_of_ones_own(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / place
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(HEADER + "def get_config(): return TrainConfig(epochs=7)")
+    assert load_recipe("mine").epochs == 7
+
+
+def test_a_bare_name_of_two_recipes_is_refused_with_both(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits.py").write_text(HEADER + "def get_config(): return TrainConfig(epochs=7)")
+    with pytest.raises(ConfigError, match=r"stands for digits\.py and .*configs/digits\.py; give"):
+        load_recipe("digits")
+    assert load_recipe("digits.py").epochs == 7
+
+
+def test_a_bare_name_that_nothing_has_gets_the_nearest():
+    with pytest.raises(ConfigError, match=r"unknown recipe digit\. Did you mean 'digits'"):
+        load_recipe("digit")
+
+
+def test_recipes_import_the_files_next_to_them(tmp_path):
+    modules, search = set(sys.modules), list(sys.path)
+    for folder, epochs in (("one", 3), ("two", 5)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "base.py").write_text(f"EPOCHS = {epochs}")
+        (tmp_path / folder / "recipe.py").write_text(
+            HEADER
+            + "def get_config():\n    import base\n    return TrainConfig(epochs=base.EPOCHS)"
+        )
+        assert load_recipe(str(tmp_path / folder / "recipe.py")).epochs == epochs
+    assert sys.path == search
+    assert "base" not in set(sys.modules) - modules
+
+
+def test_the_recipes_of_the_page_load(tmp_path, monkeypatch):
+    page = (pathlib.Path(__file__).resolve().parents[3] / "docs" / "recipes.md").read_text()
+    first, variation, neighbour = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    for name, text in (("tiny", first), ("variation", variation), ("wider", neighbour)):
+        pathlib.Path(f"{name}.py").write_text(text)
+    assert load_recipe("tiny:20").epochs == 20
+    assert load_recipe("variation").optimizer.learning_rate == 0.2
+    assert load_recipe("wider").model.name == "resnet14"

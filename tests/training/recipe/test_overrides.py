@@ -3,7 +3,14 @@ import dataclasses
 import pytest
 
 from resnet_jax.errors import ConfigError
-from resnet_jax.training.recipe.config import EmaConfig, ModelConfig, OptimizerConfig, TrainConfig
+from resnet_jax.training.recipe.config import (
+    EmaConfig,
+    ModelConfig,
+    OptimizerConfig,
+    ResizeConfig,
+    TrainConfig,
+)
+from resnet_jax.training.recipe.fields import recipe_fields, resembling, values_by_field
 from resnet_jax.training.recipe.overrides import (
     differing_fields,
     from_json,
@@ -32,13 +39,21 @@ def test_json_round_trip_keeps_every_value():
         ("optimizer.nesterov=true", "optimizer.nesterov", True),
         ("optimizer.clip_norm=none", "optimizer.clip_norm", None),
         ("optimizer.betas=[0.9,0.99]", "optimizer.betas", (0.9, 0.99)),
+        ("optimizer.betas=(0.9, 0.99)", "optimizer.betas", (0.9, 0.99)),
+        ("optimizer.betas=0.9,.99", "optimizer.betas", (0.9, 0.99)),
         ("schedule.milestones=[0.3,0.6]", "schedule.milestones", (0.3, 0.6)),
+        ("schedule.milestones=(0.3,)", "schedule.milestones", (0.3,)),
+        ("schedule.milestones=0.3", "schedule.milestones", (0.3,)),
+        ("schedule.milestones=()", "schedule.milestones", ()),
+        ("data.std=0.25", "data.std", (0.25,)),
         ("model.name=20", "model.name", "20"),
         ("data.channels=3", "data.channels", 3),
         ("data.data_dir=/a=b", "data.data_dir", "/a=b"),
         ("data.validation_split=none", "data.validation_split", None),
         ("ema.decay=0.5", "ema", EmaConfig(decay=0.5)),
+        ('ema={"decay":0.5}', "ema", EmaConfig(decay=0.5)),
         ("ema=none", "ema", None),
+        ("resize.first=128", "resize", ResizeConfig(first=128)),
     ],
 )
 def test_override_reads_the_type_of_its_field(word, path, value):
@@ -61,7 +76,18 @@ def test_override_reads_the_type_of_its_field(word, path, value):
         ("optimizer.learning_rate=-1", "optimizer.learning_rate=-1: must be greater than 0"),
         ("optimizer.learning_rate=1e999", "optimizer.learning_rate="),
         ("optimizer.name=sgdd", "optimizer.name='sgdd': must be 'sgd', 'lars',"),
-        ("optimizer.betas=[0.9]", "optimizer.betas.1"),
+        ("optimizer.betas=[0.9]", "optimizer.betas=[0.9]: give 2 values, such as 0.5,0.5"),
+        ("optimizer.betas=0.9,x", "optimizer.betas.1='x': must be a valid number"),
+        ("schedule.milestones=30,60", "schedule.milestones.0=30: must be less than 1"),
+        ("resize.begin=0.1", "resize.first has no default: give it a value as well"),
+        ("resize=128", "such as --config.resize.first=128"),
+        ("data=digits", "such as --config.data.name=digits"),
+        ('ema={"dcay":1}', "ema has no field 'dcay'. Did you mean 'decay'?"),
+        ("lr=1", "config has no field 'lr'. Did you mean 'optimizer.learning_rate'?"),
+        ("optimizer.lr=1", "optimizer has no field 'lr'. Did you mean 'learning_rate'?"),
+        ("schedule.momentm=1", "Did you mean 'optimizer.momentum'?"),
+        ("data.image-size=1", "Did you mean 'image_size'?"),
+        ("optimizer.zzz=1", "optimizer has no field 'zzz'. Its fields: betas, clip_norm"),
         ("label_smoothing=1", "label_smoothing=1: must be less than 1"),
         ("schedule.milestones=[0.7,0.5]", "schedule.milestones=(0.7, 0.5): must increase"),
         ("data.mean=[0.1,0.2]", "data.mean=(0.1, 0.2) has 2 numbers"),
@@ -74,6 +100,30 @@ def test_override_errors_are_one_line_with_field_value_and_remedy(word, message)
         parse_overrides(TrainConfig(), [f"--config.{word}"])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_fields_that_are_checked_together_come_in_any_order():
+    words = ["data.mean=0.1,0.2,0.3", "data.std=(0.1, 0.2, 0.3)"]
+    words += ["resize.begin=0.1", "resize.first=32"]
+    changed = parse_overrides(TrainConfig(), [f"--config.{word}" for word in words])
+    assert changed.data.std == (0.1, 0.2, 0.3)
+    assert changed.resize == ResizeConfig(first=32, begin=0.1)
+
+
+@pytest.mark.parametrize("field", recipe_fields(), ids=lambda field: field.path)
+def test_every_default_can_be_written_as_messages_print_it(field):
+    value = 32 if field.default is dataclasses.MISSING else field.default
+    words = [f"--config.{field.path}={value}"]
+    if field.path.startswith("resize."):  # it has no default
+        words.append("--config.resize.first=32")
+    changed = values_by_field(parse_overrides(TrainConfig(), words))
+    assert changed[field.path] == value
+
+
+@pytest.mark.parametrize("field", recipe_fields(), ids=lambda field: field.path)
+def test_every_field_says_what_it_means_and_is_found_by_its_last_name(field):
+    assert len(field.meaning) > 10
+    assert field.path in resembling(field.path.rpartition(".")[2].replace("_", "-"))
 
 
 def test_a_word_of_another_form_is_refused():

@@ -1,0 +1,100 @@
+"""Reads a value from the command line, and explains in one line why one cannot be used."""
+
+from __future__ import annotations
+
+import json
+import typing
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from resnet_jax.errors import ConfigError
+from resnet_jax.training.recipe.fields import choices, unknown_field
+
+
+def read_value(text: str, hint: Any, path: tuple[str, ...]) -> Any:
+    """Reads a word of the command line as a value of a field's type.
+
+    Several numbers may be written as JSON `[0.9,0.95]`, as Python `(0.9, 0.95)` or bare
+    `0.9,0.95`; a single one needs neither brackets nor a comma.
+
+    Args:
+        text: What stands after the equals sign.
+        hint: The type.
+        path: The parts of the field's dotted name, for messages.
+
+    Raises:
+        ConfigError: The text is not a value of this type.
+    """
+    if text.lower() in ("none", "null") and type(None) in choices(hint):
+        return None
+    adapter: TypeAdapter[Any] = TypeAdapter(hint)
+    try:
+        return adapter.validate_json(text)
+    except ValidationError as error:
+        as_json = error
+    kind = next((kind for kind in choices(hint) if typing.get_origin(kind) is tuple), None)
+    reading = text if kind is None or _is_a_choice(text, hint) else _items(text, kind, path)
+    try:
+        return adapter.validate_python(reading)
+    except ValidationError as error:
+        is_json = kind is None and as_json.errors()[0]["type"] != "json_invalid"
+        raise ConfigError(explain_problem(as_json if is_json else error, prefix=path)) from None
+
+
+def explain_problem(
+    error: ValidationError,
+    *,
+    prefix: tuple[str, ...] = (),
+    fields_at: Callable[[Iterable[str]], list[str]] | None = None,
+) -> str:
+    """Turns pydantic's report into one line about the first error.
+
+    Args:
+        error: The report.
+        prefix: The parts of the dotted name of what was checked.
+        fields_at: Lists the fields at a dotted name, for names that do not exist.
+    """
+    first = error.errors(include_url=False)[0]
+    path = (*prefix, *(str(part) for part in first["loc"]))
+    name = ".".join(path) or "config"
+    match first["type"]:
+        case "json_invalid":
+            return f"{'.'.join(prefix) or 'config'}: {first['msg']}"
+        case "unexpected_keyword_argument" if fields_at is not None:
+            return unknown_field(path, fields_at(path[:-1]))
+        case "missing" | "missing_argument":
+            return f"{name} has no default: give it a value as well"
+        case "value_error":
+            return str(first["ctx"]["error"])
+    rule = first["msg"].replace("Input should", "must")
+    return f"{name}={first['input']!r}: {rule}"
+
+
+def _is_a_choice(text: str, hint: Any) -> bool:
+    """Whether a text is one of the words that a type allows instead of several values."""
+    words = (kind for kind in choices(hint) if typing.get_origin(kind) is Literal)
+    return any(text in typing.get_args(kind) for kind in words)
+
+
+def _items(text: str, kind: Any, path: tuple[str, ...]) -> tuple[Any, ...]:
+    """Splits the text of a tuple; checks the number of items if the type fixes it."""
+    body = text.strip()
+    if body[:1] + body[-1:] in ("()", "[]"):
+        body = body[1:-1]
+    items = tuple(_item(part.strip()) for part in body.strip().removesuffix(",").split(","))
+    types = typing.get_args(kind)
+    if Ellipsis not in types and len(items) != len(types):
+        raise ConfigError(
+            f"{'.'.join(path)}={text}: give {len(types)} values, such as "
+            f"{','.join(['0.5'] * len(types))}"
+        )
+    return items if body.strip() else ()
+
+
+def _item(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text.strip("'\"")
