@@ -8,13 +8,13 @@ import re
 
 from resnet_jax.errors import ConfigError
 
-# Of at least two letters: `c:/x` is a path on Windows. pathlib joins slashes, so that what was
-# `gs://bucket` may arrive as `gs:/bucket`.
+# Of at least two letters: `c:/x` is a path on Windows. Of what was `gs://bucket`, pathlib leaves
+# `gs:/bucket`.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 
 
 def local_path(path: str | os.PathLike[str]) -> pathlib.Path:
-    """Returns a path on this machine, with `~` replaced by the home folder.
+    """Returns a path on this machine, with `~` at its beginning replaced by the home folder.
 
     Args:
         path: What the user gave.
@@ -26,12 +26,12 @@ def local_path(path: str | os.PathLike[str]) -> pathlib.Path:
     text = os.fspath(path)
     match = _SCHEME.match(text)
     if match is None:
-        return pathlib.Path(text).expanduser()
-    scheme = match[1]
-    rest = "/" + text[match.end() :].lstrip("/")
+        # Unlike pathlib's, this leaves a name such as `~$1.png` as it is.
+        return pathlib.Path(os.path.expanduser(text))  # noqa: PTH111
+    scheme, rest = match[1], text[match.end() :].lstrip("/")
     if scheme.lower() == "file":
-        raise ConfigError(f"{text}: write a local file without its scheme, {rest}")
+        raise ConfigError(f"{scheme}:///{rest}: write the path of a local file, /{rest}")
     raise ConfigError(
-        f"{text}: {scheme}:// cannot be read or written; give a local path, such as one where the "
-        "bucket is mounted or copied to"
+        f"{scheme}://{rest}: addresses that start with {scheme}:// cannot be read or written; give "
+        "a path on this machine, such as that of a mounted or copied folder"
     )

@@ -20,6 +20,7 @@ from resnet_jax.cli.model_flags import (
 )
 from resnet_jax.data.source_names import FORMS
 from resnet_jax.errors import ConfigError
+from resnet_jax.local_paths import local_path
 
 if TYPE_CHECKING:
     from resnet_jax.inference.measures import Measures
@@ -34,7 +35,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Declares the flags."""
     add_model_flags(parser)
     # The older name of --model, for a run.
-    parser.add_argument("--workdir", type=pathlib.Path, help=argparse.SUPPRESS)
+    parser.add_argument("--workdir", help=argparse.SUPPRESS)
     forms = ", ".join(FORMS)
     parser.add_argument("--data", metavar="NAME", help=f"digits, {forms}, or TFDS")
     parser.add_argument("--data-dir", metavar="DIR", help="folder of prepared datasets")
@@ -85,8 +86,8 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
 def _run_folder(flags: argparse.Namespace) -> pathlib.Path | None:
     """Returns the folder of the run to evaluate, or None if the model is not a run."""
     named = flags.workdir or flags.model
-    meant = flags.workdir is not None or named is None or pathlib.Path(named).is_dir()
-    return pathlib.Path(named or DEFAULT_MODEL) if meant and flags.weights is None else None
+    meant = flags.workdir is not None or named is None or local_path(named).is_dir()
+    return local_path(named or DEFAULT_MODEL) if meant and flags.weights is None else None
 
 
 def _open_run(

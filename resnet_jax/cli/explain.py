@@ -10,6 +10,7 @@ from resnet_jax.cli.command import Command, say_error
 from resnet_jax.cli.hints import INPUTS
 from resnet_jax.cli.model_flags import INPUTS_NOTE, add_model_flags, open_from_flags
 from resnet_jax.cli.predict import FAILED_STATUS, expand
+from resnet_jax.local_paths import local_path
 from resnet_jax.whole_files import write_bytes
 
 
@@ -36,7 +37,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     trained = open_from_flags(flags, overrides)
     explain = Explainer(trained, stage=flags.stage)
     index = None if flags.kind is None else trained.class_index(flags.kind)
-    folder = pathlib.Path(flags.out)
+    folder = local_path(flags.out)
     folder.mkdir(parents=True, exist_ok=True)
     status, taken = 0, set[pathlib.Path]()
     for file in read_ahead(find_files(expand(flags.images)), trained.inputs, ahead=8):

@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Sequence
 
 from resnet_jax.cli.command import Command
+from resnet_jax.local_paths import local_path
 
 DEFAULT_OUT = pathlib.Path("runs", "study")
 
@@ -15,7 +16,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Declares the flags."""
     add = parser.add_argument
     add("--data", default="digits", help="digits, cifar10, zip:PATH or folder:PATH (digits)")
-    add("--out", type=pathlib.Path, default=DEFAULT_OUT, help=f"results folder ({DEFAULT_OUT})")
+    add("--out", default=DEFAULT_OUT, help=f"results folder ({DEFAULT_OUT})")
     add("--depths", type=_depths, default=(20, 56, 110), help="layers, 6n+2 each (20,56,110)")
     add("--epochs", type=int, help="epochs of every run (digits 8, CIFAR-10 164)")
     add("--batch-size", type=int, metavar="N", help="images per step (digits 64, CIFAR-10 128)")
@@ -34,6 +35,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     from resnet_jax.study.run import run_study
 
     del overrides
+    out = local_path(flags.out)
     plan = make_plan(
         flags.data,
         epochs=flags.epochs,
@@ -47,8 +49,8 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     )
     keep_freed_memory()
     use_every_core(plan.recipe.batch_size, plan.recipe.eval_batch_size)
-    run_study(plan, flags.out, say=lambda line: print(line, flush=True))
-    print(f"summary  {flags.out / 'summary.md'}\nnumbers  {flags.out / 'results.json'}")
+    run_study(plan, out, say=lambda line: print(line, flush=True))
+    print(f"summary  {out / 'summary.md'}\nnumbers  {out / 'results.json'}")
     return 0
 
 

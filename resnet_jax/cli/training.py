@@ -11,6 +11,7 @@ from typing import NoReturn
 from resnet_jax.cli import evaluate
 from resnet_jax.cli.command import Command, guard, leave_at_once, new_parser
 from resnet_jax.cli.hints import CONFIG
+from resnet_jax.local_paths import local_path
 
 _RESUMES = "A run resumes by itself: repeat the command that started it"
 _ADVICE = {
@@ -50,7 +51,7 @@ def train(arguments: Sequence[str] | None = None) -> NoReturn:
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Declares the flags."""
     parser.add_argument("--config", metavar="RECIPE[:ARGUMENT]", help="name or file (digits)")
-    parser.add_argument("--workdir", type=pathlib.Path, help="folder of the run (runs/RECIPE)")
+    parser.add_argument("--workdir", help="folder of the run (runs/RECIPE)")
     parser.add_argument(
         "--show", action="store_true", help="print the recipe and where each value comes from"
     )
@@ -88,6 +89,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     if flags.show:
         print("\n".join(show_recipe(config, recipe=recipe, overrides=overrides)))
         return 0
+    workdir = _workdir(flags, recipe)
     if flags.debug_nans:
         search_for_nans()
     keep_freed_memory()
@@ -96,7 +98,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     step_images = config.batch_size // config.accumulation
     use_every_core(step_images, config.eval_batch_size, most=config.mesh.devices)
     try:
-        result = run_recipe(config, _workdir(flags, recipe), profile=flags.profile)
+        result = run_recipe(config, workdir, profile=flags.profile)
     except (Exception, KeyboardInterrupt) as error:
         # A normal exit waits for the other processes, and for the threads of a failed save.
         if jax.process_count() > 1 or isinstance(error, CheckpointError):
@@ -119,7 +121,7 @@ def _evaluate(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
 def _workdir(flags: argparse.Namespace, recipe: str) -> pathlib.Path:
     """Names the folder of a run: `runs/cifar10_fast` for the recipe `configs/cifar10.py:fast`."""
     if flags.workdir is not None:
-        return pathlib.Path(flags.workdir)
+        return local_path(flags.workdir)
     name, _, argument = recipe.partition(":")
     return pathlib.Path("runs", "_".join(filter(None, (pathlib.Path(name).stem, argument))))
 

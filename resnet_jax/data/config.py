@@ -15,6 +15,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from resnet_jax.data.source_names import check_source_name
 from resnet_jax.errors import ConfigError
+from resnet_jax.local_paths import local_path
 from resnet_jax.network_inputs import NetworkInputs, check_channels, check_statistics
 
 MAX_PIXELS = 89_478_485
@@ -93,6 +94,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_source_name(self.name)
+        if self.data_dir is not None:
+            local_path(self.data_dir)
         for field in ("train_split", "test_split"):
             if not getattr(self, field).strip():
                 raise ConfigError(f"data.{field}='' names no split; write one, such as 'train'")

@@ -9,6 +9,7 @@ import re
 from typing import NamedTuple
 
 from resnet_jax.errors import ConfigError, nearest
+from resnet_jax.local_paths import local_path
 
 _SOURCES = "resnet_jax.data.sources"
 
@@ -77,3 +78,5 @@ def check_source_name(name: str) -> None:
             )
     elif not rest:
         raise ConfigError(f"data.name={name!r} names nothing; write {prefix}:{kind.takes}")
+    elif kind.takes == "PATH":
+        local_path(rest)

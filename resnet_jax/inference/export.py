@@ -17,6 +17,7 @@ from resnet_jax.data.on_device.augment import normalize
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.folding import fold_batch_norm
 from resnet_jax.inference.trained import FilePath, Trained
+from resnet_jax.local_paths import local_path
 from resnet_jax.models import ResNet
 from resnet_jax.weights import to_torch
 from resnet_jax.weights.files import write_safetensors
@@ -72,7 +73,7 @@ def export(
             not known.
         OSError: The file cannot be written.
     """
-    file = pathlib.Path(path)
+    file = local_path(path)
     if file.suffix not in SUFFIXES:
         raise ConfigError(f"{file}: name it {', '.join('*' + suffix for suffix in SUFFIXES)}")
     kind = SUFFIXES[file.suffix]

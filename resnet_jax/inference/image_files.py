@@ -18,6 +18,7 @@ from resnet_jax.data.images.decode import BadImageError, decode_image
 from resnet_jax.data.images.record import Record
 from resnet_jax.data.images.transforms import eval_transform
 from resnet_jax.data.sources.folders import EXTENSIONS
+from resnet_jax.local_paths import local_path
 from resnet_jax.network_inputs import NetworkInputs
 
 _THREADS = 8
@@ -94,7 +95,7 @@ def read_image_file(path: str, inputs: NetworkInputs) -> ImageFile:
         if _is_folder(path):
             any(pathlib.Path(path).iterdir())  # raises if the folder may not be read
             return ImageFile(path, None, "the folder contains no images")
-        file = pathlib.Path(path)
+        file = local_path(path)
         status = file.stat()
         if not stat.S_ISREG(status.st_mode):  # a pipe or a device might never end
             return ImageFile(path, None, "it is not a regular file")
@@ -106,7 +107,7 @@ def read_image_file(path: str, inputs: NetworkInputs) -> ImageFile:
         return ImageFile(path, None, " ".join(str(error).split()))
     except OSError as error:
         return ImageFile(path, None, (error.strerror or str(error)).lower())
-    except ValueError as error:  # a name that no file can have
+    except ValueError as error:  # an address, or a name that no file can have
         return ImageFile(path, None, str(error))
 
 

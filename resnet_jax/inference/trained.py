@@ -15,6 +15,7 @@ from resnet_jax.data.sources import open_split
 from resnet_jax.errors import ConfigError, nearest
 from resnet_jax.inference.imagenet import IMAGENET_CLASSES, imagenet_names
 from resnet_jax.inference.inputs import inputs_from_plain, usual_inputs
+from resnet_jax.local_paths import local_path
 from resnet_jax.machine.mesh import make_mesh, replicated
 from resnet_jax.models import ResNet
 from resnet_jax.network_inputs import NetworkInputs
@@ -98,7 +99,7 @@ def open_trained(
     Raises:
         ValueError: The network does not exist or cannot be read; the message is one line.
     """
-    path = pathlib.Path(model)
+    path = local_path(model)
     if step is not None and not path.is_dir():
         raise ConfigError(
             f"step={step}: only runs have steps, and {model} is not the folder of a run"
@@ -146,7 +147,7 @@ def open_run(
         ConfigError: The folder does not contain a run.
         CheckpointError: The checkpoint does not exist or cannot be read.
     """
-    files = Workdir(pathlib.Path(root))
+    files = Workdir(local_path(root))
     config = config or files.read_config()
     graphs = make_graphs(config.model)
     with Checkpoints(files.checkpoints, config.checkpoint) as checkpoints:

@@ -11,6 +11,7 @@ import jinja2
 
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.trained import open_trained
+from resnet_jax.local_paths import local_path
 from resnet_jax.report.data_uris import confusion_uri, image_uri, is_small
 from resnet_jax.report.findings import Findings, examine
 from resnet_jax.report.plots import draw_charts, series
@@ -74,7 +75,7 @@ def write_report(
     """
     if mistakes < 0:
         raise ConfigError(f"mistakes={mistakes}: give 0 or more")
-    output = pathlib.Path(output)
+    output = local_path(output)
     if output.is_dir():
         raise ConfigError(f"output={output} is a folder; name a file, such as {output}/report.html")
     runs = read_runs(paths)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 from resnet_jax.errors import ConfigError
+from resnet_jax.local_paths import local_path
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.recipe.overrides import to_json
 from resnet_jax.training.workdir.layout import Workdir
@@ -100,7 +101,7 @@ def read_runs(paths: Sequence[str | pathlib.Path]) -> list[Run]:
     """
     if not paths:
         raise ConfigError("no run to report on: give the folder of a run")
-    unique = {pathlib.Path(path).resolve(): pathlib.Path(path) for path in paths}
+    unique = {path.resolve(): path for path in map(local_path, paths)}
     labels = distinct_labels(list(unique))
     return [_read(path, label) for path, label in zip(unique.values(), labels, strict=True)]
 

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from resnet_jax.data.loading.iterator import BatchIterator
 from resnet_jax.data.sources import Source
+from resnet_jax.local_paths import local_path
 from resnet_jax.machine.debugging import StepTrace
 from resnet_jax.machine.processes import naming_lost_peers
 from resnet_jax.machine.signals import Interruption
@@ -59,7 +60,7 @@ def train(
     """
     console = console or Console()
     validate(config)
-    files = Workdir(pathlib.Path(workdir))
+    files = Workdir(local_path(workdir))
     evaluator = make_evaluator(config, workdir=files.root, sources=sources)
     trainer = make_trainer(config, evaluator)
     total = trainer.total_steps

@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from resnet_jax.local_paths import local_path
 from resnet_jax.weights import torch_files
 from resnet_jax.weights.arrays import ArrayInFile
 from resnet_jax.weights.errors import WeightsError
@@ -130,7 +131,7 @@ def write_safetensors(
     """
     import safetensors.numpy  # loaded with a file, not with a network
 
-    file = pathlib.Path(path)
+    file = local_path(path)
     if file.suffix != ".safetensors":
         raise WeightsError(f"{file} is written as safetensors: name it *.safetensors.")
     if not file.parent.is_dir():
@@ -176,7 +177,7 @@ def _opened(file: pathlib.Path) -> Any:
 
 
 def _existing(path: FilePath) -> pathlib.Path:
-    file = pathlib.Path(path)
+    file = local_path(path)
     if file.is_file() and os.access(file, os.R_OK):
         return file
     if file.is_dir():

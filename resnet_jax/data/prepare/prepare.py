@@ -32,6 +32,7 @@ from resnet_jax.data.sources.files import Files
 from resnet_jax.data.sources.folders import Layout, open_files, read_layout
 from resnet_jax.data.sources.tfds_sets import find_prepared
 from resnet_jax.errors import ConfigError
+from resnet_jax.local_paths import local_path
 from resnet_jax.whole_files import write_text
 
 Progress = Callable[[int, int], None]
@@ -77,8 +78,8 @@ def prepare(
         if source == "digits":
             return prepare_digits(data_dir or default_data_dir())
         return _prepare_of_catalogue(source, data_dir)
-    name = _set_name(name or Path(source.partition(":")[2]).expanduser().resolve().stem)
-    root = Path(data_dir).expanduser() if data_dir else default_data_dir()
+    name = _set_name(name or local_path(source.partition(":")[2]).resolve().stem)
+    root = local_path(data_dir) if data_dir else default_data_dir()
     target, scratch = root / name / VERSION, root / name / f"incomplete.{VERSION}"
     if target.exists():
         raise ConfigError(
@@ -117,7 +118,7 @@ def _prepare_of_catalogue(name: str, data_dir: str | Path | None) -> Path:
             raise
     import tensorflow_datasets as tfds
 
-    root = Path(data_dir).expanduser() if data_dir else default_data_dir()
+    root = local_path(data_dir) if data_dir else default_data_dir()
     try:
         builder = tfds.builder(name, data_dir=root, file_format="array_record")
     except tfds.core.registered.DatasetNotFoundError:

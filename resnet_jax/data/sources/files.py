@@ -14,6 +14,7 @@ from typing import Protocol
 from resnet_jax.data.images.bounds import MAX_BYTES
 from resnet_jax.data.images.decode import BadImageError
 from resnet_jax.errors import ConfigError
+from resnet_jax.local_paths import local_path
 
 _STORED, _DEFLATED = 0, 8
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
@@ -49,7 +50,7 @@ class FolderFiles:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._root = Path(path).expanduser()
+        self._root = local_path(path)
         self.origin = str(self._root)
         if not self._root.is_dir():
             hint = f"; write zip:{path}" if self._root.suffix == ".zip" else ""
@@ -95,7 +96,7 @@ class ZipFiles:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._path = Path(path).expanduser()
+        self._path = local_path(path)
         self.origin = str(self._path)
         try:
             with zipfile.ZipFile(self._path) as archive:

@@ -17,6 +17,7 @@ from resnet_jax.data.sources.bad_examples import BadExamples
 from resnet_jax.data.sources.examples import Source
 from resnet_jax.data.sources.splits import select_split
 from resnet_jax.errors import ConfigError
+from resnet_jax.local_paths import local_path
 
 _VALIDATION_NAMES = ("val", "valid", "dev")
 
@@ -115,7 +116,7 @@ def open_hugging_face_split(
 
 
 def _load(datasets: Any, place: str) -> dict[str, Any]:
-    folder = Path(place).expanduser()
+    folder = local_path(place)
     if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
         loaded = datasets.load_from_disk(str(folder))
     elif folder.is_dir():

@@ -14,6 +14,7 @@ from resnet_jax.data.source_names import ADVICE
 from resnet_jax.data.sources.digits import default_data_dir, prepare_digits
 from resnet_jax.data.sources.examples import Source
 from resnet_jax.errors import ConfigError, nearest
+from resnet_jax.local_paths import local_path
 
 _INFO = "dataset_info.json"
 
@@ -144,7 +145,7 @@ def find_prepared(name: str, *, data_dir: str | Path | None) -> Path:
         ConfigError: There is none; the message gives the commands that prepare it.
     """
     path, _, version = name.partition(":")
-    roots = [Path(data_dir).expanduser()] if data_dir else _usual_roots()
+    roots = [local_path(data_dir)] if data_dir else _usual_roots()
     for root in roots:
         found = [info.parent for info in (root / path).glob(f"{version or '*'}/{_INFO}")]
         if not found and "/" not in path:

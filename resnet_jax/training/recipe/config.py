@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from resnet_jax.data.config import AugmentConfig, DataConfig
+from resnet_jax.local_paths import local_path
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
@@ -137,6 +138,10 @@ class FinetuneConfig:
     weights: str | None = None
     frozen_stages: NonNegativeInt = 0
     rate_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    def __post_init__(self) -> None:
+        if self.weights is not None:
+            local_path(self.weights)
 
 
 @dataclasses.dataclass(frozen=True)

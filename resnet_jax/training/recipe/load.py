@@ -36,6 +36,7 @@ def load_recipe(location: str = DEFAULT_RECIPE) -> TrainConfig:
         ConfigError: The file does not exist or has no `get_config`, or `get_config` fails; or a
             name stands for two files.
     """
+    local_path(location)  # before an address is taken apart at its colon
     name, colon, argument = location.partition(":")
     path = _find(name)
     with _importing_from(path.parent.resolve()):

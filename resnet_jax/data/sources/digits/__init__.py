@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from resnet_jax.errors import ConfigError
+from resnet_jax.local_paths import local_path
 
 _STALE_SECONDS = 3600.0
 _INFO = "dataset_info.json"
@@ -34,7 +35,7 @@ def prepare_digits(data_dir: str | Path) -> Path:
     Returns:
         The folder of the prepared version.
     """
-    root = Path(data_dir).expanduser()
+    root = local_path(data_dir)
     target = root / "digits" / "1.0.0"
     if (target / _INFO).is_file():
         return target
