@@ -28,3 +28,16 @@ def nearest(name: str, candidates: Iterable[str]) -> str:
     if not close:
         return ""
     return f" Did you mean {' or '.join(repr(match) for match in close)}?"
+
+
+def shown(value: object, most: int = 200) -> str:
+    """Returns a value from a file as a message quotes it: on one line, and not at length.
+
+    Args:
+        value: A text, a number or a flat list.
+        most: The number of characters; the middle of a longer text is left out.
+    """
+    text = str(value)
+    if len(text) > most:
+        text = f"{text[: most - 23]}...{text[-20:]}"
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -8,6 +8,7 @@ import numpy as np
 from flax import nnx
 
 from resnet_jax.blocks import PooledProjection
+from resnet_jax.errors import shown
 from resnet_jax.models import Backbone, ResNetConfig
 from resnet_jax.weights import arrays, files, names
 from resnet_jax.weights.entries import empty, find_weights
@@ -243,7 +244,7 @@ def _fits(key: str, leaf: Leaf, value: Any, problems: Mismatch, *, adapt_input: 
         shape = (shape[0], wanted[1], *shape[2:])
     if arrays.same_matrix(shape, wanted):
         return True
-    problems.shapes.append(f"{key} {list(shape)} for {list(wanted)}")
+    problems.shapes.append(f"{key} {shown(list(shape))} for {list(wanted)}")
     if names.is_head(leaf.path):
         problems.remedies.append(_KEEP_HEAD)
     elif first and shape[1] != wanted[1]:

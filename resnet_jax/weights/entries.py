@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from resnet_jax.errors import shown
 from resnet_jax.weights import names
 from resnet_jax.weights.errors import WeightsError, listed
 
@@ -32,15 +33,20 @@ def find_weights(source: Mapping[str, Any], origin: str) -> dict[str, Any]:
     Raises:
         WeightsError: There are no weights, or several entries and no convention chooses one.
     """
-    entries = {
-        name: value
-        for name, value in source.items()
-        if isinstance(name, str) and _holds_weights(value, _DEPTH)
-    }
-    entry = _choose(entries, origin, only=not any(map(_is_array, source.values())))
-    if entry is not None:
+    for _ in range(_DEPTH + 2):
+        known: dict[tuple[int, int], bool] = {}
+        entries = {
+            name: value
+            for name, value in source.items()
+            if isinstance(name, str) and _holds_weights(value, _DEPTH, known)
+        }
+        entry = _choose(entries, origin, only=not any(map(_is_array, source.values())))
+        if entry is None:
+            break
         _report(entry, entries, origin)
-        return find_weights(entries[entry], f"{origin}[{entry!r}]")
+        source, origin = entries[entry], f"{origin}[{shown(entry)!r}]"
+    else:
+        raise WeightsError(f"{shown(origin)} and further entries hold each other, without end.")
     if not source or not all(isinstance(key, str) for key in source):
         raise WeightsError(
             f"{origin} holds no weights: expected names and arrays, as from module.state_dict()."
@@ -69,11 +75,12 @@ def _choose(entries: Mapping[str, Any], origin: str, *, only: bool) -> str | Non
     candidates = preferred or usual or (list(entries) if only else [])
     if not candidates:
         return None
-    keys = _inner_keys(entries[candidates[0]]).keys()
+    different = {id(value): value for value in entries.values()}  # many names may share one
+    keys = {place: _inner_keys(value).keys() for place, value in different.items()}
+    wanted = keys[id(entries[candidates[0]])]
+    known = {*_CONVENTION, *candidates}
     rivals = [
-        name
-        for name, value in entries.items()
-        if name not in (*_CONVENTION, *candidates) and _inner_keys(value).keys() == keys
+        name for name, value in entries.items() if name not in known and keys[id(value)] == wanted
     ]
     if len(candidates) + len(rivals) > 1:
         raise _undecided([*candidates, *rivals], origin)
@@ -81,9 +88,10 @@ def _choose(entries: Mapping[str, Any], origin: str, *, only: bool) -> str | Non
 
 
 def _undecided(candidates: Sequence[str], origin: str) -> WeightsError:
+    first = shown(candidates[0])
     return WeightsError(
         f"{origin} holds weights in {len(candidates)} entries, and nothing says which to use: "
-        f"{listed(candidates)}. Pass the one you want, such as checkpoint[{candidates[0]!r}] after "
+        f"{listed(candidates)}. Pass the one you want, such as checkpoint[{first!r}] after "
         f"checkpoint = torch.load(FILE), or a file with that one only."
     )
 
@@ -96,19 +104,29 @@ def _report(entry: str, entries: Mapping[str, Any], origin: str) -> None:
         logging.INFO if others or average else logging.DEBUG,
         "%s: read the entry %r%s%s",
         origin,
-        entry,
+        shown(entry),
         " (moving averages)" if average else "",
         f", not {listed(others)}" if others else "",
     )
 
 
-def _holds_weights(value: Any, depth: int) -> bool:
-    """Whether a value is a state dict, or holds one at most so many levels below."""
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+def _holds_weights(value: Any, depth: int, known: dict[tuple[int, int], bool]) -> bool:
+    """Whether a value is a state dict, or holds one at most so many levels below.
+
+    Args:
+        value: The value.
+        depth: The number of levels.
+        known: The answers for mappings that others hold as well, by identity and depth.
+    """
+    if not isinstance(value, Mapping):
         return False
-    if any(map(_is_array, value.values())):
-        return True
-    return depth > 0 and any(_holds_weights(inner, depth - 1) for inner in value.values())
+    place = id(value), depth
+    if place not in known:
+        inside = value.values() if all(isinstance(key, str) for key in value) else ()
+        known[place] = any(map(_is_array, inside)) or (
+            depth > 0 and any(_holds_weights(inner, depth - 1, known) for inner in inside)
+        )
+    return known[place]
 
 
 def _is_array(value: Any) -> bool:

@@ -3,7 +3,10 @@
 import dataclasses
 from collections.abc import Sequence
 
+from resnet_jax.errors import shown
+
 _SHOWN = 4
+_LONGEST = 160
 
 
 class WeightsError(ValueError):
@@ -51,6 +54,6 @@ class Mismatch:
 
 def listed(entries: Sequence[str]) -> str:
     """Joins the first few entries and counts the rest: `a, b, c, d and 17 more`."""
-    text = ", ".join(entries[:_SHOWN])
+    text = ", ".join(shown(entry, most=_LONGEST) for entry in entries[:_SHOWN])
     rest = len(entries) - _SHOWN
     return f"{text} and {rest} more" if rest > 0 else text

@@ -59,10 +59,7 @@ def read_state_dict(path: FilePath) -> Mapping[str, Any]:
             f"it, load it in PyTorch and save only model.state_dict(), as .safetensors."
         ) from None
     except torch_files.UnsupportedError as error:
-        raise WeightsError(
-            f"{file} cannot be read: {error}; it is damaged, or PyTorch did not write it: save it "
-            f"again with torch.save."
-        ) from None
+        raise WeightsError(f"{file} cannot be read: {error}.") from None
     except torch_files.DamagedError:
         raise _unreadable(file) from None
     if not isinstance(saved, Mapping):

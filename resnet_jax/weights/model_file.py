@@ -8,6 +8,7 @@ from typing import Any, Literal, cast, overload
 import numpy as np
 from jax.typing import DTypeLike
 
+from resnet_jax.errors import shown
 from resnet_jax.models import Backbone, ResNet, ResNetConfig
 from resnet_jax.weights.arrays import ArrayInFile
 from resnet_jax.weights.errors import Mismatch, WeightsError
@@ -228,7 +229,7 @@ def _mismatch(model: ResNet | Backbone, arrays: Mapping[str, np.ndarray | ArrayI
         missing=[name for name in shapes if name not in arrays],
         unexpected=[name for name in arrays if name not in shapes],
         shapes=[
-            f"{name} {list(array.shape)} for {list(shapes[name])}"
+            f"{name} {shown(list(array.shape))} for {list(shapes[name])}"
             for name, array in arrays.items()
             if name in shapes and array.shape != shapes[name]
         ],

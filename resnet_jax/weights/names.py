@@ -20,6 +20,7 @@ _LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var":
 _COUNTER = "num_batches_tracked"
 _COUNTERS = (_COUNTER, "n_averaged")
 _WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "backbone.")
+_MOST_WRAPPERS = 8  # around each other
 
 
 class Dialect(NamedTuple):
@@ -171,7 +172,7 @@ def unwrapped_keys(keys: Iterable[str]) -> dict[str, str]:
         The key without prefixes -> the key in the source.
     """
     inner = {key: key for key in keys}
-    while inner:
+    for _ in range(_MOST_WRAPPERS if inner else 0):
         common = [prefix for prefix in _WRAPPERS if all(key.startswith(prefix) for key in inner)]
         if not common:
             break

@@ -5,7 +5,9 @@ import logging
 import chex
 import numpy as np
 import pytest
+from flax import nnx
 
+from resnet_jax import BasicBlock
 from resnet_jax.weights import WeightsError, load_pretrained, load_torch, to_torch
 from resnet_jax.weights.entries import find_weights
 from tests.weights.namings import values
@@ -109,3 +111,39 @@ def test_averages_of_pytorch_are_read_once_and_by_file(torch, network, tmp_path,
         model = load_pretrained(target.config, file)
     chex.assert_trees_all_equal(values(model), values(averaged))
     assert caplog.messages == [f"{file}: read the entry 'model_ema' (moving averages), not 'model'"]
+
+
+def nested(level):
+    """Three levels of a thousand names each for what lies below."""
+    for _ in range(3):
+        level = dict.fromkeys((f"k{number}" for number in range(1000)), level)
+    return level
+
+
+@pytest.mark.timeout(20)
+def test_entries_that_share_what_they_hold_are_searched_once():
+    with pytest.raises(WeightsError, match="holds weights in 1000 entries"):
+        find_weights(nested({"w": np.ones(3)}), "a.pth")
+    nothing = nested({f"n{number}": 0 for number in range(1000)})
+    assert find_weights(nothing, "a.pth").keys() == nothing.keys()
+
+
+def test_entries_that_hold_each_other_get_one_line():
+    saved = {"w": np.ones(3)}
+    saved["model"] = saved
+    with pytest.raises(WeightsError, match="hold each other, without end"):
+        find_weights(saved, "a.pth")
+
+
+@pytest.mark.timeout(20)
+def test_a_name_of_nothing_but_wrappers_is_one_name():
+    with pytest.raises(WeightsError, match="belongs to another model") as caught:
+        load_torch(BasicBlock(4, 4, rngs=nnx.Rngs(0)), {"module." * 100_000 + "w": np.ones(3)})
+    assert len(str(caught.value)) < 500
+
+
+def test_names_are_quoted_on_one_line_and_not_at_length():
+    with pytest.raises(WeightsError) as caught:
+        load_torch(BasicBlock(4, 4, rngs=nnx.Rngs(0)), {"a\n\x1b[2J" * 100: np.ones(3)})
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500

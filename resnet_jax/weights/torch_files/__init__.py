@@ -5,11 +5,14 @@ larger than all other dependencies of this library together, while the format of
 small and has been stable since 2017. PyTorch is not used even if it is installed, so that a file
 reads the same everywhere.
 
-A pickle is a program. It may name only what is in the table of `vocabulary`, and the reader refuses
-any other name before looking it up. Each name stands for a function or text of this package, never
-for the object of that name, and no instruction sets an attribute. So a file runs no code and
-changes nothing in the process. Arrays are made only after the pickle has ended, and are checked
-against the data.
+A pickle is a program. `unpickle` runs the instructions that tensors and containers need, and
+refuses every other one. A name must be in the table of `vocabulary`, and stands for a function or
+text of this package, never for the object of that name; no instruction sets an attribute. So a file
+runs no code and changes nothing in the process.
+
+A file takes no more time and memory than its size allows. Instructions, bytes and depth are
+bounded, what a pickle shares is shared, a tensor has each number of its storage once, and the sizes
+in an archive's index are compared with those of the tensors before anything is read.
 """
 
 from resnet_jax.weights.torch_files.archive import PICKLE_MAGIC, ZIP_MAGIC, read

@@ -1,5 +1,7 @@
 """Why a file of `torch.save` is not read."""
 
+_AGAIN = "it is damaged, or PyTorch did not write it: save it again with torch.save"
+
 
 class UnsafeGlobalError(Exception):
     """The file asks for something that may run code."""
@@ -10,4 +12,7 @@ class DamagedError(Exception):
 
 
 class UnsupportedError(Exception):
-    """The file says something that PyTorch does not write; the message says what."""
+    """The file says something that is not read; the message says what, and what to do."""
+
+    def __init__(self, fault: str, remedy: str = _AGAIN) -> None:
+        super().__init__(f"{fault}; {remedy}")

@@ -5,30 +5,15 @@ timm's training script saves.
 """
 
 import pickle
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from types import MappingProxyType, NoneType
 from typing import Any, NamedTuple
 
-_STORAGES = {
-    "BFloat16Storage": "bfloat16",
-    "BoolStorage": "bool",
-    "ByteStorage": "uint8",
-    "CharStorage": "int8",
-    "ComplexDoubleStorage": "complex128",
-    "ComplexFloatStorage": "complex64",
-    "DoubleStorage": "float64",
-    "FloatStorage": "float32",
-    "HalfStorage": "float16",
-    "IntStorage": "int32",
-    "LongStorage": "int64",
-    "QInt32Storage": "int32",
-    "QInt8Storage": "int8",
-    "QUInt2x4Storage": "uint8",
-    "QUInt4x2Storage": "uint8",
-    "QUInt8Storage": "uint8",
-    "ShortStorage": "int16",
-}
-# A storage of bytes; the tensor says what they are.
-_UNTYPED = "uint8"
+import numpy as np
+
+from resnet_jax.weights.torch_files.errors import UnsupportedError
+from resnet_jax.weights.torch_files.tensors import BYTES, STORAGES, Storage, TensorView, numpy_dtype
+
 _INTS = (*range(1, 9), 16, 32, 64)
 _FLOAT8 = ("e4m3fn", "e4m3fnuz", "e5m2", "e5m2fnuz", "e8m0fnu")
 _DTYPES = (
@@ -57,37 +42,9 @@ _OTHER_TENSORS = (
     "_rebuild_wrapper_subclass",
 )
 
-DTYPES = frozenset(_STORAGES.values())
-
-
-class Storage(NamedTuple):
-    """A run of numbers, which the file holds outside the pickle."""
-
-    key: str
-    dtype: str
-    size: int
-
-
-class TensorView(NamedTuple):
-    """A view of a storage.
-
-    Attributes:
-        storage: The numbers.
-        dtype: What the view takes them for.
-        offset: The place of the first one, in numbers of this dtype.
-        shape: The shape.
-        strides: The distance of neighbours along each axis.
-        negated: Whether the values are the numbers with the other sign.
-        conjugated: Whether the values are the conjugates of the numbers.
-    """
-
-    storage: Storage
-    dtype: str
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    negated: bool = False
-    conjugated: bool = False
+# Whole numbers of more bits could be chosen to have the same hash.
+_KEYS = (str, int, float, bool, bytes, NoneType)
+_KEY_BITS = 60
 
 
 class Skipped(NamedTuple):
@@ -111,91 +68,156 @@ class Maker(NamedTuple):
 
 
 def _tensor(
-    storage: Storage,
-    offset: int,
-    shape: tuple[int, ...],
-    strides: tuple[int, ...],
+    storage: Any,
+    offset: Any,
+    shape: Any,
+    strides: Any,
     _requires_grad: Any = None,
     _hooks: Any = None,
     metadata: Any = None,
 ) -> TensorView:
-    marks = metadata if isinstance(metadata, dict) else {}
-    return TensorView(
-        storage, storage.dtype, offset, shape, strides, "neg" in marks, "conj" in marks
-    )
+    dtype = storage.dtype if isinstance(storage, Storage) else None
+    return _view(storage, dtype, offset, shape, strides, metadata)
 
 
 def _tensor_of_dtype(
-    storage: Storage,
-    offset: int,
-    shape: tuple[int, ...],
-    strides: tuple[int, ...],
-    requires_grad: Any,
-    hooks: Any,
-    dtype: str,
+    storage: Any,
+    offset: Any,
+    shape: Any,
+    strides: Any,
+    _requires_grad: Any,
+    _hooks: Any,
+    dtype: Any,
     metadata: Any = None,
-) -> TensorView:
-    view = _tensor(storage, offset, shape, strides, requires_grad, hooks, metadata)
+) -> TensorView | Skipped:
     name = dtype.removeprefix("torch.")
     if name not in _DTYPES:
         raise pickle.UnpicklingError("a tensor of something that is not a dtype")
-    return view._replace(dtype=name)
+    if numpy_dtype(name) is None:
+        return Skipped(f"torch.{name}")
+    return _view(storage, name, offset, shape, strides, metadata)
+
+
+def _view(
+    storage: Any, dtype: Any, offset: Any, shape: Any, strides: Any, metadata: Any
+) -> TensorView:
+    """Checks what the pickle says of a tensor."""
+    if not isinstance(storage, Storage):
+        raise pickle.UnpicklingError("a tensor without a storage")
+    marks = metadata or {}
+    if type(marks) is not dict or not marks.keys() <= {"neg", "conj"}:
+        raise UnsupportedError("it marks a tensor in an unknown way")
+    # PyTorch asks for the marks and not for their values.
+    axes = _sizes(shape), _sizes(strides)
+    view = TensorView(storage, np.dtype(dtype), offset, *axes, "neg" in marks, "conj" in marks)
+    if view.conjugated and view.dtype.kind != "c":
+        raise pickle.UnpicklingError("the conjugates of real numbers")
+    view.check()
+    return view
+
+
+def _sizes(sizes: Any = ()) -> tuple[int, ...]:
+    if type(sizes) not in (list, tuple) or any(type(size) is not int for size in sizes):
+        raise pickle.UnpicklingError("sizes that are not whole numbers")
+    return tuple(sizes)
 
 
 def _first(value: Any, *_: Any) -> Any:
     return value
 
 
-def _of_type(maker: Maker, _type: Any, arguments: Iterable[Any], _state: Any) -> Any:
+def _on_device(tensor: Any, dtype: Any, _device: Any, _requires_grad: Any) -> TensorView:
+    """A tensor of another device, which the file holds as one of the CPU."""
+    if not isinstance(tensor, TensorView) or dtype != f"torch.{tensor.dtype.name}":
+        raise UnsupportedError("it converts a tensor to another dtype")
+    return tensor
+
+
+def _of_type(maker: Any, _type: Any, arguments: Any, _state: Any) -> Any:
     """A tensor with attributes, or of a class of its own."""
-    return called(maker, arguments)
+    if type(maker) is not Maker or maker.make is _of_type or type(arguments) is not tuple:
+        raise pickle.UnpicklingError("a tensor that is made of something else")
+    return maker.make(*arguments)
 
 
-def _device(kind: str, index: int | None = None) -> str:
+def _counter(counts: Any = MappingProxyType({})) -> dict[Any, Any]:
+    if not isinstance(counts, dict | MappingProxyType):
+        raise UnsupportedError("it counts something else than a dictionary does")
+    return dict(counts)
+
+
+def _ordered(items: Any = ()) -> dict[Any, Any]:
+    """A dictionary, from one or from pairs; Python 2 wrote the latter."""
+    if type(items) is dict:
+        return dict(items)
+    if type(items) not in (list, tuple) or any(type(pair) not in (list, tuple) for pair in items):
+        raise pickle.UnpicklingError("a dictionary of something else than pairs")
+    return {as_key(key): value for key, value in items}
+
+
+def _set(items: Any = ()) -> set[Any]:
+    if type(items) not in (list, tuple):
+        raise pickle.UnpicklingError("a set of something that is not a list")
+    return set(map(as_key, items))
+
+
+def _complex(real: Any = 0, imaginary: Any = 0) -> complex:
+    if any(type(part) not in (int, float) for part in (real, imaginary)):
+        raise pickle.UnpicklingError("a complex number of something else than numbers")
+    return complex(real, imaginary)
+
+
+def _device(kind: Any, index: Any = None) -> str:
+    if type(kind) is not str or type(index) not in (int, NoneType):
+        raise pickle.UnpicklingError("a device without a name")
     return kind if index is None else f"{kind}:{index}"
 
 
-def _bytes(content: bytes = b"") -> bytes:
+def _bytes(content: Any = b"") -> bytes:
     if not isinstance(content, bytes):
         raise pickle.UnpicklingError("a bytearray of something else than bytes")
     return content
 
 
-def _encoded(text: str, encoding: str) -> bytes:
+def _encoded(text: Any, encoding: Any) -> bytes:
     """Bytes, which older pickles hold as text; another encoding might import a module."""
     if encoding != "latin1":
         raise pickle.UnpicklingError("bytes in another encoding than latin1")
     return text.encode("latin-1")
 
 
-def _skipping(name: str) -> Maker:
-    return Maker(lambda *_: Skipped(name))
+def as_key(value: Any) -> Any:
+    """Returns a value that can be the key of a dictionary or the item of a set.
 
-
-def called(maker: Any, arguments: Iterable[Any]) -> Any:
-    """Makes a value from its arguments in the pickle.
+    Tuples cannot: those of tuples take forever to hash, or the whole stack.
 
     Raises:
-        pickle.UnpicklingError: The pickle calls something that is not a name of the table.
+        UnsupportedError: It is something else than a text, a number or None.
     """
-    if not isinstance(maker, Maker):
-        raise pickle.UnpicklingError("a call of something that cannot be called")
-    return maker.make(*arguments)
+    if type(value) not in _KEYS or (type(value) is int and value.bit_length() > _KEY_BITS):
+        raise UnsupportedError(
+            f"it has a {type(value).__name__} as a key, where only texts and numbers are read"
+        )
+    return value
+
+
+def _skipping(name: str) -> Maker:
+    return Maker(lambda *_: Skipped(name))
 
 
 VOCABULARY: Mapping[tuple[str, str], Any] = {
     ("_codecs", "encode"): Maker(_encoded),
     ("argparse", "Namespace"): _skipping("argparse.Namespace"),
     ("builtins", "bytearray"): Maker(_bytes),
-    ("builtins", "complex"): Maker(complex),
-    ("builtins", "set"): Maker(set),
-    ("collections", "Counter"): Maker(dict),
-    ("collections", "OrderedDict"): Maker(dict),
-    ("torch", "Size"): Maker(lambda sizes=(): tuple(sizes)),
+    ("builtins", "complex"): Maker(_complex),
+    ("builtins", "set"): Maker(_set),
+    ("collections", "Counter"): Maker(_counter),
+    ("collections", "OrderedDict"): Maker(_ordered),
+    ("torch", "Size"): Maker(_sizes),
     ("torch", "Tensor"): "torch.Tensor",
     ("torch", "device"): Maker(_device),
     ("torch._tensor", "_rebuild_from_type_v2"): Maker(_of_type),
-    ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): Maker(_first),
+    ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): Maker(_on_device),
     ("torch._utils", "_rebuild_parameter"): Maker(_first),
     ("torch._utils", "_rebuild_parameter_with_state"): Maker(_first),
     ("torch._utils", "_rebuild_tensor"): Maker(_tensor),
@@ -203,8 +225,8 @@ VOCABULARY: Mapping[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_tensor_v3"): Maker(_tensor_of_dtype),
     ("torch.nn.parameter", "Parameter"): Maker(_first),
     ("torch.serialization", "_get_layout"): Maker(_first),
-    ("torch.storage", "UntypedStorage"): _UNTYPED,
     **{("torch._utils", name): _skipping(f"torch._utils.{name}") for name in _OTHER_TENSORS},
     **{("torch", name): f"torch.{name}" for name in (*_DTYPES, *_SCHEMES)},
-    **{("torch", name): dtype for name, dtype in _STORAGES.items()},
+    **{("torch", name): dtype for name, dtype in STORAGES.items()},
+    ("torch.storage", "UntypedStorage"): BYTES,
 }

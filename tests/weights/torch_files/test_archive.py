@@ -10,6 +10,7 @@ from resnet_jax.weights import WeightsError
 from resnet_jax.weights.arrays import as_numpy
 from resnet_jax.weights.files import read_state_dict
 from resnet_jax.weights.torch_files import read
+from tests.weights.torch_files.programs import storage, text
 
 DEFERRED = {
     "neg": lambda torch: torch._neg_view(torch.tensor([1.0, -2.0, 0.0])),
@@ -78,13 +79,122 @@ def test_another_order_of_bytes_is_refused(mark, torch, tmp_path):
     )
 
 
+def legacy(*parts):
+    header = (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})
+    return [*parts, *header[len(parts) :], {}, []]
+
+
+def shared(depth):
+    """A tuple that holds the next twice: few bytes, and 2**depth items for whoever prints it."""
+    value = ()
+    for _ in range(depth):
+        value = (value, value)
+    return value
+
+
 @pytest.mark.parametrize(
-    ("version", "little_endian", "message"),
-    [(1001, "no", "as 'no', neither"), (1002, True, "has version 1002 of the format")],
+    ("version", "told"),
+    [(1002, "version 1002"), (10**300, "version 1000"), (shared(60), "version a tuple")],
+    ids=["next", "long", "shared"],
 )
-def test_another_legacy_header_is_refused(version, little_endian, message, tmp_path):
+def test_another_version_is_refused(version, told, tmp_path):
     file = tmp_path / "a.pth"
-    parts = (0x1950A86A20F9469CFC6C, version, {"little_endian": little_endian}, {}, [])
+    parts = legacy(0x1950A86A20F9469CFC6C, version)
     file.write_bytes(b"".join(pickle.dumps(part, 2) for part in parts))
-    with pytest.raises(WeightsError, match=message):
+    with pytest.raises(WeightsError, match=f"has {told}") as caught:
         read_state_dict(file)
+    assert len(str(caught.value)) < 500
+
+
+def test_legacy_data_is_little_endian_wherever_it_was_written(torch, tmp_path):
+    file = tmp_path / "a.pth"
+    torch.save({"t": torch.arange(3.0)}, file, _use_new_zipfile_serialization=False)
+    content = file.read_bytes()
+    place = content.index(b"\x88", content.index(b"little_endian"))
+    file.write_bytes(content[:place] + b"\x89" + content[place + 1 :])
+    np.testing.assert_array_equal(torch.load(file, weights_only=True)["t"], [0, 1, 2])
+    np.testing.assert_array_equal(read(file)["t"], [0, 1, 2])
+
+
+def test_a_legacy_size_that_is_not_that_of_the_tensors_is_refused(torch, tmp_path):
+    file = tmp_path / "a.pth"
+    torch.save({"t": torch.arange(3.0)}, file, _use_new_zipfile_serialization=False)
+    content = file.read_bytes()
+    size = (3).to_bytes(8, "little")
+    place = content.rindex(size)
+    for wrong in (2, 4, 2**40, 2**62, -1):
+        bytes_of_wrong = wrong.to_bytes(8, "little", signed=True)
+        file.write_bytes(content[:place] + bytes_of_wrong + content[place + 8 :])
+        with pytest.raises(WeightsError, match="cannot be read as weights"):
+            read_state_dict(file)
+
+
+def tensors_of(numbers, **settings):
+    """The entries of an archive of one tensor, and the archive with changed ones."""
+
+    def write(file, torch, change):
+        torch.save({"t": torch.arange(float(numbers))}, file)
+        with zipfile.ZipFile(file) as archive:
+            entries = [(name, archive.read(name)) for name in archive.namelist()]
+        with zipfile.ZipFile(file, "w", **settings) as archive:
+            for name, content in change(entries):
+                archive.writestr(name, content)
+
+    return write
+
+
+@pytest.mark.parametrize("size", [0, 12, 17, 64, 4000])
+def test_an_entry_of_another_size_than_its_tensors_is_refused(size, torch, tmp_path):
+    file = tmp_path / "a.pth"
+
+    def resize(entries):
+        return [(n, bytes(size) if n.endswith("data/0") else content) for n, content in entries]
+
+    tensors_of(4)(file, torch, resize)
+    with pytest.raises(RuntimeError, match="does not match expected size"):
+        torch.load(file, weights_only=True)
+    with pytest.raises(WeightsError, match="cannot be read as weights"):
+        read_state_dict(file)
+
+
+def test_compressed_entries_are_refused_before_they_are_read(torch, tmp_path):
+    file = tmp_path / "a.pth"
+    tensors_of(2**12, compression=zipfile.ZIP_DEFLATED)(file, torch, lambda entries: entries)
+    with pytest.raises(WeightsError, match=r"its entry a/\S+ is compressed; torch.save does not"):
+        read_state_dict(file)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("change", [str, str.upper])
+def test_two_entries_of_one_name_are_refused(change, torch, tmp_path):
+    file = tmp_path / "a.pth"
+    tensors_of(4)(
+        file, torch, lambda entries: entries + [(change(n), c) for n, c in entries if "data/0" in n]
+    )
+    with pytest.raises(WeightsError, match="two entries of the same name"):
+        read_state_dict(file)
+
+
+def test_entries_that_overlap_are_refused(tmp_path):
+    """Many entries of the index may name one place, so that a file is read again and again."""
+    file = tmp_path / "a.pth"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a/data/0", bytes(4000))
+        archive.writestr("a/data.pkl", pickled_storages(40, 1000))
+        for number in range(1, 40):
+            info = zipfile.ZipInfo(f"a/data/{number}")
+            first = archive.getinfo("a/data/0")
+            info.file_size = info.compress_size = first.file_size
+            info.CRC, info.header_offset = first.CRC, first.header_offset
+            archive.filelist.append(info)
+            archive.NameToInfo[info.filename] = info
+    with pytest.raises(WeightsError):
+        read_state_dict(file)
+
+
+def pickled_storages(number, size):
+    """A pickle of as many storages of float32."""
+    program = b"\x80\x02}("
+    for key in range(number):
+        program += text(f"t{key}") + storage(size, key=str(key))
+    return program + b"u."
