@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import io
 import logging
 import os
 import pathlib
@@ -133,6 +134,7 @@ def guard(
     Returns:
         The exit status.
     """
+    _print_every_name()
     words = _with_hyphens(sys.argv[1:] if arguments is None else arguments)
     try:
         flags, rest = parser.parse_known_args(words)
@@ -207,6 +209,12 @@ def _is_for_the_user(error: BaseException) -> bool:
     return isinstance(error, OSError | ConfigError) or (
         isinstance(error, ValueError) and raised_here
     )
+
+
+def _print_every_name() -> None:
+    """Escapes what the screen's encoding lacks, such as the bytes of a name that is not UTF-8."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _with_hyphens(words: Sequence[str]) -> list[str]:

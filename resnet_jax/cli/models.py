@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Sequence
 
 from resnet_jax.cli.command import Command
 from resnet_jax.errors import ConfigError, nearest
+from resnet_jax.plain_json import json_text
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     for name in names:
         row = describe(name)
         if flags.json:
-            print(json.dumps(dataclasses.asdict(row)))
+            print(json_text(dataclasses.asdict(row)))
         else:
             print(
                 f"{name:{width}}  {row.parameters:>11,}  {row.gflops:>7.2f}  {row.size:>5}  "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Callable
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from resnet_jax.inference.folding import fold_batch_norm
 from resnet_jax.inference.trained import FilePath, Trained
 from resnet_jax.local_paths import local_path
 from resnet_jax.models import ResNet
+from resnet_jax.plain_json import json_text
 from resnet_jax.weights import to_torch
 from resnet_jax.weights.files import write_safetensors
 from resnet_jax.whole_files import write_bytes, write_text
@@ -182,4 +182,4 @@ def describe_export(trained: Trained, image: jax.ShapeDtypeStruct) -> str:
         "preprocessing": dataclasses.asdict(trained.inputs),
         "class_names": trained.class_names,
     }
-    return json.dumps(values, indent=2, ensure_ascii=False)
+    return json_text(values, indent=2)

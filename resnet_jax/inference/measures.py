@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_jax.plain_json import json_text
 from resnet_jax.training.evaluation import Evaluation
 from resnet_jax.training.step.metrics import evaluation_sums
 
@@ -123,8 +122,4 @@ class Measures(Evaluation):
                 dataclasses.asdict(entry) | {"accuracy": entry.accuracy} for entry in self.classes
             ],
         }
-        # JSON cannot represent infinity and NaN.
-        for name in ("loss", "calibration_error"):
-            if not math.isfinite(values[name]):
-                values[name] = None
-        return json.dumps(values, allow_nan=False, ensure_ascii=False)
+        return json_text(values)

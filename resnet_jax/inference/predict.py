@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from resnet_jax.errors import ConfigError
 from resnet_jax.inference.classifier import Classifier
 from resnet_jax.inference.image_files import ImageFile, find_files, read_ahead
 from resnet_jax.inference.trained import Trained
+from resnet_jax.plain_json import json_text
 
 
 class Candidate(NamedTuple):
@@ -48,7 +48,7 @@ class Prediction(NamedTuple):
             {"class": name, "output": output, "probability": round(probability, 6)}
             for name, output, probability in self.candidates
         ]
-        return json.dumps({"file": self.path, "predictions": candidates}, ensure_ascii=False)
+        return json_text({"file": self.path, "predictions": candidates})
 
     def to_text(self) -> str:
         """Writes the prediction as a table: the file, then one class per line."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import pathlib
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from resnet_jax.data.loading.iterator import BatchIterator
 from resnet_jax.machine.mesh import put_batch, replicated
 from resnet_jax.models import ResNet
+from resnet_jax.plain_json import json_text
 from resnet_jax.study.gradient_record import record_gradients
 from resnet_jax.training.evaluation import Evaluation, evaluate
 from resnet_jax.training.recipe.config import TrainConfig
@@ -119,7 +121,7 @@ def obtain(config: TrainConfig, folder: pathlib.Path, *, say: Say) -> TrainedNet
         "config": json.loads(to_json(config)),
         "training": dataclasses.asdict(trained.training),
     }
-    write_text(notes, json.dumps(record, indent=1) + "\n")
+    write_text(notes, json_text(record, indent=1) + "\n")
     return trained
 
 
@@ -223,5 +225,15 @@ def _model(evaluator: Evaluator, state: TrainState) -> ResNet:
     )
 
 
-def _training(values: dict[str, Any]) -> Training:
+def _training(kept: dict[str, Any]) -> Training:
+    values = _with_nan(kept)
     return Training(**{**values, "epochs": [Epoch(**epoch) for epoch in values["epochs"]]})
+
+
+def _with_nan(value: Any) -> Any:
+    """Puts NaN back, for which JSON has null; every value of a training is known."""
+    if isinstance(value, dict):
+        return {name: _with_nan(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_nan(inner) for inner in value]
+    return math.nan if value is None else value

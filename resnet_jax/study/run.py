@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 import platform
 import time
@@ -12,6 +11,7 @@ from typing import Any
 import jax
 
 import resnet_jax
+from resnet_jax.plain_json import json_text
 from resnet_jax.study.claims import Claim, Study
 from resnet_jax.study.containment import study_containment
 from resnet_jax.study.degradation import study_degradation
@@ -101,7 +101,7 @@ def _write_results(claims: list[Claim], plan: Plan, seconds: float, path: pathli
         "plan": _plain(plan),
         **{claim.name: claim.numbers for claim in claims},
     }
-    write_text(path, json.dumps(results, indent=1) + "\n")
+    write_text(path, json_text(results, indent=1) + "\n")
 
 
 def _plain(plan: Plan) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 import io
 import json
 import logging
+import os
+import shutil
 import sys
 
 import numpy as np
@@ -89,6 +91,21 @@ def test_predict_goes_on_after_a_bad_file(net, photos, tmp_path, capsys):
     records = [json.loads(line) for line in out.splitlines()]
     assert [record["file"][-6:] for record in records] == ["/0.png", "/1.png", "/2.png"]
     assert sum(entry["probability"] for entry in records[0]["predictions"]) == pytest.approx(1)
+
+
+def test_names_that_are_not_utf_8_are_escaped(net, photos, tmp_path, capfd):
+    odd = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    try:
+        shutil.copy(photos / "test" / "red" / "0.png", odd)
+    except OSError:
+        pytest.skip("this file system takes only names in UTF-8")
+    name = os.fsdecode(odd)
+    assert call("predict", name, f"--model={net}", "--json") == 0
+    line = capfd.readouterr().out
+    assert line.isascii()
+    assert os.fsencode(json.loads(line)["file"]) == odd
+    assert call("predict", name, f"--model={net}", "--top=1") == 0
+    assert capfd.readouterr().out.splitlines()[0] == f"{tmp_path}/caf\\udce9.png"
 
 
 def test_predict_reads_names_from_the_standard_input(net, photos, monkeypatch, capsys):

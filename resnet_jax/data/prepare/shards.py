@@ -13,6 +13,7 @@ from resnet_jax.data.sources.bad_examples import REMEDY, BadExamples
 from resnet_jax.data.sources.files import Files
 from resnet_jax.data.sources.folders import Layout
 from resnet_jax.errors import ConfigError
+from resnet_jax.plain_json import json_text
 from resnet_jax.whole_files import replacing, write_text
 
 VERSION = "1.0.0"
@@ -94,7 +95,7 @@ def write_part(
             f"{scratch} cannot be written: {error}; fix that and call again, to continue from here"
         ) from error
     report = PartReport(examples, size, shapes.pop() if len(shapes) == 1 else None)
-    write_text(report_path(scratch, name, part), json.dumps(asdict(report)))
+    write_text(report_path(scratch, name, part), json_text(asdict(report)))
 
 
 def _readable(

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from resnet_jax.errors import ConfigError
+from resnet_jax.plain_json import json_text
 
 REMEDY = "fix or remove it, or set data.on_error=skip (prepare and eval: --skip-bad)"
 
@@ -62,7 +63,7 @@ class BadExamples:
             listed = _names(lines)
             if name not in listed:
                 self._check(len(listed) + 1, name, reason)
-                lines.write(json.dumps({"name": name, "reason": reason}) + "\n")
+                lines.write(json_text({"name": name, "reason": reason}) + "\n")
         self._known = {*self._known, *listed, name}
 
     def _check(self, count: int, name: str, reason: str) -> None:

@@ -11,6 +11,7 @@ import jax
 
 import resnet_jax
 from resnet_jax.errors import ConfigError
+from resnet_jax.plain_json import json_text
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.whole_files import write_text
 
@@ -47,7 +48,7 @@ def record_environment(files: Workdir, *, start: int) -> None:
     entry = {"step": start, **describe_environment()}
     if not kept or kept[-1] | {"step": start} != entry:
         kept.append(entry)
-    write_text(files.environment, "".join(f"{json.dumps(entry)}\n" for entry in kept))
+    write_text(files.environment, "".join(f"{json_text(entry)}\n" for entry in kept))
 
 
 def read_environments(files: Workdir) -> list[Environment]:

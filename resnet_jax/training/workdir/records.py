@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import jax
 
+from resnet_jax.plain_json import json_text
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.whole_files import write_text
 
@@ -63,7 +64,7 @@ class MetricsLog:
         self._writer: SummaryWriter | None = None
         if jax.process_index() == 0:
             kept = [record for record in read_records(workdir) if record["step"] <= start]
-            write_text(workdir.metrics, "".join(f"{json.dumps(record)}\n" for record in kept))
+            write_text(workdir.metrics, "".join(f"{json_text(record)}\n" for record in kept))
             # TensorBoard ignores what an earlier process wrote from this step on. That is step 1
             # if the earlier process was killed before it saved anything.
             self._writer = SummaryWriter(str(workdir.tensorboard), purge_step=start + 1)
@@ -85,7 +86,7 @@ class MetricsLog:
         if self._writer is None:
             return
         with self._workdir.metrics.open("a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+            file.write(json_text({"step": step, **values}) + "\n")
         for name, value in values.items():
             if value is not None:
                 group, _, rest = name.partition("_")
