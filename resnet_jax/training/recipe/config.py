@@ -26,6 +26,7 @@ class ModelConfig:
         name: A name of `resnet_jax.zoo.list_models()`.
         num_classes: The number of logits.
         in_features: Channels of the input images.
+        width: Factor of the widths of the stem and the stages; 0.25 is a quarter of the features.
         zero_init_last: Whether the last BatchNorm scale of each block starts at zero.
         drop_path_rate: Probability of dropping the last block's branch; it rises linearly from 0.
         dropout_rate: Probability of dropping an input of the classifier.
@@ -37,6 +38,7 @@ class ModelConfig:
     name: str = "resnet20"
     num_classes: PositiveInt = 10
     in_features: PositiveInt = 3
+    width: PositiveFloat = 1.0
     zero_init_last: bool = False
     drop_path_rate: Fraction = 0.0
     dropout_rate: Fraction = 0.0

@@ -12,6 +12,7 @@ from flax import nnx
 
 from resnet_jax import weights
 from resnet_jax.errors import ConfigError
+from resnet_jax.models import ResNetConfig
 from resnet_jax.models.initialize import initialize
 from resnet_jax.models.resnet import ResNet
 from resnet_jax.training.recipe.config import FinetuneConfig, ModelConfig, TrainConfig
@@ -71,10 +72,11 @@ def build_model(config: ModelConfig, *, rngs: nnx.Rngs) -> ResNet:
     """Builds the network of a recipe.
 
     Raises:
-        ConfigError: The network is unknown.
+        ConfigError: The network is unknown, or its widths cannot be multiplied by `config.width`.
     """
-    named = model_config(
-        config.name, num_classes=config.num_classes, in_features=config.in_features
+    named = scaled(
+        model_config(config.name, num_classes=config.num_classes, in_features=config.in_features),
+        config,
     )
     batch_norm = dataclasses.replace(
         named.batch_norm,
@@ -90,6 +92,23 @@ def build_model(config: ModelConfig, *, rngs: nnx.Rngs) -> ResNet:
     )
     dtype = None if config.dtype == "float32" else jnp.dtype(config.dtype)
     return ResNet(architecture, dtype=dtype, rngs=rngs)
+
+
+def scaled(network: ResNetConfig, config: ModelConfig) -> ResNetConfig:
+    """Multiplies the widths of a network by the factor of a recipe.
+
+    Raises:
+        ConfigError: A width would not be a whole number.
+    """
+    widths = [config.width * width for width in (network.stem_features, *network.widths)]
+    if not all(width.is_integer() for width in widths):
+        raise ConfigError(
+            f"model.width={config.width:g}: {config.name} would have widths of "
+            f"{', '.join(f'{width:g}' for width in widths)}; choose a factor that makes all of "
+            "them whole"
+        )
+    stem, *stages = map(int, widths)
+    return dataclasses.replace(network, stem_features=stem, widths=tuple(stages))
 
 
 def make_graphs(config: ModelConfig, *, finetune: FinetuneConfig | None = None) -> Graphs:
@@ -166,8 +185,9 @@ def load_variables(config: TrainConfig, source: str) -> Variables:
         ConfigError: The weights do not exist.
         WeightsError: They cannot be read, or do not fit the network.
     """
+    name = config.model.name
     model = weights.create_model(
-        config.model.name,
+        name if config.model.width == 1 else scaled(model_config(name), config.model),
         pretrained=source,
         num_classes=config.model.num_classes,
         in_features=config.model.in_features,
