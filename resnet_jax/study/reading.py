@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from resnet_jax.blocks import BasicBlock, PlainBlock, no_layer, shortcut_a
 from resnet_jax.data.on_device.augment import normalize
-from resnet_jax.data.sources import load_split
+from resnet_jax.data.sources import Source
 from resnet_jax.models import ResNet
 from resnet_jax.study.networks import TrainedNetwork
 from resnet_jax.training.recipe.config import TrainConfig
@@ -156,7 +157,7 @@ def _size(x: jax.Array) -> jax.Array:
     return jnp.sqrt(jnp.mean(jnp.square(x)))
 
 
-def look_at(config: TrainConfig, limit: int) -> Images:
-    """Takes the first images of the test split of a run."""
-    source = load_split(config.data, config.data.test_split).in_memory()
+def look_at(config: TrainConfig, sources: Mapping[str, Source], limit: int) -> Images:
+    """Takes the first images of the test split of a study."""
+    source = sources[config.data.test_split].in_memory()
     return Images(source.images[:limit], source.labels[:limit], config.eval_batch_size)

@@ -1,123 +1,79 @@
-"""Runs a study: trains, measures the four claims, writes figures, numbers and a page."""
+"""Runs a study: trains its networks, and measures the four claims."""
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
-import platform
-import time
-from typing import Any
 
-import jax
+from rich.console import Console
 
-import resnet_jax
-from resnet_jax.plain_json import json_text
-from resnet_jax.study.claims import Claim, Study
-from resnet_jax.study.containment import study_containment
-from resnet_jax.study.degradation import study_degradation
-from resnet_jax.study.networks import Say, obtain
-from resnet_jax.study.plan import Plan
+from resnet_jax.machine.signals import Interruption
+from resnet_jax.study.claims.claim import Claim, Study
+from resnet_jax.study.claims.containment import study_containment
+from resnet_jax.study.claims.degradation import study_degradation
+from resnet_jax.study.claims.responses import study_responses
+from resnet_jax.study.claims.sensitivity import study_sensitivity
+from resnet_jax.study.epochs import obtain
+from resnet_jax.study.images import open_sources
+from resnet_jax.study.networks import TrainedNetwork, Training
+from resnet_jax.study.page import write_page, write_results
+from resnet_jax.study.plan import Plan, StudyRun
+from resnet_jax.study.progress import StudyProgress
 from resnet_jax.study.reading import Reader, look_at
-from resnet_jax.study.responses import study_responses
-from resnet_jax.study.sensitivity import study_sensitivity
-from resnet_jax.whole_files import write_text
 
 CLAIMS = (study_degradation, study_containment, study_responses, study_sensitivity)
 
 
-def run_study(plan: Plan, out: pathlib.Path, *, say: Say) -> list[Claim]:
-    """Runs a study; reuses networks in `out` that an earlier call with the same plan trained.
+def run_study(plan: Plan, out: pathlib.Path, *, console: Console) -> list[Claim]:
+    """Runs a study; trainings in `out` that an earlier call with the same plan began go on.
 
     Args:
         plan: What to train.
         out: Folder of all results: `summary.md`, `results.json`, the figures as SVG
             and the networks.
-        say: Reports a line.
+        console: Where to report.
 
     Returns:
         The claims in the order of the notes.
+
+    Raises:
+        ConfigError: The plan cannot be carried out, or the folder holds another study.
+        InterruptedStudyError: A signal came; all whole epochs are kept.
     """
-    start = time.perf_counter()
-    out.mkdir(parents=True, exist_ok=True)
-    trained = {name: obtain(plan.config(name), out / "networks", say=say) for name in plan.networks}
-    readers = {name: Reader(network) for name, network in trained.items()}
-    images = look_at(plan.recipe, plan.probe_images)
-    subject = Study(plan, trained, readers, images, say)
+    sources = open_sources(plan)
+    runs = (*plan.runs, *plan.repeats)
+    progress = StudyProgress(runs, plan.recipe.epochs, console)
+    with Interruption() as interruption, progress.showing():
+
+        def train(run: StudyRun) -> TrainedNetwork:
+            return obtain(
+                plan.config(run),
+                run,
+                out / "networks" / run.name,
+                sources=sources,
+                progress=progress,
+                interruption=interruption,
+            )
+
+        def study(repeats: tuple[Training, ...]) -> Study:
+            readers = {name: Reader(network) for name, network in trained.items()}
+            images = look_at(plan.recipe, sources, plan.probe_images)
+            return Study(plan, trained, repeats, readers, images, progress.say)
+
+        trained = {run.network: train(run) for run in plan.runs}
+        repeats: list[Training] = []
+        for run in plan.repeats:
+            if not repeats:  # the page is there while the other seeds are trained
+                measure(study(()), out)
+            repeats.append(train(run).training)
+    return measure(study(tuple(repeats)), out)
+
+
+def measure(subject: Study, out: pathlib.Path) -> list[Claim]:
+    """Measures the four claims, and writes figures, numbers and the page."""
     claims = []
     for study_claim in CLAIMS:
         claims.append(study_claim(subject, out))
-        say(f"{claims[-1].name}: done after {time.perf_counter() - start:.0f} s")
-    seconds = time.perf_counter() - start
-    _write_results(claims, plan, seconds, out / "results.json")
-    write_text(out / "summary.md", summary(claims, plan))
+        subject.say(f"{claims[-1].name}: measured")
+    write_results(claims, subject, out / "results.json")
+    write_page(claims, subject, out / "summary.md")
     return claims
-
-
-def summary(claims: list[Claim], plan: Plan) -> str:
-    """Writes the page.
-
-    Args:
-        claims: The findings.
-        plan: The study.
-
-    Returns:
-        Markdown; its figures are in the same folder.
-    """
-    parts = [f"# The study on {_name_of_data(plan)}", _about(plan)]
-    for claim in claims:
-        parts += [f"## {claim.heading}", claim.text]
-        for file, caption in claim.figures.items():
-            parts.append(f"![{caption}]({file})\n\n*{caption}*")
-    return "\n\n".join(parts) + "\n"
-
-
-def _about(plan: Plan) -> str:
-    recipe = plan.recipe
-    augment = recipe.augment
-    changes = (
-        f"images padded by {augment.pad_crop} and cropped at random, mirrored with probability "
-        f"{augment.flip:g}"
-        if augment.pad_crop
-        else "images unchanged"
-    )
-    optimizer, schedule = recipe.optimizer, recipe.schedule
-    return (
-        f"Every network had the same recipe: {recipe.epochs} epochs of "
-        f"`{recipe.data.train_split}`, batches of {recipe.batch_size}, SGD with momentum "
-        f"{optimizer.momentum:g}, learning rate {optimizer.learning_rate:g} with a "
-        f"{schedule.name} schedule (warm-up: {schedule.warmup_epochs:g} of the epochs), weight "
-        f"decay {optimizer.weight_decay:g} on all parameters, {changes}. Test split "
-        f"`{recipe.data.test_split}`. One seed, {recipe.seed}, so that small differences say "
-        f"little. Measured on {_device()} with jax {jax.__version__}."
-    )
-
-
-def _write_results(claims: list[Claim], plan: Plan, seconds: float, path: pathlib.Path) -> None:
-    results: dict[str, Any] = {
-        "version": resnet_jax.__version__,
-        "jax": jax.__version__,
-        "device": _device(),
-        "seconds": seconds,
-        "plan": _plain(plan),
-        **{claim.name: claim.numbers for claim in claims},
-    }
-    write_text(path, json_text(results, indent=1) + "\n")
-
-
-def _plain(plan: Plan) -> dict[str, Any]:
-    """Returns the plan without the folders of this machine."""
-    values = dataclasses.asdict(plan)
-    values["recipe"]["data"]["name"] = _name_of_data(plan)
-    values["recipe"]["data"].pop("data_dir")
-    return values
-
-
-def _name_of_data(plan: Plan) -> str:
-    kind, colon, path = plan.recipe.data.name.partition(":")
-    return pathlib.Path(path).name if colon and kind in ("zip", "folder") else plan.recipe.data.name
-
-
-def _device() -> str:
-    first, *others = jax.devices()
-    kind = platform.machine() if first.platform == "cpu" else first.device_kind
-    return f"{1 + len(others)} {first.platform} device{'s' if others else ''} ({kind})"

@@ -1,4 +1,5 @@
 import dataclasses
+import io
 import json
 import pathlib
 import xml.etree.ElementTree as ET
@@ -8,37 +9,23 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from rich.console import Console
 
 from resnet_jax import cli
 from resnet_jax.data.on_device.augment import normalize
 from resnet_jax.study.figures import title
 from resnet_jax.study.gradient_record import convolution_norms, record_gradients
-from resnet_jax.study.networks import obtain, train_network
+from resnet_jax.study.images import open_sources
 from resnet_jax.study.plan import make_plan
 from resnet_jax.study.reading import Reader, look_at
 from resnet_jax.study.run import run_study
-from resnet_jax.training.recipe.config import ScheduleConfig
-
-
-def quiet(line):
-    """Takes a line of the report."""
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("networks")
-
-
-@pytest.fixture
-def trained(plan, folder):
-    """Trains a network of the plan, or takes it from an earlier test."""
-    return lambda name: obtain(plan.config(name), folder, say=quiet)
 
 
 @pytest.mark.slow
 def test_a_whole_study(plan, tmp_path):
-    lines = []
-    claims = run_study(plan, tmp_path, say=lines.append)
+    plan = dataclasses.replace(plan, seeds=2)
+    console = Console(file=io.StringIO(), width=200)
+    claims = run_study(plan, tmp_path, console=console)
     assert [claim.name for claim in claims] == [
         "degradation",
         "containment",
@@ -46,20 +33,25 @@ def test_a_whole_study(plan, tmp_path):
         "sensitivity",
     ]
     results = json.loads((tmp_path / "results.json").read_text())
-    summary = (tmp_path / "summary.md").read_text()
+    page = (tmp_path / "summary.md").read_text()
     for claim in claims:
-        assert claim.heading in summary
+        assert claim.heading in page
         assert results[claim.name] == json.loads(json.dumps(claim.numbers))
+        assert all(f"- {line}" in page for line in claim.missing)
         for file in claim.figures:
-            assert f"]({file})" in summary
+            assert page.count(f"]({file})") == 1
             assert ET.parse(tmp_path / file).getroot().tag.endswith("svg")
-    assert str(tmp_path) not in summary + json.dumps(results)
+    assert page.index("](degradation.svg)") < page.index("(退化问题)") < page.index("## ")
+    assert str(tmp_path) not in page + json.dumps(results)
+    others = [(item["network"], item["seed"]) for item in results["degradation"]["repeats"]]
+    assert others == [("resnet8", 1), ("resnet14", 1)]
+    assert "| residual 14 | 0, 1 |" in page
     outcomes = results["containment"]["outcomes"]
     assert set(results["containment"]["largest_difference_at_the_start"].values()) == {0.0}
     assert (outcomes[1]["right"], outcomes[1]["same"]) == (outcomes[0]["right"], 80)
     # The networks are kept: a second call trains nothing, and finds the same.
-    again = run_study(plan, tmp_path, say=lines.append)
-    assert "resnet14: trained before" in lines
+    again = run_study(plan, tmp_path, console=console)
+    assert "resnet14-seed1: trained before" in console.file.getvalue()
     assert json.dumps([claim.numbers for claim in again]) == json.dumps(
         [claim.numbers for claim in claims]
     )
@@ -67,7 +59,7 @@ def test_a_whole_study(plan, tmp_path):
 
 @pytest.mark.parametrize("name", ["plain8", "resnet8"])
 def test_the_reader_computes_what_the_network_does(name, trained, plan):
-    images, network = look_at(plan.recipe, 20), trained(name)
+    images, network = look_at(plan.recipe, open_sources(plan), 20), trained(name)
     reader, data = Reader(network), network.config.data
     expected = network.model(normalize(jnp.asarray(images.pixels), data.mean, data.std))
     logits = reader.logits(network.variables, images)
@@ -80,7 +72,7 @@ def test_the_reader_computes_what_the_network_does(name, trained, plan):
 
 def test_a_block_that_is_taken_out_takes_no_part(trained, plan):
     network = trained("resnet8")
-    reader, images = Reader(network), look_at(plan.recipe, 20)
+    reader, images = Reader(network), look_at(plan.recipe, open_sources(plan), 20)
     variables = network.variables
     poisoned = jax.tree.map(jnp.copy, variables)
     poisoned.params["stages"][1][0]["conv1"]["kernel"] *= 7.0
@@ -93,7 +85,7 @@ def test_a_block_that_is_taken_out_takes_no_part(trained, plan):
 
 
 def test_images_are_computed_in_parts(trained, plan):
-    images = look_at(plan.recipe, 50)
+    images = look_at(plan.recipe, open_sources(plan), 50)
     parts = dataclasses.replace(images, batch_size=20)
     assert [len(part.labels) for part in parts.batches] == [20, 20, 10]
     network = trained("resnet8")
@@ -134,11 +126,9 @@ def test_the_recorded_gradient_is_that_of_the_loss(trained):
     assert (training.steps, training.train_count, training.test_count) == (10, 640, 100)
 
 
-def test_the_step_is_compiled_once(plan, caplog):
-    config = dataclasses.replace(plan.config("resnet8"), epochs=1)
-    config = dataclasses.replace(config, schedule=ScheduleConfig(warmup_epochs=0))
+def test_the_step_is_compiled_once(plan, train, tmp_path, caplog):
     with jax.log_compiles():
-        train_network(config, say=quiet)
+        train("resnet8", tmp_path)
     compiled = [line for line in caplog.messages if "XLA compilation of jit(train_step)" in line]
     assert len(compiled) == 1
 
@@ -166,32 +156,51 @@ def test_the_page_holds_what_was_measured():
     for outcome in results["containment"]["outcomes"]:
         assert f"| {outcome['name']} | {outcome['right']} of 360 |" in page
     assert results["plan"]["recipe"]["optimizer"]["learning_rate"] == (
-        make_plan("digits").recipe.optimizer.learning_rate
+        make_plan().recipe.optimizer.learning_rate
     )
 
 
 def test_plans():
-    plan = make_plan("digits")
+    plan = make_plan()
     assert plan.networks == ("plain20", "resnet20", "plain56", "resnet56", "resnet110")
-    assert plan.config("plain56").model.name == "plain56"
+    assert plan.config(plan.runs[2]).model.name == "plain56"
     assert plan.recipe.optimizer.learning_rate == 0.02
-    cifar = make_plan("zip:photos.zip", epochs=1, learning_rate=0.05, depths=(20, 56))
-    assert cifar.config("plain56").optimizer.learning_rate == 0.05
-    assert cifar.networks == ("plain20", "resnet20", "plain56", "resnet56")
-    assert cifar.recipe.schedule.warmup_epochs == 0.5
-    assert cifar.recipe.augment.pad_crop == 4
+    assert plan.repeats == ()
+    paper = make_plan("paper", data="zip:a/photos.zip", epochs=1, learning_rate=0.05)
+    assert paper.recipe.optimizer.learning_rate == 0.05
+    assert paper.recipe.schedule.warmup_epochs == 0.5
+    assert (paper.data, paper.recipe.data.name) == ("zip:a/photos.zip", "given:photos.zip")
+
+
+def test_the_plan_for_two_cores():
+    plan = make_plan("hours", seed=3)
+    assert plan.networks == ("plain20", "resnet20", "plain56", "resnet56")
+    assert [run.name for run in plan.repeats] == [
+        "resnet20-seed4",
+        "resnet56-seed4",
+        "resnet20-seed5",
+        "resnet56-seed5",
+    ]
+    assert plan.config(plan.repeats[-1]).seed == 5
+    paper, small = make_plan("paper").recipe, plan.recipe
+    assert (plan.image_size, small.model.width, small.epochs) == (16, 0.25, 40)
+    assert (small.optimizer, small.schedule) == (paper.optimizer, paper.schedule)
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--depths=20,x"], "error: argument --depths: '20,x' is not a list of numbers"),
+        (["--data=zip:a.zip"], "error: --budget=minutes is not for --data=zip:a.zip: write"),
+        (["--budget=paper", "--data=digits"], "error: --budget=paper is not for --data=digits"),
+        (["--budget=days"], "error: argument --budget: invalid choice: 'days'"),
+        (["--seeds=0"], "error: --seeds=0: give the number of seeds"),
         (["--depths=20"], "error: --depths=20: give two or three numbers"),
         (["--depths=56,20"], "error: --depths=56,20 must increase"),
         (["--epochs=0"], "error: epochs=0"),
         (["--learning-rate=-1"], "error: optimizer.learning_rate=-1.0"),
         (["--epoch=1"], "error: unknown argument '--epoch=1'. Did you mean"),
-        (["--data=digit/"], "error: data.name='digit/'"),
+        (["--budget=hours", "--data=cifar/"], "error: data.name='cifar/'"),
     ],
 )
 def test_an_error_that_the_user_can_fix_is_one_line(words, message, capsys):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_jax.study.claims import Claim, Study, table
+from resnet_jax.study.claims.claim import Claim, Study, table
 from resnet_jax.study.figures import colour, figure, line_style, title
 
 # With one seed, a smaller difference between medians means nothing.
@@ -76,6 +76,7 @@ def study_responses(subject: Study, out: pathlib.Path) -> Claim:
             "responses": {name: values.tolist() for name, values in responses.items()},
             "lesions": {name: item._asdict() for name, item in lesions.items()},
         },
+        missing=_missing(responses, subject),
     )
 
 
@@ -131,8 +132,8 @@ def _text(
 def _verdict(responses: dict[str, NDArray[np.float32]], subject: Study) -> str:
     deep = subject.depths[1]
     plain, residual = (responses[f"{kind}{deep}"] for kind in ("plain", "resnet"))
-    seconds = [np.median(responses[f"resnet{depth}"][2::2]) for depth in subject.depths]
-    falls = all(after < _CLEARLY * before for before, after in itertools.pairwise(seconds))
+    seconds = _second_layers(responses, subject)
+    falls = _shrink(seconds)
     return (
         f"The responses of residual {deep} are {residual.mean() / plain.mean():.2f} times those of "
         f"plain {deep} in the mean over the layers, and "
@@ -144,6 +145,32 @@ def _verdict(responses: dict[str, NDArray[np.float32]], subject: Study) -> str:
         "scale, which starts at 1 and needs many steps to leave it. Compared with what it is added "
         "to, a branch can be small all the same: see claim 4."
     )
+
+
+def _second_layers(responses: dict[str, NDArray[np.float32]], subject: Study) -> list[float]:
+    """Takes the median over the second layers of the blocks, for each residual network."""
+    return [float(np.median(responses[f"resnet{depth}"][2::2])) for depth in subject.depths]
+
+
+def _shrink(medians: list[float]) -> bool:
+    return all(after < _CLEARLY * before for before, after in itertools.pairwise(medians))
+
+
+def _missing(responses: dict[str, NDArray[np.float32]], subject: Study) -> tuple[str, ...]:
+    deep = subject.depths[1]
+    plain, residual = (np.median(responses[f"{kind}{deep}"]) for kind in ("plain", "resnet"))
+    lines = []
+    if residual >= _CLEARLY * plain:
+        lines.append(
+            f"The layers of residual {deep} do not respond clearly less than those of plain {deep} "
+            "(figure 7 of the paper)."
+        )
+    if not _shrink(_second_layers(responses, subject)):
+        lines.append(
+            "Deeper residual networks do not have clearly smaller responses (figure 7 of the "
+            "paper)."
+        )
+    return tuple(lines)
 
 
 def _draw_responses(

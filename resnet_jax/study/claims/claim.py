@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from resnet_jax.study.networks import Say, TrainedNetwork
+from resnet_jax.study.networks import TrainedNetwork, Training
 from resnet_jax.study.plan import Plan
+from resnet_jax.study.progress import Say
 from resnet_jax.study.reading import Images, Reader
 
 
@@ -17,7 +18,8 @@ class Study:
 
     Attributes:
         plan: What was trained.
-        trained: The networks by name.
+        trained: The networks by name, all with the first seed.
+        repeats: Trainings with other seeds; only errors are taken from them.
         readers: The reader of each network, by name.
         images: Test images for the readers.
         say: Reports a line.
@@ -25,6 +27,7 @@ class Study:
 
     plan: Plan
     trained: dict[str, TrainedNetwork]
+    repeats: tuple[Training, ...]
     readers: dict[str, Reader]
     images: Images
     say: Say
@@ -38,6 +41,11 @@ class Study:
         """Returns the `plain` or `resnet` network of a depth."""
         return self.trained[f"{kind}{depth}"]
 
+    def trainings(self, network: str) -> list[Training]:
+        """Returns the trainings of a network with all of its seeds, the first seed first."""
+        others = [training for training in self.repeats if training.network == network]
+        return [self.trained[network].training, *others]
+
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
@@ -49,6 +57,7 @@ class Claim:
         text: The section in Markdown, without the figures.
         figures: Files with their captions.
         numbers: All measurements, as plain values.
+        missing: What the paper or the notes say and this run does not show, a line each.
     """
 
     name: str
@@ -56,6 +65,7 @@ class Claim:
     text: str
     figures: dict[str, str]
     numbers: dict[str, Any]
+    missing: tuple[str, ...]
 
 
 def table(heading: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

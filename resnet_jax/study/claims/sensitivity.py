@@ -13,9 +13,11 @@ import pathlib
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_jax.study.claims import Claim, Study, table
+from resnet_jax.study.claims.claim import Claim, Study, table
 from resnet_jax.study.figures import figure, line_style, title
 from resnet_jax.study.networks import Training
+
+_FACTOR_OF_THE_NOTES = 51  # 5.1 / 0.1
 
 _TIMES = {
     "initial": "at initialisation",
@@ -48,12 +50,13 @@ def study_sensitivity(subject: Study, out: pathlib.Path) -> Claim:
             "sensitivity.svg": "Root mean square of a residual block's sum over that of its "
             f"branch, for {len(subject.images.batches[0].labels)} test images: by this factor a "
             "relative change of the target is larger for the branch. The example of the notes "
-            "would be 51.",
+            f"would be {_FACTOR_OF_THE_NOTES}.",
         },
         numbers={
             "gradients": {name: item.gradients for name, item in trainings.items()},
             "sum_over_branch": {name: values.tolist() for name, values in magnified.items()},
         },
+        missing=_missing(trainings, magnified, subject),
     )
 
 
@@ -77,9 +80,7 @@ def _text(
         for name, training in trainings.items()
     ]
     deep = subject.depths[1]
-    plain, residual = (
-        _slope(trainings[f"{kind}{deep}"].gradients["initial"]) for kind in ("plain", "resnet")
-    )
+    plain, residual = _initial_slopes(trainings, deep)
     changes = ", ".join(
         f"{np.median(values):.2f} at {name.removeprefix('resnet')} layers"
         for name, values in magnified.items()
@@ -94,6 +95,32 @@ def _text(
         "gradient of the loss with respect to the sum and to the branch is the same; it is the "
         "relative change that differs, as in the example of the notes."
     )
+
+
+def _initial_slopes(trainings: dict[str, Training], depth: int) -> list[float]:
+    """Returns the slope at initialisation of the plain and of the residual network."""
+    networks = (f"plain{depth}", f"resnet{depth}")
+    return [_slope(trainings[network].gradients["initial"]) for network in networks]
+
+
+def _missing(
+    trainings: dict[str, Training], magnified: dict[str, NDArray[np.float32]], subject: Study
+) -> tuple[str, ...]:
+    deep = subject.depths[1]
+    plain, residual = _initial_slopes(trainings, deep)
+    most = max(float(values.max()) for values in magnified.values())
+    lines = []
+    if not 1 <= residual < plain:
+        lines.append(
+            f"The gradients at initialisation are not more even in residual {deep} than in plain "
+            f"{deep}."
+        )
+    if most < _FACTOR_OF_THE_NOTES:
+        lines.append(
+            f"No block magnifies a relative change by {_FACTOR_OF_THE_NOTES}, as in the example of "
+            f"the notes; the most is {most:.3g}."
+        )
+    return tuple(lines)
 
 
 def _draw_gradients(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from resnet_jax.data.on_device.augment import normalize
 from resnet_jax.models import ResNet, grow
 from resnet_jax.models.initialize import initialize
-from resnet_jax.study.claims import Claim, Study, table
+from resnet_jax.study.claims.claim import Claim, Study, table
 from resnet_jax.study.figures import colour, figure
 from resnet_jax.study.reading import Images
 from resnet_jax.training.step.state import Variables, variables_of
@@ -70,6 +70,9 @@ def study_containment(subject: Study, out: pathlib.Path) -> Claim:
             "images": count,
             "outcomes": [item._asdict() for item in outcomes],
         },
+        missing=()
+        if _all_kept(subject, outcomes, count)
+        else ("A grown network does not predict what the shallow one does.",),
     )
 
 
@@ -137,10 +140,8 @@ def _logits_in_training(model: ResNet, x: jax.Array) -> NDArray[np.float32]:
 
 
 def _text(subject: Study, start: dict[str, float], outcomes: list[_Outcome], count: int) -> str:
-    base = outcomes[0]
-    grown = outcomes[1 : len(subject.depths)]
     exact = not any(start.values())
-    kept = all(item.right == base.right and item.same == count for item in grown)
+    kept = _all_kept(subject, outcomes, count)
     return (
         "New blocks whose last BatchNorm scale is zero add nothing, and what they get is not "
         "negative, so that they pass it on. "
@@ -151,6 +152,11 @@ def _text(subject: Study, start: dict[str, float], outcomes: list[_Outcome], cou
         f"The trained {subject.depths[0]}-layer network "
         f"{'keeps' if kept else 'does not keep'} its accuracy to the image when it is grown."
     )
+
+
+def _all_kept(subject: Study, outcomes: list[_Outcome], count: int) -> bool:
+    grown = outcomes[1 : len(subject.depths)]
+    return all(item.right == outcomes[0].right and item.same == count for item in grown)
 
 
 def _draw(outcomes: list[_Outcome], count: int, path: pathlib.Path) -> None:
