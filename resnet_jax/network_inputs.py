@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from resnet_jax.errors import ConfigError
+from resnet_jax.errors import ConfigError, shown
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_LARGEST_SIZE = 4096  # published networks take up to 600; an image of 4,096 takes 200 MB as float32
+_LARGEST_RESIZED = 2 * _LARGEST_SIZE
+_SMALLEST_STD = 1e-4  # a fortieth of the step between two values of a pixel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +41,20 @@ class NetworkInputs:
             ConfigError: A value is out of range.
         """
         if self.size is not None and self.size < 1:
-            raise ConfigError(f"size={self.size}: images need a pixel or more")
+            raise ConfigError(f"size={shown(self.size)}: images need a pixel or more")
+        if self.size is not None and self.size > _LARGEST_SIZE:
+            raise ConfigError(f"size={shown(self.size)}: give at most {_LARGEST_SIZE} pixels")
         if not 0 < self.crop_fraction <= 1:
-            raise ConfigError(f"crop_fraction={self.crop_fraction}: give a number in (0, 1]")
+            raise ConfigError(f"crop_fraction={shown(self.crop_fraction)}: give a number in (0, 1]")
+        if self.size is not None and self.size > self.crop_fraction * _LARGEST_RESIZED:
+            raise ConfigError(
+                f"crop_fraction={self.crop_fraction}: images would be resized to more than "
+                f"{_LARGEST_RESIZED} pixels; give a larger one"
+            )
         if self.interpolation not in ("bilinear", "bicubic"):
-            raise ConfigError(f"interpolation={self.interpolation!r}: give bilinear or bicubic")
+            raise ConfigError(
+                f"interpolation={shown(self.interpolation)!r}: give bilinear or bicubic"
+            )
         check_statistics(self.mean, self.std, channels=check_channels(self.channels))
 
 
@@ -67,11 +79,11 @@ def check_statistics(
     for name, values in (("mean", mean), ("std", std)):
         if len(values) not in (1, channels):
             remedy = "give 1 number" if channels == 1 else "give 1 number, or 3 for RGB"
-            raise ConfigError(f"{prefix}{name}={values} has {len(values)} numbers; {remedy}")
+            raise ConfigError(f"{prefix}{name}={shown(values)} has {len(values)} numbers; {remedy}")
     if not all(0 <= value <= 1 for value in mean):
-        raise ConfigError(f"{prefix}mean={mean} leaves 0..1; divide pixel values by 255")
-    if not all(0 < value <= 1 for value in std):
-        raise ConfigError(f"{prefix}std={std} leaves 0..1 (0 excluded); divide by 255")
+        raise ConfigError(f"{prefix}mean={shown(mean)} leaves 0..1; divide pixel values by 255")
+    if not all(_SMALLEST_STD <= value <= 1 for value in std):
+        raise ConfigError(f"{prefix}std={shown(std)} leaves {_SMALLEST_STD}..1; divide by 255")
 
 
 def check_channels(number: int) -> Literal[1, 3]:
@@ -81,5 +93,5 @@ def check_channels(number: int) -> Literal[1, 3]:
         ConfigError: Images have 1 channel or 3.
     """
     if number not in (1, 3):
-        raise ConfigError(f"channels={number}: images are grey (1) or in colour (3)")
+        raise ConfigError(f"channels={shown(number)}: images are grey (1) or in colour (3)")
     return 1 if number == 1 else 3

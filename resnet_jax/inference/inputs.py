@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from resnet_jax.errors import ConfigError, nearest
+from resnet_jax.errors import ConfigError, nearest, shown
 from resnet_jax.models import ResNetConfig
 from resnet_jax.models.stem import STEMS
 from resnet_jax.network_inputs import NetworkInputs, check_channels
@@ -42,7 +42,9 @@ def inputs_from_plain(values: Mapping[str, Any], *, channels: int) -> NetworkInp
         if name in ("test_size", "test_crop_fraction"):
             continue
         if name not in known:
-            raise ConfigError(f"preprocessing has no field {name!r}.{nearest(name, known)}")
+            raise ConfigError(
+                f"preprocessing has no field {shown(name)!r}.{nearest(shown(name), known)}"
+            )
         fields[name] = tuple(value) if isinstance(value, (list, tuple)) else value
         _check_type(name, fields[name])
     return NetworkInputs(**fields)
@@ -62,7 +64,7 @@ def _check_type(name: str, value: Any) -> None:
         fits = whole or (name == "size" and value is None)
         wanted = "a whole number"
     if not fits:
-        raise ConfigError(f"{name}={value!r}: give {wanted}")
+        raise ConfigError(f"{name}={shown(repr(value))}: give {wanted}")
 
 
 def _is_number(value: Any) -> bool:

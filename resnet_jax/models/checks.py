@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 
-from resnet_jax.errors import ConfigError, nearest
+from resnet_jax.errors import ConfigError, nearest, shown
+
+_LARGEST = 2**31 - 1
+_LARGEST_RATIO = 1000
 
 
 def check_name(field: str, value: str, table: Mapping[str, object]) -> None:
@@ -13,19 +16,33 @@ def check_name(field: str, value: str, table: Mapping[str, object]) -> None:
     """
     if value not in table:
         names = ", ".join(name or repr(name) for name in table)
+        text = shown(value)
         raise ConfigError(
-            f"{field}={value!r} is unknown; choose one of {names}.{nearest(value, table)}"
+            f"{field}={text!r} is unknown; choose one of {names}.{nearest(text, table)}"
         )
 
 
 def check_positive(field: str, value: int | tuple[int, ...]) -> None:
-    """Checks that a whole number, or each of several, is 1 or more.
+    """Checks that a whole number, or each of several, is 1 or more, and that 32 bits hold it.
 
     Raises:
         ConfigError: It is not.
     """
-    if min(value if isinstance(value, tuple) else (value,)) < 1:
-        raise ConfigError(f"{field}={value} must be at least 1.")
+    numbers = value if isinstance(value, tuple) else (value,)
+    if min(numbers) < 1:
+        raise ConfigError(f"{field}={shown(value)} must be at least 1.")
+    if max(numbers) > _LARGEST:
+        raise ConfigError(f"{field}={shown(value)} must be at most {_LARGEST}.")
+
+
+def check_ratio(field: str, value: float | None) -> None:
+    """Checks that a ratio of channels is a positive number, if there is one.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if value is not None and not 0.0 < value <= _LARGEST_RATIO:
+        raise ConfigError(f"{field}={shown(value)} must lie in (0, {_LARGEST_RATIO}].")
 
 
 def check_rate(field: str, value: float) -> None:
@@ -35,4 +52,4 @@ def check_rate(field: str, value: float) -> None:
         ConfigError: It is not.
     """
     if not 0.0 <= value < 1.0:
-        raise ConfigError(f"{field}={value} must lie in [0, 1).")
+        raise ConfigError(f"{field}={shown(value)} must lie in [0, 1).")

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from resnet_jax.blocks import Parts, identity
-from resnet_jax.errors import ConfigError
+from resnet_jax.errors import ConfigError, shown
 from resnet_jax.layers import GLOBAL_POOLS, Bound
-from resnet_jax.models.checks import check_name, check_positive, check_rate
+from resnet_jax.models.batch_norm import BatchNormConfig
+from resnet_jax.models.checks import check_name, check_positive, check_rate, check_ratio
 from resnet_jax.models.plan import BlockPlan, block_arguments, block_options, place_blocks
 from resnet_jax.models.stem import STEM_POOLS, STEMS
 from resnet_jax.models.tables import (
@@ -31,6 +32,8 @@ _TABLES: Mapping[str, Mapping[str, object]] = {
     "antialiasing": ANTIALIASING,
     "global_pool": GLOBAL_POOLS,
 }
+_MOST_STAGES = 32  # each but the first halves the resolution
+_BATCH_NORM = BatchNormConfig()
 # The field of a config that an argument of a block comes from.
 _FIELDS = {
     "mid_features": "mid_ratio",
@@ -38,17 +41,6 @@ _FIELDS = {
     "dilation": "output_stride",
     "first_dilation": "output_stride",
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class BatchNormConfig:
-    """Settings of every BatchNorm in a network; see `resnet_jax.layers.BatchNorm`."""
-
-    momentum: float = 0.9
-    epsilon: float = 1e-5
-    group_size: int | None = None
-    unbiased_variance: bool = False
-    two_pass: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,7 +100,7 @@ class ResNetConfig:
     groups: int = 1
     stride_first: bool = False
     output_stride: int | None = None
-    batch_norm: BatchNormConfig = BatchNormConfig()
+    batch_norm: BatchNormConfig = _BATCH_NORM
     zero_init_last: bool = False
     drop_path_rate: float = 0.0
     dropout_rate: float = 0.0
@@ -196,16 +188,19 @@ def _check(config: ResNetConfig) -> None:
 
 
 def _check_stages(config: ResNetConfig) -> None:
-    for name in config.blocks:
+    if len(config.depths) > _MOST_STAGES:
+        raise ConfigError(f"depths has {len(config.depths)} stages; use at most {_MOST_STAGES}.")
+    for name in set(config.blocks):
         check_name("block", name, BLOCKS)
     if len(config.depths) != len(config.widths) or not config.depths:
         raise ConfigError(
-            f"depths={config.depths} and widths={config.widths} need one entry for each stage."
+            f"depths={shown(config.depths)} and widths={shown(config.widths)} need one entry for "
+            f"each stage."
         )
     if len(config.blocks) != len(config.depths):
         raise ConfigError(
-            f"block={config.block} needs one entry for each of the {len(config.depths)} stages, or "
-            f"to be a single name."
+            f"block={shown(config.block)} needs one entry for each of the {len(config.depths)} "
+            f"stages, or to be a single name."
         )
     if len({BLOCKS[name].preactivation for name in config.blocks}) > 1:
         raise ConfigError(
@@ -218,15 +213,24 @@ def _check_ranges(config: ResNetConfig) -> None:
         check_positive(field, getattr(config, field))
     if config.num_classes < 0:
         raise ConfigError(
-            f"num_classes={config.num_classes} must be at least 1, or 0 for no classifier."
+            f"num_classes={shown(config.num_classes)} must be at least 1, or 0 for no classifier."
         )
     if config.num_classes and not config.global_pool:
         raise ConfigError(
             f"global_pool='' leaves nothing for a classifier of num_classes={config.num_classes}; "
             f"use num_classes=0, or pool."
         )
+    check_positive("num_classes", config.num_classes or 1)
     for field in ("drop_path_rate", "dropout_rate"):
         check_rate(field, getattr(config, field))
+    for field in ("squeeze_ratio", "mid_ratio", "first_ratio"):
+        check_ratio(field, getattr(config, field))
+    inside = min(config.widths) * (config.mid_ratio or 1) * (config.first_ratio or 1)
+    if inside < 1 and (config.mid_ratio or config.first_ratio):
+        raise ConfigError(
+            f"mid_ratio={config.mid_ratio} and first_ratio={config.first_ratio} leave no channels "
+            f"of {min(config.widths)}; use larger ones."
+        )
 
 
 def _check_norm(config: ResNetConfig) -> None:
@@ -241,8 +245,8 @@ def _check_output_stride(config: ResNetConfig) -> None:
     possible = [config.stem_scale * 2**stage for stage in range(len(config.depths))]
     if config.output_stride is not None and config.output_stride not in possible:
         raise ConfigError(
-            f"output_stride={config.output_stride} is impossible for this network; choose one of "
-            f"{', '.join(map(str, possible))}."
+            f"output_stride={shown(config.output_stride)} is impossible for this network; choose "
+            f"one of {', '.join(map(str, possible))}."
         )
 
 

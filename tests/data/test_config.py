@@ -34,7 +34,7 @@ def test_names_of_every_kind_are_taken(name):
         ({"train_split": " "}, "data.train_split='' names no split"),
         ({"mean": (0.5, 0.5)}, r"data.mean=\(0.5, 0.5\) has 2 numbers; give 1 number, or 3"),
         ({"mean": (127.5,)}, "data.mean=.* leaves 0..1; divide"),
-        ({"std": (0.0,)}, "data.std=.* leaves 0..1"),
+        ({"std": (0.0,)}, "data.std=.* leaves 0.0001..1"),
         ({"image_size": 0}, "data.image_size=0: must be greater than 0"),
         ({"crop_fraction": 0.0}, "data.crop_fraction=0.0: must be greater than 0"),
         ({"crop_area": (0.5, 0.1)}, r"data.crop_area=\(0.5, 0.1\) is not a range"),

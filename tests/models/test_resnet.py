@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 
 from resnet_jax import (
+    BatchNormConfig,
     ConfigError,
     ResNet,
     ResNetConfig,
@@ -142,7 +143,15 @@ def test_dropout_and_depth_draw_from_the_rngs_of_the_call():
         ({"activation": "rleu"}, r"Did you mean 'relu'"),
         ({"depths": (1,)}, r"depths=\(1,\) and widths=\(8, 16\) need one entry for each stage"),
         ({"widths": (0, 1)}, r"widths=\(0, 1\) must be at least 1"),
+        ({"widths": (8, 2**31)}, r"widths=\(8, 2147483648\) must be at most 2147483647"),
+        ({"widths": (8, 10**400)}, r"widths=\(8, 10+\.\.\.0+\) must be at most 2147483647"),
+        ({"depths": (1,) * 33, "widths": (8,) * 33}, r"depths has 33 stages; use at most 32"),
+        ({"mid_ratio": float("nan")}, r"mid_ratio=nan must lie in \(0, 1000\]"),
+        ({"mid_ratio": 1e-3}, r"mid_ratio=0.001 and first_ratio=None leave no channels of 8"),
+        ({"squeeze_ratio": float("inf")}, r"squeeze_ratio=inf must lie in \(0, 1000\]"),
+        ({"first_ratio": -0.5}, r"first_ratio=-0.5 must lie in \(0, 1000\]"),
         ({"num_classes": -1}, r"num_classes=-1 must be at least"),
+        ({"num_classes": 10**30}, r"num_classes=10+ must be at most"),
         ({"dropout_rate": 1.0}, r"dropout_rate=1.0 must lie in \[0, 1\)"),
         ({"stride_first": True}, r"stride_first=True does not go with block='basic'"),
         ({"block": "plain", "drop_path_rate": 0.1}, r"drop_path_rate=0.1 does not go with"),
@@ -152,6 +161,19 @@ def test_bad_settings_are_one_line(settings, message):
     with pytest.raises(ConfigError, match=message) as error:
         vary(**settings)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epsilon": float("nan")}, r"^batch_norm\.epsilon=nan must lie in \[0, 1\]\.$"),
+        ({"momentum": -0.1}, r"^batch_norm\.momentum=-0\.1 must lie in \[0, 1\]\.$"),
+        ({"group_size": 0}, r"^batch_norm\.group_size=0 must be at least 1\.$"),
+    ],
+)
+def test_bad_settings_of_norms_are_one_line(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        BatchNormConfig(**settings)
 
 
 def test_a_wrong_name_gets_the_nearest():
