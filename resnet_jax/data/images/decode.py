@@ -169,7 +169,7 @@ def read_plain_jpeg(image: bytes, *, max_pixels: int = MAX_PIXELS) -> PlainJpeg 
         return None
     if space not in ("YCbCr", "Gray", "GRAY", "RGB"):
         return None
-    _check_pixels(width, height, max_pixels)
+    check_pixels(width, height, max_pixels)
     _refuse(scans_excess(image, pixels=width * height, max_pixels=max_pixels))
     orientation = jpeg_orientation(image)
     if orientation >= FIRST_TURNED:
@@ -213,7 +213,7 @@ def _opened(image: bytes, max_pixels: int) -> Iterator[Image.Image]:
     _refuse(find_excess(image))
     try:
         with Image.open(io.BytesIO(image), formats=_FORMATS) as opened:
-            _check_pixels(*opened.size, max_pixels)
+            check_pixels(*opened.size, max_pixels)
             _refuse(decoding_excess(opened, image, max_pixels=max_pixels))
             yield opened
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -246,7 +246,12 @@ def _refuse(reason: str) -> None:
         raise BadImageError(reason)
 
 
-def _check_pixels(width: int, height: int, max_pixels: int) -> None:
+def check_pixels(width: int, height: int, max_pixels: int) -> None:
+    """Refuses an image of too many pixels.
+
+    Raises:
+        BadImageError: It is too large.
+    """
     if width * height > max_pixels:
         raise BadImageError(_too_large(f"{width} x {height} pixels", max_pixels))
 

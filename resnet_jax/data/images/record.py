@@ -8,7 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_jax.data.images.decode import decode_image, decode_jpeg_at_least, read_plain_jpeg
+from resnet_jax.data.images.decode import (
+    check_pixels,
+    decode_image,
+    decode_jpeg_at_least,
+    read_plain_jpeg,
+)
+from resnet_jax.data.images.rows import PlainRows, decode_rows, read_plain_rows
 
 
 class Record(NamedTuple):
@@ -28,23 +34,24 @@ Transform = Callable[[Record, np.random.Generator], NDArray[np.uint8]]
 
 
 class OpenImage(NamedTuple):
-    """An image whose size is known, and whose pixels can be had at several scales.
+    """An image whose size is known, and of whose pixels a part can be had sooner than all.
 
     Attributes:
         height: Of the upright image, in pixels.
         width: Of the upright image, in pixels.
-        at_least: Maps a height and a width to the whole image, uint8 [height, width, channels], not
-            smaller than that. A JPEG is decoded at 1/8, 1/4 or 1/2 where it can be; every other
-            image has one scale.
+        at_least: Maps a height, a width and a number of rows to the image, uint8 [height, width,
+            channels], at a scale that is not smaller than that. A JPEG is decoded at 1/8, 1/4 or
+            1/2 where it can be, whole; every other image has one scale. Of a PNG or WebP there may
+            be no more than that many upper rows.
     """
 
     height: int
     width: int
-    at_least: Callable[[int, int], NDArray[np.uint8]]
+    at_least: Callable[[int, int, int], NDArray[np.uint8]]
 
     def whole(self) -> NDArray[np.uint8]:
         """Gives the image at its own size, uint8 [height, width, channels]."""
-        return np.ascontiguousarray(self.at_least(self.height, self.width))
+        return np.ascontiguousarray(self.at_least(self.height, self.width, self.height))
 
 
 def describe_decoding(channels: int, *, scales: bool = False) -> str:
@@ -76,10 +83,25 @@ def open_image(image: bytes | NDArray[np.uint8], *, channels: int, max_pixels: i
             return OpenImage(
                 jpeg.height,
                 jpeg.width,
-                lambda height, width: decode_jpeg_at_least(
+                lambda height, width, _: decode_jpeg_at_least(
                     encoded, jpeg, height=height, width=width, channels=channels
                 ),
             )
+        plain = read_plain_rows(encoded, channels=channels)
+        if plain is not None:
+            return _open_rows(encoded, plain, channels=channels, max_pixels=max_pixels)
         image = decode_image(encoded, channels=channels, max_pixels=max_pixels)
     decoded = image
     return OpenImage(decoded.shape[0], decoded.shape[1], lambda *_: decoded)
+
+
+def _open_rows(image: bytes, plain: PlainRows, *, channels: int, max_pixels: int) -> OpenImage:
+    check_pixels(plain.width, plain.height, max_pixels)
+
+    def upper(_height: int, _width: int, rows: int) -> NDArray[np.uint8]:
+        decoded = decode_rows(image, plain, rows=rows, channels=channels)
+        if decoded is None:
+            decoded = decode_image(image, channels=channels, max_pixels=max_pixels)
+        return decoded
+
+    return OpenImage(plain.height, plain.width, upper)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from resnet_jax.data.config import MAX_PIXELS
-from resnet_jax.data.images.record import Record, describe_decoding, open_image
+from resnet_jax.data.images.decode import BadImageError
+from resnet_jax.data.images.record import OpenImage, Record, describe_decoding, open_image
+
+cv2.setNumThreads(0)  # the pipeline has its own threads or processes
 
 Interpolation = Literal["bilinear", "bicubic"]
 
 _PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _ATTEMPTS = 10
+_MOST_RATIO = 1000  # of the longer side to the shorter: panoramas and scrolls stay below 100
+_MOST_RESIZED = 8  # times the window, up to which a whole image is resized before it is cropped
+_MOST_BLURRED = 4  # times the result, up to which OpenCV's filter takes less time than Pillow's
 
 
 class Box(NamedTuple):
@@ -34,7 +40,8 @@ class ResizeCentreCrop:
     """Resizes the shorter side to `size / crop_fraction` and cuts out the centre, for evaluation.
 
     The pixels are those of torchvision's Resize and CenterCrop on Pillow images, which timm uses:
-    Pillow's filter with antialiasing.
+    Pillow's filter with antialiasing. Of images that would be long once they are resized, only the
+    window is computed; there a pixel may differ by one level.
 
     Attributes:
         size: Height and width of the result in pixels.
@@ -53,17 +60,21 @@ class ResizeCentreCrop:
     def __call__(self, record: Record, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Gives uint8 [size, size, channels]; the generator is not used."""
         del rng
-        opened = open_image(record.image, channels=self.channels, max_pixels=self.max_pixels)
-        resized_height, resized_width = _resized(
-            opened.height, opened.width, int(self.size / self.crop_fraction)
-        )
-        top, left = round((resized_height - self.size) / 2), round((resized_width - self.size) / 2)
-        image = opened.whole()
-        pillow = Image.fromarray(image if self.channels == 3 else image[..., 0])
-        # All of it, not only the window: Pillow may swap its two passes for another window.
-        resized = pillow.resize((resized_width, resized_height), _PILLOW[self.interpolation])
+        opened = _open(record, self.channels, self.max_pixels)
+        height, width = _resized(opened.height, opened.width, int(self.size / self.crop_fraction))
+        top, left = round((height - self.size) / 2), round((width - self.size) / 2)
         window = (left, top, left + self.size, top + self.size)
-        return np.asarray(resized.crop(window)).reshape(self.size, self.size, self.channels)
+        image, kind = _pillow(opened.whole()), _PILLOW[self.interpolation]
+        if max(height, width) <= _MOST_RESIZED * self.size:
+            # All of it, not only the window: Pillow may swap its two passes for another window.
+            cropped = image.resize((width, height), kind).crop(window)
+        else:
+            across, down = image.width / width, image.height / height
+            right = min((left + self.size) * across, image.width)
+            bottom = min((top + self.size) * down, image.height)
+            box = (left * across, top * down, right, bottom)
+            cropped = image.resize((self.size, self.size), kind, box=box)
+        return np.asarray(cropped).reshape(self.size, self.size, self.channels)
 
     def describe(self) -> list[str]:
         """Says in lines what it does."""
@@ -78,9 +89,10 @@ class ResizeCentreCrop:
 class RandomResizedCrop:
     """Cuts a window of random area and aspect ratio and resizes it, for training.
 
-    The window is torchvision's. A JPEG is decoded at the smallest scale at which the window is not
-    smaller than the result, so that the resizing shrinks by less than two; it then needs, and has,
-    no antialiasing.
+    The window and the filter are torchvision's on Pillow images, with antialiasing: to the bit if
+    the window shrinks by more than four or the filter is bicubic, and otherwise to less than half a
+    grey level on average. A JPEG is decoded at the smallest scale at which the window is not
+    smaller than the result, a plain PNG or WebP down to the last row of the window.
 
     Attributes:
         size: Height and width of the result in pixels.
@@ -103,13 +115,15 @@ class RandomResizedCrop:
 
     def __call__(self, record: Record, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Gives uint8 [size, size, channels]."""
-        opened = open_image(record.image, channels=self.channels, max_pixels=self.max_pixels)
+        opened = _open(record, self.channels, self.max_pixels)
         height, width = opened.height, opened.width
         box = random_box(rng, height, width, area=self.area, ratio=self.ratio)
         image = opened.at_least(
-            math.ceil(height * self.size / box.height), math.ceil(width * self.size / box.width)
+            math.ceil(height * self.size / box.height),
+            math.ceil(width * self.size / box.width),
+            box.top + box.height,
         )
-        scale = round(height / image.shape[0])
+        scale = round(width / image.shape[1])
         return _resize_window(image, box, scale, self.size, self.interpolation)
 
     def describe(self) -> list[str]:
@@ -118,7 +132,7 @@ class RandomResizedCrop:
             describe_decoding(self.channels, scales=True),
             f"crop: a random window of {self.area[0]:g} to {self.area[1]:g} of the area and "
             f"{self.ratio[0]:.3g} to {self.ratio[1]:.3g} as wide as high, resized to {self.size} x "
-            f"{self.size} pixels ({self.interpolation})",
+            f"{self.size} pixels ({self.interpolation}, antialiased)",
         ]
 
 
@@ -157,6 +171,18 @@ def random_box(
     return Box(top, left, box_height, box_width)
 
 
+def _open(record: Record, channels: int, max_pixels: int) -> OpenImage:
+    """Opens an image and refuses one that is a line rather than a picture."""
+    opened = open_image(record.image, channels=channels, max_pixels=max_pixels)
+    shorter, longer = sorted((opened.height, opened.width))
+    if longer > _MOST_RATIO * shorter:
+        raise BadImageError(
+            f"the image is {opened.width} x {opened.height} pixels, one side more than "
+            f"{_MOST_RATIO} times the other: a crop would show next to nothing of it"
+        )
+    return opened
+
+
 def _resize_window(
     image: NDArray[np.uint8], box: Box, scale: int, size: int, interpolation: Interpolation
 ) -> NDArray[np.uint8]:
@@ -164,22 +190,45 @@ def _resize_window(
     # To the nearest pixel: half a pixel here is at most half a pixel of the result.
     top, bottom = round(box.top / scale), round((box.top + box.height) / scale)
     left, right = round(box.left / scale), round((box.left + box.width) / scale)
-    cv2 = _opencv()
-    filters = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
     window = image[top : max(bottom, top + 1), left : max(right, left + 1)]
-    result = cv2.resize(window, (size, size), interpolation=filters[interpolation])
+    if interpolation == "bicubic" or max(window.shape[:2]) > _MOST_BLURRED * size:
+        resized = _pillow(window).resize((size, size), _PILLOW[interpolation])
+        return np.asarray(resized).reshape(size, size, image.shape[2])
+    across, down = (triangle_taps(side / size) for side in (window.shape[1], window.shape[0]))
+    blurred: NDArray[Any] = window
+    if len(across) > 1 or len(down) > 1:
+        blurred = cv2.sepFilter2D(window, -1, across, down, borderType=cv2.BORDER_REPLICATE)
+    result = cv2.resize(blurred, (size, size), interpolation=cv2.INTER_LINEAR)
     return np.asarray(result, dtype=np.uint8).reshape(size, size, image.shape[2])
+
+
+def triangle_taps(shrink: float) -> NDArray[np.float64]:
+    """Gives the filter that turns linear interpolation into Pillow's antialiased bilinear resizing.
+
+    Pillow weighs pixels with a triangle as wide as the result's pixels are far apart. Linear
+    interpolation is a triangle of one pixel, and one of n pixels is the sum of such triangles: for
+    a whole n this is exact; in between, the two neighbours are blended.
+
+    Args:
+        shrink: Pixels of the window for each of the result.
+
+    Returns:
+        Weights that sum to 1, an odd number of them; a single 1 where nothing shrinks.
+    """
+    if shrink <= 1:
+        return np.ones(1)
+    whole = int(shrink)
+    above = shrink - whole
+    taps = above * np.convolve(np.ones(whole + 1), np.ones(whole + 1)) / (whole + 1) ** 2
+    taps[1:-1] += (1 - above) * np.convolve(np.ones(whole), np.ones(whole)) / whole**2
+    return taps
+
+
+def _pillow(image: NDArray[np.uint8]) -> Image.Image:
+    return Image.fromarray(image if image.shape[2] == 3 else image[..., 0])
 
 
 def _resized(height: int, width: int, shorter: int) -> tuple[int, int]:
     if height <= width:
         return shorter, int(shorter * width / height)
     return int(shorter * height / width), shorter
-
-
-@functools.cache
-def _opencv() -> Any:
-    import cv2
-
-    cv2.setNumThreads(0)  # the pipeline has its own threads or processes
-    return cv2
