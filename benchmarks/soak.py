@@ -153,7 +153,7 @@ def records(files: Workdir) -> list[MetricsRecord]:
 def equal(one: Workdir, other: Workdir) -> bool:
     """Compares the last checkpoints of two runs bit for bit."""
     config = one.read_config()
-    trainer = make_trainer(config, make_evaluator(config))
+    trainer = make_trainer(make_evaluator(config))
     states = []
     for files in (one, other):
         with Checkpoints(files.checkpoints, config.checkpoint) as checkpoints:

@@ -122,7 +122,7 @@ def python_overhead(rounds: int = 200) -> dict[str, list[float]]:
 
 def compile_seconds(config: TrainConfig) -> float:
     """Returns how long the step takes to trace and compile."""
-    trainer = make_trainer(config, make_evaluator(config))
+    trainer = make_trainer(make_evaluator(config))
     with trainer.batches() as batches:
         batch = trainer.put(next(batches), 0)
     jax.config.update("jax_enable_compilation_cache", False)
@@ -154,7 +154,7 @@ class _BareLoop:
     """The steps of a run and nothing beside them."""
 
     def __init__(self, config: TrainConfig) -> None:
-        self._trainer = make_trainer(config, make_evaluator(config))
+        self._trainer = make_trainer(make_evaluator(config))
 
     @property
     def cadence(self) -> Cadence:

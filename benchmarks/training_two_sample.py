@@ -100,7 +100,7 @@ def build_trainer(archive: pathlib.Path) -> Trainer:
         optimizer=OptimizerConfig(learning_rate=0.1, momentum=0.9, weight_decay=1e-4),
         schedule=ScheduleConfig(name="constant"),
     )
-    return make_trainer(config, make_evaluator(config))
+    return make_trainer(make_evaluator(config))
 
 
 def batches(trainer: Trainer, seed: int, steps: int) -> Iterator[Batch]:

@@ -33,7 +33,7 @@ def get_config(epochs: str = "30") -> TrainConfig:
         epochs=int(epochs),
         batch_size=512,
         eval_batch_size=1000,
-        model=ModelConfig(name="wide_resnet16_8", num_classes=10, dtype="bfloat16"),
+        model=ModelConfig(name="wide_resnet16_8", dtype="bfloat16"),
         data=DataConfig(
             name="cifar10",
             validation_split=None,

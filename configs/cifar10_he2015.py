@@ -45,7 +45,7 @@ def get_config(choice: str = "resnet20") -> TrainConfig:
         steps=64_000,
         batch_size=128,
         eval_batch_size=500,
-        model=ModelConfig(name=name, num_classes=10),
+        model=ModelConfig(name=name),
         data=DataConfig(
             name="cifar10",
             train_split=train,

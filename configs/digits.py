@@ -27,7 +27,7 @@ def get_config() -> TrainConfig:
         epochs=50,
         batch_size=64,
         eval_batch_size=120,
-        model=ModelConfig(name="resnet20", num_classes=10, in_features=1),
+        model=ModelConfig(name="resnet20"),
         data=DataConfig(name="digits"),
         augment=AugmentConfig(shift=1.0, rotate=10.0, scale=0.1),
         optimizer=OptimizerConfig(

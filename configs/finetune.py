@@ -1,7 +1,7 @@
 """Pretrained weights on your own dataset: frozen stages, slower early stages, a new head.
 
 Command:   python train.py --config=configs/finetune.py --config.data.name=folder:PATH \
-               --config.model.num_classes=N --config.data.test_split=test
+               --config.data.test_split=test
 Argument:  network and weights: resnet50.a1_in1k (a tag of published ones), or resnet20.FILE.th
 Hardware:  one accelerator with 8 GB; a CPU works, but is slow
 Time:      not yet measured
@@ -33,7 +33,7 @@ def get_config(start: str = "resnet50.a1_in1k") -> TrainConfig:
         epochs=30,
         batch_size=64,
         eval_batch_size=64,
-        model=ModelConfig(name=name, num_classes=102, dtype="bfloat16"),
+        model=ModelConfig(name=name, dtype="bfloat16"),
         data=DataConfig(
             name="oxford_flowers102",
             channels=3,

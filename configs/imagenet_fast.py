@@ -40,9 +40,7 @@ def get_config(epochs: str = "16") -> TrainConfig:
         epochs=length,
         batch_size=4096,
         eval_batch_size=1024,
-        model=ModelConfig(
-            name="resnetblur50", num_classes=1000, norm_group_size=512, dtype="bfloat16"
-        ),
+        model=ModelConfig(name="resnetblur50", norm_group_size=512, dtype="bfloat16"),
         data=DataConfig(
             name="imagenet2012",
             validation_split=None,

@@ -31,7 +31,7 @@ def get_config(name: str = "resnet50") -> TrainConfig:
         epochs=90,
         batch_size=256,
         eval_batch_size=512,
-        model=ModelConfig(name=name, num_classes=1000, norm_group_size=32),
+        model=ModelConfig(name=name, norm_group_size=32),
         data=DataConfig(
             name="imagenet2012",
             validation_split=None,

@@ -55,7 +55,6 @@ def get_config(procedure: str = "a2") -> TrainConfig:
         eval_batch_size=1024,
         model=ModelConfig(
             name="resnet50",
-            num_classes=1000,
             zero_init_last=True,
             drop_path_rate=0.0 if short else 0.05,
             norm_group_size=512,

@@ -41,7 +41,7 @@ def get_config(name: str = "resnet50") -> TrainConfig:
         epochs=epochs,
         batch_size=batch_size,
         eval_batch_size=1024,
-        model=ModelConfig(name=name, num_classes=1000, norm_group_size=128),
+        model=ModelConfig(name=name, norm_group_size=128),
         data=DataConfig(
             name="imagenet2012",
             validation_split=None,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from resnet_jax import linen
     from resnet_jax.blocks import BasicBlock, Bottleneck, Parts, PlainBlock, ResidualBlock
     from resnet_jax.errors import ConfigError
+    from resnet_jax.inference.preprocess import preprocessing
     from resnet_jax.interop.pure import functional
     from resnet_jax.layers import BatchNorm, conv1x1, conv3x3
     from resnet_jax.models import Backbone, BatchNormConfig, ResNet, ResNetConfig, grow
@@ -43,6 +44,7 @@ __all__ = [
     "load",
     "load_torch",
     "model_config",
+    "preprocessing",
     "save",
     "to_torch",
 ]
@@ -50,6 +52,7 @@ __all__ = [
 _HOMES = {
     "resnet_jax.blocks": ("BasicBlock", "Bottleneck", "Parts", "PlainBlock", "ResidualBlock"),
     "resnet_jax.errors": ("ConfigError",),
+    "resnet_jax.inference.preprocess": ("preprocessing",),
     "resnet_jax.interop.pure": ("functional",),
     "resnet_jax.layers": ("BatchNorm", "conv1x1", "conv3x3"),
     "resnet_jax.models": ("Backbone", "BatchNormConfig", "ResNet", "ResNetConfig", "grow"),

@@ -1,11 +1,12 @@
-"""How images become the inputs of a network: the one record for data, weights and inference."""
+"""What a network expects of images and calls its outputs: the one record of both."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
 
-from resnet_jax.errors import ConfigError, shown
+from resnet_jax.errors import ConfigError, nearest, shown
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -25,6 +26,7 @@ class NetworkInputs:
         mean: Mean of the pixels in units of 0..1: one number for all channels or one per channel.
         std: Standard deviation in the same units.
         channels: 1 for greyscale, 3 for RGB.
+        class_names: The name of each output; None if they are not known.
     """
 
     size: int | None = None
@@ -33,6 +35,7 @@ class NetworkInputs:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     channels: Literal[1, 3] = 3
+    class_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -56,6 +59,63 @@ class NetworkInputs:
                 f"interpolation={shown(self.interpolation)!r}: give bilinear or bicubic"
             )
         check_statistics(self.mean, self.std, channels=check_channels(self.channels))
+
+    def preprocessing(self) -> dict[str, Any]:
+        """Returns what happens to images as plain values: every field but the class names."""
+        values = dataclasses.asdict(self)
+        del values["class_names"]
+        return values
+
+    def named(self, class_names: Sequence[str] | None) -> Self:
+        """Returns the record with other class names."""
+        names = None if class_names is None else tuple(class_names)
+        return dataclasses.replace(self, class_names=names)
+
+
+def inputs_from_plain(values: Mapping[str, Any], *, channels: int) -> NetworkInputs:
+    """Reads a record of plain values, such as a weights file contains.
+
+    Args:
+        values: The fields; `test_size` and `test_crop_fraction`, which other records have, are
+            ignored.
+        channels: Channels of the network, if the record does not say.
+
+    Raises:
+        ConfigError: A field is unknown or its value cannot be used.
+    """
+    known = {field.name for field in dataclasses.fields(NetworkInputs)} - {"class_names"}
+    fields: dict[str, Any] = {"channels": channels}
+    for name, value in values.items():
+        if name in ("test_size", "test_crop_fraction"):
+            continue
+        if name not in known:
+            raise ConfigError(
+                f"preprocessing has no field {shown(name)!r}.{nearest(shown(name), known)}"
+            )
+        fields[name] = tuple(value) if isinstance(value, (list, tuple)) else value
+        _check_type(name, fields[name])
+    return NetworkInputs(**fields)
+
+
+def _check_type(name: str, value: Any) -> None:
+    """Rejects a value of the wrong type; a record may come from a file or a command line."""
+    if name in ("mean", "std"):
+        fits = isinstance(value, tuple) and all(map(_is_number, value))
+        wanted = "a list of numbers"
+    elif name == "crop_fraction":
+        fits, wanted = _is_number(value), "a number"
+    elif name == "interpolation":
+        fits, wanted = isinstance(value, str), "bilinear or bicubic"
+    else:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        fits = whole or (name == "size" and value is None)
+        wanted = "a whole number"
+    if not fits:
+        raise ConfigError(f"{name}={shown(repr(value))}: give {wanted}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def check_statistics(

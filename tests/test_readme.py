@@ -33,7 +33,7 @@ def example(shared_data, tmp_path, monkeypatch):
 @pytest.mark.usefixtures("example", "optimized")
 def test_the_code_runs_and_the_first_block_prints_what_the_page_says():
     first, *others = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    (shown,) = re.findall(r"```\n(frog.*?)```", README, re.DOTALL)
+    (shown,) = re.findall(r"```\n( 99.*?)```", README, re.DOTALL)
     names: dict[str, object] = {}
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         exec(compile(first, "README.md", "exec"), names)  # noqa: S102

@@ -14,6 +14,7 @@ from resnet_jax.cli.model_flags import (
     DEFAULT_MODEL,
     INPUTS_NOTE,
     add_model_flags,
+    note,
     open_from_flags,
     read_class_names,
     with_inputs,
@@ -43,6 +44,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tta", choices=("flip",), help="average over mirror images")
     parser.add_argument(
         "--batch-size", type=int, metavar="N", help=f"images per step ({DEFAULT_BATCH})"
+    )
+    parser.add_argument(
+        "--by-position", action="store_true", help="match classes by position, not by name"
     )
     parser.add_argument("--skip-bad", action="store_true", help="skip images that cannot be read")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
@@ -78,7 +82,10 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
         batch_size=usual_batch if flags.batch_size is None else flags.batch_size,
         tta=flags.tta,
         workdir=run_folder or ".",
+        by_position=flags.by_position,
     )
+    if trained.class_names is None or flags.by_position:
+        note("labels were matched to outputs by position, not by name")
     print(measures.to_json() if flags.json else _text(measures))
     return 0
 
@@ -101,6 +108,7 @@ def _open_run(
     config = parse_overrides(Workdir(folder).read_config(), fields)
     trained = open_run(folder, step=flags.step, config=config)
     trained = with_class_names(trained, read_class_names(flags))
+    note(*trained.remarks)
     return with_inputs(trained, overrides), config
 
 

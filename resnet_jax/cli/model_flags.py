@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from resnet_jax.cli.hints import INPUTS
 from resnet_jax.errors import ConfigError
@@ -50,7 +51,14 @@ def open_from_flags(flags: argparse.Namespace, overrides: Sequence[str]) -> Trai
         step=flags.step,
         class_names=read_class_names(flags),
     )
+    note(*trained.remarks)
     return with_inputs(trained, overrides)
+
+
+def note(*remarks: str) -> None:
+    """Prints lines for the user, apart from a command's result."""
+    for remark in remarks:
+        print(f"note: {remark}", file=sys.stderr)
 
 
 def read_class_names(flags: argparse.Namespace) -> list[str] | None:
@@ -72,12 +80,12 @@ def with_inputs(trained: Trained, overrides: Sequence[str]) -> Trained:
     Raises:
         ConfigError: A field is unknown or its value cannot be used.
     """
-    from resnet_jax.inference.inputs import inputs_from_plain
+    from resnet_jax.network_inputs import inputs_from_plain
     from resnet_jax.training.recipe.fields import hints_of
     from resnet_jax.training.recipe.values import read_value
 
     kinds = hints_of(type(trained.inputs))
-    values: dict[str, Any] = dataclasses.asdict(trained.inputs)
+    values = trained.inputs.preprocessing()
     for word in overrides:
         if word.startswith(INPUTS):
             name, equals, text = word.removeprefix(INPUTS).partition("=")
@@ -90,4 +98,4 @@ def with_inputs(trained: Trained, overrides: Sequence[str]) -> Trained:
             # Unknown names are refused where the record is made.
             values[name] = read_value(text, kinds[name], (name,)) if name in kinds else text
     inputs = inputs_from_plain(values, channels=trained.inputs.channels)
-    return dataclasses.replace(trained, inputs=inputs)
+    return dataclasses.replace(trained, inputs=inputs.named(trained.class_names))

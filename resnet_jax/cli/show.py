@@ -24,7 +24,8 @@ def show_recipe(config: TrainConfig, *, recipe: str, overrides: Sequence[str]) -
     from resnet_jax.data.changes import describe_changes
 
     yield from _settings(config, recipe=recipe, overrides=overrides)
-    changes = describe_changes(config.data, config.augment, channels=config.model.in_features)
+    channels = config.model.in_features or config.data.channels
+    changes = describe_changes(config.data, config.augment, channels=channels or 3)
     if config.resize is not None:
         grown = config.resize
         changes["training, on the device"].insert(
@@ -32,6 +33,9 @@ def show_recipe(config: TrainConfig, *, recipe: str, overrides: Sequence[str]) -
             f"resize to {grown.first} x {grown.first} pixels, growing to the full size from "
             f"{grown.begin:.0%} to {grown.end:.0%} of the run",
         )
+    if channels is None:
+        for lines in changes.values():
+            lines[:] = [line.replace("decode to RGB", "decode to grey or RGB") for line in lines]
     for place, lines in changes.items():
         yield f"{place}:"
         for line in lines:

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from resnet_jax.data.config import DataConfig
 from resnet_jax.data.images.transforms import eval_transform
+from resnet_jax.data.labels import match_labels
 from resnet_jax.data.loading.batches import Batch
 from resnet_jax.data.loading.pipeline import eval_loader
 from resnet_jax.data.sources import load_split
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.classifier import Augmentation, Compiled, logits_function
+from resnet_jax.inference.imagenet import imagenet_ids, imagenet_names
 from resnet_jax.inference.measures import ClassAccuracy, Measures, batch_sums, calibration_error
 from resnet_jax.inference.trained import Trained
 from resnet_jax.training.evaluation import sum_batches
@@ -39,6 +41,7 @@ def evaluate_trained(
     batch_size: int = 256,
     tta: Augmentation | None = None,
     workdir: str | pathlib.Path = ".",
+    by_position: bool = False,
     watch: Watch | None = None,
 ) -> Measures:
     """Evaluates any trained network on any dataset.
@@ -54,6 +57,7 @@ def evaluate_trained(
         batch_size: Images per step, rounded up to a multiple of the devices.
         tta: `flip` averages the logits of each image and its mirror image.
         workdir: Where `bad_examples.jsonl` is written with `data.on_error="skip"`.
+        by_position: Whether label 0 is output 0, and so on; otherwise they are matched by name.
         watch: Called with every batch in order; in a single process only.
 
     Raises:
@@ -69,7 +73,9 @@ def evaluate_trained(
 
     streamed = dataclasses.replace(data, channels=trained.inputs.channels, in_memory=False)
     source = load_split(streamed, split, workdir=workdir)
-    outputs = output_of_labels(trained, source.class_names, origin=data.name)
+    outputs = output_of_labels(
+        trained, source.class_names, origin=data.name, by_position=by_position
+    )
     compiled = Compiled(step, state, batch_size=batch_size)
     batches = eval_loader(
         source,
@@ -87,36 +93,48 @@ def evaluate_trained(
     seen_by_watch = None if watch is None else lambda batch, seen: watch(batch, *seen)
     total = sum_batches(batches, start, watch=seen_by_watch)
     if trained.class_names is None and len(source.class_names) == trained.num_classes:
-        trained = dataclasses.replace(trained, class_names=source.class_names)
+        trained = dataclasses.replace(trained, inputs=trained.inputs.named(source.class_names))
     return _measures(total, trained, data.name, split, expected=len(source), tta=tta)
 
 
 def output_of_labels(
-    trained: Trained, class_names: tuple[str, ...], *, origin: str
+    trained: Trained,
+    class_names: tuple[str, ...],
+    *,
+    origin: str,
+    by_position: bool = False,
 ) -> NDArray[np.int32]:
     """Finds the network's output for each label of a dataset.
 
-    Labels are matched by class name, in any order, if the network has all of these names; otherwise
-    by position, which needs as many labels as outputs.
+    Labels are matched by class name (`match_labels`), and with a network for ImageNet also by
+    WordNet ID. Only if the network's class names are not known are they matched by position.
 
     Args:
         trained: The network.
         class_names: The names of the labels.
         origin: The dataset, for messages.
+        by_position: Whether label 0 is output 0, and so on, whatever the names.
 
     Raises:
         ConfigError: The classes do not match.
     """
-    known = {name: index for index, name in enumerate(trained.class_names or ())}
-    if all(name in known for name in class_names):
-        return np.array([known[name] for name in class_names], np.int32)
-    if len(class_names) == trained.num_classes:
-        return np.arange(len(class_names), dtype=np.int32)
-    odd = next(name for name in class_names if name not in known)
-    raise ConfigError(
-        f"{origin} has {len(class_names)} classes and {trained.origin} {trained.num_classes}, of "
-        f"which none is called {odd!r}; give the names of its outputs with --class-names=FILE"
-    )
+    outputs = trained.class_names
+    if by_position or outputs is None:
+        if len(class_names) == trained.num_classes:
+            return np.arange(len(class_names), dtype=np.int32)
+        raise ConfigError(
+            f"{origin} has {len(class_names)} classes and {trained.origin} {trained.num_classes} "
+            "outputs, which cannot be matched by position; give the names of the outputs with "
+            "--class-names=FILE"
+        )
+    if outputs == imagenet_names() and all(name in set(imagenet_ids()) for name in class_names):
+        outputs = imagenet_ids()
+    try:
+        return match_labels(class_names, outputs, dataset=origin, network=trained.origin)
+    except ConfigError as error:
+        same = len(class_names) == len(outputs)
+        remedy = "; --by-position matches them in their order" if same else ""
+        raise ConfigError(f"{error}; --class-names=FILE renames the outputs{remedy}") from None
 
 
 def _measures(

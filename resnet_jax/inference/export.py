@@ -15,7 +15,8 @@ from flax import nnx
 from resnet_jax.data.on_device.augment import normalize
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.folding import fold_batch_norm
-from resnet_jax.inference.trained import FilePath, Trained
+from resnet_jax.inference.inputs import FilePath
+from resnet_jax.inference.trained import Trained
 from resnet_jax.local_paths import local_path
 from resnet_jax.models import ResNet
 from resnet_jax.plain_json import json_text
@@ -179,7 +180,7 @@ def describe_export(trained: Trained, image: jax.ShapeDtypeStruct) -> str:
             "units": "pixels, 0 to 255" if takes_pixels else "(pixels / 255 - mean) / std",
         },
         "output": {"shape": ["batch", trained.num_classes], "dtype": "float32", "units": "logits"},
-        "preprocessing": dataclasses.asdict(trained.inputs),
+        "preprocessing": trained.inputs.preprocessing(),
         "class_names": trained.class_names,
     }
     return json_text(values, indent=2)

@@ -1,9 +1,10 @@
-"""The names of the ImageNet classes, for published weights."""
+"""The names and WordNet IDs of the ImageNet classes, for published weights."""
 
 from __future__ import annotations
 
 import collections
 import functools
+import pathlib
 
 IMAGENET_CLASSES = 1000
 """The classes of the 2012 challenge, known as ImageNet-1k."""
@@ -27,3 +28,16 @@ def imagenet_names() -> tuple[str, ...]:
         name if times[name] == 1 else synonyms
         for name, synonyms in zip(first, IMAGENET_LABELS_LIST, strict=True)
     )
+
+
+@functools.cache
+def imagenet_ids() -> tuple[str, ...]:
+    """Returns the WordNet ID of each output, such as `n01440764` for a tench.
+
+    Datasets call the classes so: ImageNet's own folders, TFDS, Imagenette.
+    """
+    import tensorflow_datasets
+
+    package = pathlib.Path(tensorflow_datasets.__file__).parent
+    labels = package / "image_classification" / "imagenet_resized_labels.txt"
+    return tuple(sorted(labels.read_text().split()))

@@ -1,71 +1,75 @@
-"""Where the inputs of a network come from: its stem or the record in its file."""
+"""Where the inputs of a network come from: a run, a file, published weights or its stem."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
-from typing import Any
+import os
 
-from resnet_jax.errors import ConfigError, nearest, shown
-from resnet_jax.models import ResNetConfig
-from resnet_jax.models.stem import STEMS
-from resnet_jax.network_inputs import NetworkInputs, check_channels
+from resnet_jax import weights as weight_files
+from resnet_jax import zoo
+from resnet_jax.errors import ConfigError, nearest
+from resnet_jax.inference.imagenet import IMAGENET_CLASSES, imagenet_names
+from resnet_jax.local_paths import local_path
+from resnet_jax.network_inputs import NetworkInputs, inputs_from_plain
+from resnet_jax.training.workdir.layout import Workdir
+from resnet_jax.weights.files import is_own_file
 
-
-def usual_inputs(config: ResNetConfig) -> NetworkInputs:
-    """Returns the usual inputs of a network whose weights come without a record.
-
-    Args:
-        config: The network; its stem has a usual image size.
-    """
-    stem = STEMS[config.stem]
-    inputs = NetworkInputs(size=stem.image_size, crop_fraction=stem.crop_fraction)
-    if check_channels(config.in_features) == 1:
-        return dataclasses.replace(inputs, mean=(0.5,), std=(0.5,), channels=1)
-    return inputs
+FilePath = str | os.PathLike[str]
 
 
-def inputs_from_plain(values: Mapping[str, Any], *, channels: int) -> NetworkInputs:
-    """Reads a record of plain values, such as a weights file contains.
+def find_inputs(model: FilePath, *, weights: FilePath | None = None) -> NetworkInputs:
+    """Looks up what a trained network expects of images, without opening the network.
 
     Args:
-        values: The fields; `test_size` and `test_crop_fraction`, which other records have, are
-            ignored.
-        channels: Channels of the network, if the record does not say.
+        model: The folder of a run; a file written by `resnet_jax.save`; or the name of a network,
+            with or without the tag of its weights: `resnet50`, `resnet50.a1_in1k`.
+        weights: A weights file for a named network. One of `resnet_jax.save` has a record; for
+            others, the name's tag decides, or else the usual inputs of the network.
+
+    Returns:
+        The record. Its class names are None if they are not known.
 
     Raises:
-        ConfigError: A field is unknown or its value cannot be used.
+        ConfigError: There is no such network, or its record cannot be used.
+        WeightsError: The file cannot be read.
     """
-    known = {field.name for field in dataclasses.fields(NetworkInputs)}
-    fields: dict[str, Any] = {"channels": channels}
-    for name, value in values.items():
-        if name in ("test_size", "test_crop_fraction"):
-            continue
-        if name not in known:
-            raise ConfigError(
-                f"preprocessing has no field {shown(name)!r}.{nearest(shown(name), known)}"
-            )
-        fields[name] = tuple(value) if isinstance(value, (list, tuple)) else value
-        _check_type(name, fields[name])
-    return NetworkInputs(**fields)
+    path = local_path(model)
+    if path.is_dir():
+        return Workdir(path).read_inputs()
+    if path.is_file():
+        return recorded_inputs(path)
+    network, tag = zoo.split_name(str(model))
+    if network not in zoo.list_models():
+        raise ConfigError(
+            f"{str(model)!r} is neither the folder of a run nor a file nor a network."
+            f"{nearest(network, zoo.list_models())}"
+        )
+    if weights is not None and is_own_file(weights):
+        return recorded_inputs(weights)
+    if tag or (weights is None and zoo.pretrained_tags(network)):
+        published = zoo.pretrained_info(str(model))
+        return published_inputs(published.preprocessing, num_classes=published.num_classes)
+    return zoo.usual_inputs(zoo.model_config(network))
 
 
-def _check_type(name: str, value: Any) -> None:
-    """Rejects a value of the wrong type; a record may come from a file or a command line."""
-    if name in ("mean", "std"):
-        fits = isinstance(value, tuple) and all(map(_is_number, value))
-        wanted = "a list of numbers"
-    elif name == "crop_fraction":
-        fits, wanted = _is_number(value), "a number"
-    elif name == "interpolation":
-        fits, wanted = isinstance(value, str), "bilinear or bicubic"
-    else:
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        fits = whole or (name == "size" and value is None)
-        wanted = "a whole number"
-    if not fits:
-        raise ConfigError(f"{name}={shown(repr(value))}: give {wanted}")
+def recorded_inputs(path: FilePath) -> NetworkInputs:
+    """Reads the inputs recorded in a file of `resnet_jax.save`; the usual ones without a record.
+
+    Raises:
+        ConfigError: Another program wrote the file, or its record cannot be used.
+        WeightsError: The file cannot be read.
+    """
+    if not is_own_file(path):
+        raise ConfigError(
+            f"{path} does not say which network it holds: give the network's name, and the file "
+            "as its weights"
+        )
+    try:
+        return weight_files.read_record(path).inputs()
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def published_inputs(preprocessing: zoo.Preprocessing, *, num_classes: int) -> NetworkInputs:
+    """Returns the inputs of published weights; with class names, if it has those of ImageNet."""
+    inputs = inputs_from_plain(preprocessing.preprocessing(), channels=3)
+    return inputs.named(imagenet_names() if num_classes == IMAGENET_CLASSES else None)

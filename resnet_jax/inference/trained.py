@@ -9,25 +9,18 @@ from collections.abc import Sequence
 from flax import nnx
 
 from resnet_jax import weights as weight_files
-from resnet_jax import zoo
 from resnet_jax.data.config import DataConfig
-from resnet_jax.data.sources import open_split
 from resnet_jax.errors import ConfigError, nearest
-from resnet_jax.inference.imagenet import IMAGENET_CLASSES, imagenet_names
-from resnet_jax.inference.inputs import inputs_from_plain, usual_inputs
+from resnet_jax.inference.inputs import FilePath, find_inputs, recorded_inputs
 from resnet_jax.local_paths import local_path
 from resnet_jax.machine.mesh import make_mesh, replicated
 from resnet_jax.models import ResNet
-from resnet_jax.network_inputs import NetworkInputs
+from resnet_jax.network_inputs import NetworkInputs, check_channels
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.step.state import Variables, build_model, make_graphs, variables_of
 from resnet_jax.training.workdir.checkpoint_parts import like
 from resnet_jax.training.workdir.checkpoints import Checkpoints
 from resnet_jax.training.workdir.layout import Workdir
-from resnet_jax.weights.files import is_own_file
-from resnet_jax.zoo import list_models
-
-FilePath = str | pathlib.Path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,24 +29,29 @@ class Trained:
 
     Attributes:
         model: The network in evaluation mode.
-        inputs: The images that it expects.
-        class_names: The name of each output; None if they are not known.
+        inputs: The images that it expects, and the names of its outputs.
         origin: What was opened, for messages and results.
         step: The step of the checkpoint, for a run.
         data: The data that it was trained on, for a run.
+        remarks: What the user should know about what was opened, one line each.
     """
 
     model: ResNet
     inputs: NetworkInputs
-    class_names: tuple[str, ...] | None
     origin: str
     step: int | None = None
     data: DataConfig | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
         """The number of outputs."""
         return self.model.config.num_classes
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The name of each output; None if they are not known."""
+        return self.inputs.class_names
 
     def class_name(self, index: int) -> str:
         """Returns the name of an output, or its number if the name is not known."""
@@ -130,7 +128,7 @@ def with_class_names(trained: Trained, class_names: Sequence[str] | None) -> Tra
             f"{len(class_names)} class names for the {trained.num_classes} outputs of "
             f"{trained.origin}"
         )
-    return dataclasses.replace(trained, class_names=tuple(class_names))
+    return dataclasses.replace(trained, inputs=trained.inputs.named(class_names))
 
 
 def open_run(
@@ -154,16 +152,20 @@ def open_run(
         number, variables = checkpoints.restore_variables(
             _variables_like(config), averaged=config.ema is not None, step=step
         )
-    names, size = _described_images(config.data)
-    if names is not None and len(names) != config.model.num_classes:
-        names = None
+    inputs, remarks = files.read_inputs(), []
+    if inputs.class_names is None:
+        lacks = "class names" if inputs.size else "class names and image size"
+        remarks.append(
+            f"{root} has no record of its {lacks}, since an older version trained it: give them "
+            "with --class-names=FILE and --inputs.size=N, or resume the run, which records them"
+        )
     return Trained(
         model=nnx.merge(graphs.evaluate, variables.params, variables.batch_stats),
-        inputs=config.data.inputs(channels=config.model.in_features, size=size),
-        class_names=names,
+        inputs=inputs,
         origin=str(root),
         step=number,
         data=config.data,
+        remarks=tuple(remarks),
     )
 
 
@@ -173,59 +175,18 @@ def _variables_like(config: TrainConfig) -> Variables:
     return like(variables_of(model), replicated(make_mesh()))
 
 
-def _described_images(data: DataConfig) -> tuple[tuple[str, ...] | None, int | None]:
-    """Returns a run's class names and image size; None for each if the data are gone."""
-    try:
-        source = open_split(
-            data.name, data.test_split, data_dir=data.data_dir, channels=data.channels
-        )
-    except (ValueError, OSError):
-        return None, None
-    shape = source.image_shape
-    square = shape is not None and shape[0] == shape[1]
-    return source.class_names, shape[0] if shape is not None and square else None
-
-
 def _open_file(path: pathlib.Path) -> Trained:
-    if not is_own_file(path):
-        raise ConfigError(
-            f"{path} does not say which network it holds: give the network's name, and the file "
-            "as its weights"
-        )
-    record = weight_files.read_record(path)
+    inputs = recorded_inputs(path)
     model = weight_files.load(path)
     model.eval()
-    return Trained(model, _recorded_inputs(path, record), record.class_names, origin=str(path))
-
-
-def _recorded_inputs(path: FilePath, record: weight_files.ModelRecord) -> NetworkInputs:
-    """Reads the inputs recorded in a file of ours; the usual ones if there is no record."""
-    if record.preprocessing is None:
-        return usual_inputs(record.config)
-    try:
-        return inputs_from_plain(record.preprocessing, channels=record.config.in_features)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+    return Trained(model, inputs, origin=str(path))
 
 
 def _open_named(name: str, weights: FilePath | None) -> Trained:
-    network, tag = zoo.split_name(name)
-    if network not in list_models():
-        raise ConfigError(
-            f"{name!r} is neither the folder of a run nor a file nor a network."
-            f"{nearest(network, list_models())}"
-        )
+    inputs = find_inputs(name, weights=weights)
     model = weight_files.create_model(name, pretrained=True if weights is None else weights)
     model.eval()
-    inputs, class_names = usual_inputs(model.config), None
-    if weights is None or tag:
-        published = zoo.pretrained_info(name)
-        known = dataclasses.asdict(published.preprocessing)
-        inputs = inputs_from_plain(known, channels=model.config.in_features)
-        if published.num_classes == model.config.num_classes == IMAGENET_CLASSES:
-            class_names = imagenet_names()
-    elif is_own_file(weights):
-        record = weight_files.read_record(weights)
-        inputs, class_names = _recorded_inputs(weights, record), record.class_names
-    origin = name if weights is None else f"{name} ({weights})"
-    return Trained(model, inputs, class_names, origin=origin)
+    inputs = dataclasses.replace(inputs, channels=check_channels(model.config.in_features))
+    if inputs.class_names and len(inputs.class_names) != model.config.num_classes:
+        inputs = inputs.named(None)
+    return Trained(model, inputs, origin=name if weights is None else f"{name} ({weights})")

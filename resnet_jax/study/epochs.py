@@ -31,6 +31,7 @@ from resnet_jax.training.step.metrics import Totals
 from resnet_jax.training.step.state import TrainState, initial_state
 from resnet_jax.training.step.steps import make_train_step
 from resnet_jax.training.workdir.checkpoints import Checkpoints
+from resnet_jax.training.workdir.claim import claim, claimed
 from resnet_jax.training.workdir.layout import Workdir
 
 
@@ -82,16 +83,17 @@ def obtain(
         ConfigError: The folder belongs to a network with another recipe.
         InterruptedStudyError: A signal came; all whole epochs are kept.
     """
-    Workdir(folder).claim(config)
+    evaluator = make_evaluator(config, workdir=folder, sources=sources)
+    claim(Workdir(folder), config, evaluator.inputs)
     trained = kept(config, folder)
     if trained is not None:
         progress.found(run, config.epochs)
         progress.say(f"{run.name}: trained before")
         return trained
-    evaluator = make_evaluator(config, workdir=folder, sources=sources)
-    trainer = _recording(make_trainer(config, evaluator), evaluator)
+    trainer = _recording(make_trainer(evaluator), evaluator)
     tests = evaluator.batches(config.data.test_split)
     with (
+        claimed(Workdir(folder), config, evaluator.inputs),
         Checkpoints(Workdir(folder).checkpoints, config.checkpoint) as checkpoints,
         trainer.batches() as batches,
     ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from resnet_jax.data.sources import Source
 from resnet_jax.errors import ConfigError
 from resnet_jax.training.recipe.config import TrainConfig
@@ -26,21 +28,47 @@ def check_groups(config: TrainConfig) -> None:
             )
 
 
-def check_fits(source: Source, config: TrainConfig) -> None:
-    """Checks that the network can take the images and name their classes.
+def fit_to_data(config: TrainConfig, source: Source) -> TrainConfig:
+    """Takes from the training split what the recipe leaves to it: classes and channels.
+
+    Args:
+        config: The run.
+        source: The training split.
+
+    Returns:
+        The run with `model.num_classes` and `model.in_features`.
 
     Raises:
-        ConfigError: The network cannot; the message says which field to change.
+        ConfigError: The recipe gives a number that contradicts the images.
     """
-    model, data = config.model, config.data
-    if source.channels != model.in_features:
+    classes = len(source.class_names)
+    model = dataclasses.replace(
+        config.model,
+        num_classes=config.model.num_classes or classes,
+        in_features=config.model.in_features or source.channels,
+    )
+    fitted = dataclasses.replace(config, model=model)
+    check_channels_fit(source, fitted)
+    outputs = model.sizes()[0]
+    if outputs < classes or (outputs > classes and not model.unused_outputs):
+        unused = "" if outputs < classes else "; model.unused_outputs=True keeps the others unused"
         raise ConfigError(
-            f"model.in_features={model.in_features}: the images of {data.name} are [height, width, "
-            f"{source.channels}]; set model.in_features={source.channels} or "
-            f"data.channels={model.in_features}"
+            f"model.num_classes={outputs}: {config.data.name} has {classes} classes; set "
+            f"model.num_classes={classes}, or none to take it from the dataset{unused}"
         )
-    if len(source.class_names) > model.num_classes:
+    return fitted
+
+
+def check_channels_fit(source: Source, config: TrainConfig) -> None:
+    """Checks that the network can take the images of a split.
+
+    Raises:
+        ConfigError: It cannot; the message says which field to change.
+    """
+    in_features = config.model.sizes()[1]
+    if source.channels != in_features:
         raise ConfigError(
-            f"model.num_classes={model.num_classes}: {data.name} has {len(source.class_names)} "
-            f"classes; set model.num_classes={len(source.class_names)}"
+            f"model.in_features={in_features}: the images of {config.data.name} are [height, "
+            f"width, {source.channels}]; set model.in_features={source.channels} or "
+            f"data.channels={in_features}"
         )

@@ -24,6 +24,7 @@ from resnet_jax.training.setup import Trainer, make_evaluator, make_trainer
 from resnet_jax.training.step.metrics import SkipWatch, Totals, training_values
 from resnet_jax.training.step.state import TrainState
 from resnet_jax.training.workdir.checkpoints import Checkpoints
+from resnet_jax.training.workdir.claim import claimed
 from resnet_jax.training.workdir.environment import record_environment
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.training.workdir.records import MetricsLog
@@ -62,16 +63,18 @@ def train(
     validate(config)
     files = Workdir(local_path(workdir))
     evaluator = make_evaluator(config, workdir=files.root, sources=sources)
-    trainer = make_trainer(config, evaluator)
+    config, trainer = evaluator.config, make_trainer(evaluator)
     total = trainer.total_steps
     cadence = Cadence(config, steps_per_epoch=trainer.steps_per_epoch, total_steps=total)
     splits = {split: evaluator.batches(split) for split in cadence.evaluations(total).values()}
-    files.claim(config)
     with (
+        claimed(files, config, evaluator.inputs) as remark,
         Interruption() as interruption,
         Checkpoints(files.checkpoints, config.checkpoint) as checkpoints,
         trainer.batches() as batches,
     ):
+        if remark is not None:
+            say(console, remark)
         feed = open_feed(trainer, batches)
         if total in checkpoints.steps():
             return conclude(files, console, start=total, step=total, total_steps=total)

@@ -13,6 +13,7 @@ import optax
 from jax.sharding import Mesh
 
 from resnet_jax.data.images.transforms import eval_transform, train_transform
+from resnet_jax.data.labels import match_labels
 from resnet_jax.data.loading.batches import Batch
 from resnet_jax.data.loading.pipeline import (
     BatchIterator,
@@ -24,7 +25,8 @@ from resnet_jax.data.loading.pipeline import (
 from resnet_jax.data.sources import Source, load_split
 from resnet_jax.machine.debugging import searches_for_nans
 from resnet_jax.machine.mesh import check_divides, make_mesh, put_batch, replicated, state_shardings
-from resnet_jax.training.checks import check_fits, check_groups
+from resnet_jax.network_inputs import NetworkInputs
+from resnet_jax.training.checks import check_channels_fit, check_groups, fit_to_data
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.resizing import shrink, size_at
 from resnet_jax.training.step.optimizers import make_optimizer
@@ -46,10 +48,11 @@ class Evaluator:
     """Everything that evaluation needs, built once.
 
     Attributes:
-        config: The run.
+        config: The run, with the number of classes and channels.
         mesh: The devices.
         graphs: The network's structure.
         eval_step: Compiled on its first call.
+        training: The training split, whose classes are the network's outputs.
         workdir: The folder for `bad_examples.jsonl`, which `data.on_error="skip"` writes.
         sources: Splits by their names, if a program gives them.
     """
@@ -58,19 +61,39 @@ class Evaluator:
     mesh: Mesh
     graphs: Graphs
     eval_step: EvalStep
+    training: Source
     workdir: pathlib.Path
     sources: Mapping[str, Source] | None = None
 
+    @property
+    def inputs(self) -> NetworkInputs:
+        """What the network expects of images, and the names of its outputs."""
+        shape, data = self.training.image_shape, self.config.data
+        size = shape[0] if shape is not None and shape[0] == shape[1] else None
+        names = self.training.class_names
+        outputs = self.config.model.sizes()[0]
+        unused = (f"unused {index}" for index in range(len(names), outputs))
+        return data.inputs(channels=self.training.channels, size=size).named((*names, *unused))
+
     def source(self, split: str) -> Source:
-        """Opens a split.
+        """Opens a split; its labels become the network's outputs, by name.
 
         Raises:
-            ConfigError: The split does not exist, or its images do not fit the network.
+            ConfigError: The split does not exist, its images do not fit the network, or the
+                training split lacks one of its classes.
         """
         data = self.config.data
+        if split == data.train_split:
+            return self.training
         source = load_split(data, split, workdir=self.workdir, sources=self.sources)
-        check_fits(source, self.config)
-        return source
+        check_channels_fit(source, self.config)
+        names = self.training.class_names
+        if source.class_names == names:
+            return source
+        outputs = match_labels(
+            source.class_names, names, dataset=f"{data.name} {split}", network="the training split"
+        )
+        return source.relabelled(outputs, names)
 
     def batches(self, split: str) -> EvalLoader:
         """Opens a split for evaluation.
@@ -183,8 +206,11 @@ def make_evaluator(
         sources: Splits by their names, to be used where `config.data.name` is `given:NAME`.
 
     Raises:
-        ConfigError: The network is unknown, or the batch does not divide over the devices.
+        ConfigError: The network is unknown, the data cannot be opened or do not fit it, or the
+            batch does not divide over the devices.
     """
+    training = load_split(config.data, config.data.train_split, workdir=workdir, sources=sources)
+    config = fit_to_data(config, training)
     mesh = make_mesh(config.mesh.devices)
     check_divides(config.eval_batch_size, mesh, field="eval_batch_size")
     graphs = make_graphs(config.model, finetune=config.finetune)
@@ -193,26 +219,24 @@ def make_evaluator(
         mesh=mesh,
         graphs=graphs,
         eval_step=jax.jit(make_eval_step(graphs, config), out_shardings=replicated(mesh)),
+        training=training,
         workdir=pathlib.Path(workdir),
         sources=sources,
     )
 
 
-def make_trainer(config: TrainConfig, evaluator: Evaluator) -> Trainer:
+def make_trainer(evaluator: Evaluator) -> Trainer:
     """Builds everything that training needs in addition.
 
     Args:
-        config: The run.
-        evaluator: The evaluator of the same run.
+        evaluator: The evaluator of the run.
 
     Raises:
-        ConfigError: The data cannot be opened or does not fit the network, or the batch does not
-            divide over the devices.
+        ConfigError: The batch does not divide over the devices.
     """
-    mesh = evaluator.mesh
+    config, mesh, source = evaluator.config, evaluator.mesh, evaluator.training
     check_divides(config.batch_size, mesh, field="batch_size", parts=config.accumulation)
     check_groups(config)
-    source = evaluator.source(config.data.train_split)
     per_epoch = steps_per_epoch(len(source), config.batch_size)
     total_steps = config.steps or config.epochs * per_epoch
     schedule = make_schedule(

@@ -1,5 +1,6 @@
 """Files from which a network can be rebuilt: safetensors with the config in the metadata."""
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -8,13 +9,15 @@ from typing import Any, Literal, cast, overload
 import numpy as np
 from jax.typing import DTypeLike
 
-from resnet_jax.errors import shown
+from resnet_jax.errors import ConfigError, shown
 from resnet_jax.models import Backbone, ResNet, ResNetConfig
+from resnet_jax.network_inputs import NetworkInputs, inputs_from_plain
 from resnet_jax.weights.arrays import ArrayInFile
 from resnet_jax.weights.errors import Mismatch, WeightsError
 from resnet_jax.weights.files import OWN_FORMAT, FilePath, open_safetensors, write_safetensors
 from resnet_jax.weights.leaves import leaves_of, skeleton
 from resnet_jax.weights.metadata import parse_json
+from resnet_jax.zoo import remember_inputs, usual_inputs
 
 VERSION = 1
 
@@ -35,6 +38,17 @@ class ModelRecord:
     class_names: tuple[str, ...] | None = None
     out_indices: tuple[int, ...] | None = None
 
+    def inputs(self) -> NetworkInputs:
+        """Returns what the network expects of images; the usual inputs without a record.
+
+        Raises:
+            ConfigError: The record cannot be used.
+        """
+        inputs = usual_inputs(self.config)
+        if self.preprocessing is not None:
+            inputs = inputs_from_plain(self.preprocessing, channels=self.config.in_features)
+        return inputs.named(self.class_names)
+
 
 def save(
     model: ResNet | Backbone,
@@ -52,7 +66,7 @@ def save(
         path: The file, named `*.safetensors`.
         preprocessing: How images become its input: a dataclass such as `zoo.Preprocessing`, or a
             mapping, of plain values.
-        class_names: The name of each output.
+        class_names: The name of each output; None takes those in `preprocessing`.
 
     Raises:
         WeightsError: The model is not a ResNet or Backbone or differs from its config, there are
@@ -63,6 +77,11 @@ def save(
             f"save takes a ResNet or a Backbone, not a {type(model).__name__}; for a block, write "
             f"the result of to_torch."
         )
+    plain = preprocessing and dict(
+        preprocessing if isinstance(preprocessing, Mapping) else asdict(preprocessing)
+    )
+    named = plain.pop("class_names", None) if plain else None
+    class_names = named if class_names is None else class_names
     out_indices = model.out_indices if isinstance(model, Backbone) else None
     classes = 0 if out_indices else model.config.num_classes
     if class_names is not None and len(class_names) != classes:
@@ -80,9 +99,8 @@ def save(
     }
     if out_indices is not None:
         metadata["out_indices"] = json.dumps(out_indices)
-    if preprocessing is not None:
-        plain = preprocessing if isinstance(preprocessing, Mapping) else asdict(preprocessing)
-        metadata["preprocessing"] = json.dumps(dict(plain))
+    if plain is not None:
+        metadata["preprocessing"] = json.dumps(plain)
     if class_names is not None:
         metadata["class_names"] = json.dumps(list(class_names))
     write_safetensors(path, arrays, metadata)
@@ -141,7 +159,11 @@ def load(
     model, arrays = _open(path, features_only, dtype, param_dtype)
     for leaf in leaves_of(model):  # one after the other: memory holds the network once
         leaf.assign(arrays[leaf.dotted].read())
-    return Backbone(model) if features_only and isinstance(model, ResNet) else model
+    if features_only and isinstance(model, ResNet):
+        model = Backbone(model)
+    with contextlib.suppress(ConfigError):  # of a record, which the weights do without
+        remember_inputs(model, read_record(path).inputs(), origin=f"recorded in {path}")
+    return model
 
 
 def open_model(

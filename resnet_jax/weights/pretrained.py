@@ -1,5 +1,6 @@
 """Networks with trained weights."""
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -15,6 +16,7 @@ from resnet_jax import zoo
 from resnet_jax.errors import ConfigError
 from resnet_jax.models import Backbone, ResNet, ResNetConfig
 from resnet_jax.models.initialize import initialize
+from resnet_jax.network_inputs import check_channels
 from resnet_jax.weights import hub
 from resnet_jax.weights.convert import load_mapping, source_sizes, torch_arrays
 from resnet_jax.weights.entries import empty, find_weights
@@ -113,9 +115,34 @@ def create_model(
     build: Callable[..., ResNet] = zoo.create_untrained
     if source is not None:
         build = functools.partial(load_pretrained, source=source)
-    name = zoo.split_name(name)[0] if isinstance(name, str) else name
-    model = build(name, dtype=dtype, param_dtype=param_dtype, rngs=rngs, **changes)
-    return Backbone(model, out_indices=out_indices) if features_only else model
+    network = zoo.split_name(name)[0] if isinstance(name, str) else name
+    model = build(network, dtype=dtype, param_dtype=param_dtype, rngs=rngs, **changes)
+    built = Backbone(model, out_indices=out_indices) if features_only else model
+    with contextlib.suppress(ConfigError):  # what no image has: four channels, a damaged record
+        inputs, origin = _known(name, pretrained, source, model.config)
+        zoo.remember_inputs(built, inputs, origin=origin)
+    return built
+
+
+def _known(
+    name: str | ResNetConfig,
+    pretrained: bool | FilePath,
+    source: FilePath | None,
+    config: ResNetConfig,
+) -> tuple[zoo.NetworkInputs, str]:
+    """Returns what a network's weights expect of images, and where that is known from."""
+    if source is None:
+        return zoo.usual_inputs(config), "usual for such a network; its weights are random"
+    if is_own_file(source):
+        return read_record(source).inputs(), f"recorded in {source}"
+    network, tag = zoo.split_name(name) if isinstance(name, str) else ("", "")
+    if source is pretrained and not tag:
+        return zoo.usual_inputs(config), f"usual for such a network; {source} has no record"
+    tag = tag or (pretrained if isinstance(pretrained, str) else "")
+    info = zoo.pretrained_info(f"{network}.{tag}" if tag else network)
+    channels = check_channels(config.in_features)
+    inputs = dataclasses.replace(info.preprocessing, channels=channels)
+    return inputs, f"published with {network}.{info.tag}"
 
 
 def load_pretrained(

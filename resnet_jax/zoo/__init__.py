@@ -18,6 +18,7 @@ from resnet_jax.zoo.published import (
 
 if TYPE_CHECKING:
     from resnet_jax.zoo.create import create_untrained, model_config
+    from resnet_jax.zoo.origins import known_inputs, remember_inputs, usual_inputs
     from resnet_jax.zoo.settings import Changes, check_settings
 
 __all__ = [
@@ -29,12 +30,15 @@ __all__ = [
     "check_settings",
     "create_untrained",
     "describe",
+    "known_inputs",
     "list_models",
     "list_pretrained",
     "model_config",
     "pretrained_info",
     "pretrained_tags",
+    "remember_inputs",
     "split_name",
+    "usual_inputs",
 ]
 
 if not TYPE_CHECKING:
@@ -42,6 +46,7 @@ if not TYPE_CHECKING:
         __name__,
         {
             "resnet_jax.zoo.create": ("create_untrained", "model_config"),
+            "resnet_jax.zoo.origins": ("known_inputs", "remember_inputs", "usual_inputs"),
             "resnet_jax.zoo.settings": ("Changes", "check_settings"),
         },
     )

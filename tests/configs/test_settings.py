@@ -41,7 +41,6 @@ ALTERNATING = {
     "augment.mix_mode": "batch",
 }
 CIFAR = {
-    "model.num_classes": 10,
     "data.name": "cifar10",
     "data.image_size": None,
     "data.mean": (0.4914, 0.4822, 0.4465),
@@ -50,7 +49,6 @@ CIFAR = {
 }
 # The random resized crops are the defaults of torchvision and timm.
 IMAGENET = {
-    "model.num_classes": 1000,
     "model.dropout_rate": 0.0,
     "data.name": "imagenet2012",
     "data.train_split": "train",
@@ -140,7 +138,6 @@ SETTINGS = {
         "finetune.frozen_stages": 2,
         "finetune.rate_decay": 0.7,
         "model.name": "resnet50",
-        "model.num_classes": 102,
         "data.crop_area": (0.25, 1.0),
     },
     "imagenet_fast.py": {

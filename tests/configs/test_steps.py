@@ -10,11 +10,11 @@ import pytest
 
 from resnet_jax.data.images.record import Record
 from resnet_jax.data.images.transforms import train_transform
-from resnet_jax.training.recipe.load import load_recipe
 from resnet_jax.training.recipe.overrides import parse_overrides
 from resnet_jax.training.step.optimizers import make_optimizer
 from resnet_jax.training.step.state import initial_state, make_graphs
 from resnet_jax.training.step.steps import make_train_step
+from tests.configs.recipes import recipe_for_its_data
 
 
 def parts(config):
@@ -50,7 +50,7 @@ def synthetic_batch(config):
     ["cifar10_fast.py", "finetune.py", "imagenet_rsb.py:a1", "imagenet_torchvision_v2.py"],
 )
 def test_a_step_on_synthetic_data_moves_the_parameters(recipe):
-    config = small(load_recipe(f"configs/{recipe}"))
+    config = small(recipe_for_its_data(recipe))
     step, first_state = parts(config)
     before = first_state()
     after, sums = jax.jit(step)(before, synthetic_batch(config))
@@ -72,7 +72,7 @@ def test_a_step_on_synthetic_data_moves_the_parameters(recipe):
     ],
 )
 def test_the_whole_network_of_a_recipe_takes_its_step_in_shapes(recipe):
-    config = load_recipe(f"configs/{recipe}")
+    config = recipe_for_its_data(recipe)
     step, first_state = parts(config)
     size = config.data.image_size or 32
     batch = {

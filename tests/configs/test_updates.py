@@ -10,11 +10,11 @@ import optax
 import pytest
 from flax import nnx
 
-from resnet_jax.training.recipe.load import load_recipe
 from resnet_jax.training.step.losses import make_loss
 from resnet_jax.training.step.optimizers import decays_matrices, decays_not_norms, make_optimizer
 from resnet_jax.training.step.state import build_model
 from resnet_jax.weights.names import RESNET, torch_key
+from tests.configs.recipes import recipe_for_its_data
 
 pytestmark = pytest.mark.usefixtures("optimized")
 
@@ -33,7 +33,7 @@ MOVES = {
 
 
 def model_of(recipe):
-    config = load_recipe(f"configs/{recipe}").model
+    config = recipe_for_its_data(recipe).model
     return nnx.eval_shape(lambda: build_model(config, rngs=nnx.Rngs(0)))
 
 
@@ -63,7 +63,7 @@ def share(names, finetune):
 
 @pytest.mark.parametrize("recipe", MOVES)
 def test_without_a_gradient_what_decays_moves_and_nothing_else(recipe):
-    config, params = load_recipe(f"configs/{recipe}"), small_params(recipe)
+    config, params = recipe_for_its_data(recipe), small_params(recipe)
     optimizer = make_optimizer(
         config.optimizer, optax.constant_schedule(RATE), finetune=config.finetune
     )
@@ -102,7 +102,7 @@ def test_what_decays_is_what_timm_and_torchvision_decay(torch, torchvision, timm
 @pytest.mark.parametrize("argument", ["a1", "a3"])
 def test_the_update_of_rsb_is_that_of_timms_factory(torch, timm, argument):
     optim = importlib.import_module(f"{timm.__name__}.optim")
-    config = load_recipe(f"configs/imagenet_rsb.py:{argument}").optimizer
+    config = recipe_for_its_data(f"imagenet_rsb.py:{argument}").optimizer
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3))
     theirs = optim.create_optimizer_v2(
@@ -130,7 +130,7 @@ def test_the_update_of_rsb_is_that_of_timms_factory(torch, timm, argument):
 def test_the_loss_of_rsb_is_timms(torch, timm, argument):
     mixup = importlib.import_module(f"{timm.__name__}.data.mixup")
     losses = importlib.import_module(f"{timm.__name__}.loss")
-    config = load_recipe(f"configs/imagenet_rsb.py:{argument}")
+    config = recipe_for_its_data(f"imagenet_rsb.py:{argument}")
     ours, theirs = jax.jit(make_loss(config)), losses.BinaryCrossEntropy(target_threshold=0.2)
     logits = np.random.default_rng(0).normal(size=(4, 1000)).astype(np.float32)
     labels = np.array([3, 5, 5, 8])
@@ -145,7 +145,7 @@ def test_the_loss_of_rsb_is_timms(torch, timm, argument):
 
 
 def test_torchvisions_loss_of_mixed_targets_is_pytorchs(torch):
-    config = load_recipe("configs/imagenet_torchvision_v2.py")
+    config = recipe_for_its_data("imagenet_torchvision_v2.py")
     rng = np.random.default_rng(0)
     logits, targets = rng.normal(size=(4, 10)), rng.dirichlet(np.ones(10), 4)
     loss = torch.nn.CrossEntropyLoss(label_smoothing=0.1)

@@ -39,8 +39,8 @@ def build():
 @pytest.fixture
 def trained(build):
     """An untrained network with three colours as classes."""
-    inputs = NetworkInputs(size=8, mean=(0.5,), std=(0.25,))
-    return Trained(build(), inputs, tuple(COLOURS), origin="tiny")
+    inputs = NetworkInputs(size=8, mean=(0.5,), std=(0.25,), class_names=tuple(COLOURS))
+    return Trained(build(), inputs, origin="tiny")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from resnet_jax.errors import ConfigError
 from resnet_jax.inference import evaluate
 from resnet_jax.inference.classifier import Classifier, Compiled, logits_function
 from resnet_jax.inference.evaluate import evaluate_trained, output_of_labels
+from resnet_jax.inference.trained import with_class_names
 
 pytestmark = pytest.mark.usefixtures("optimized")
 
@@ -80,12 +81,17 @@ def test_bad_images_are_not_counted(colour_sighted, data, image_folder, tmp_path
 
 
 def test_labels_find_their_outputs_by_name_in_any_order(trained):
-    named = dataclasses.replace(trained, class_names=("red", "green", "blue"))
+    named = with_class_names(trained, ("red", "green", "blue"))
     assert output_of_labels(named, ("blue", "red"), origin="x").tolist() == [2, 0]
-    unnamed = dataclasses.replace(trained, class_names=None)
+    unnamed = dataclasses.replace(trained, inputs=trained.inputs.named(None))
     assert output_of_labels(unnamed, ("x", "y", "z"), origin="x").tolist() == [0, 1, 2]
-    with pytest.raises(ConfigError, match="none is called 'violet'"):
-        output_of_labels(named, ("red", "violet"), origin="x")
+    with pytest.raises(ConfigError, match=r"tiny has no class 'violet' of x\.") as caught:
+        output_of_labels(named, ("red", "violet", "blue"), origin="x")
+    assert "--by-position" in str(caught.value)
+    by_position = output_of_labels(named, ("a", "b", "c"), origin="x", by_position=True)
+    assert by_position.tolist() == [0, 1, 2]
+    with pytest.raises(ConfigError, match="2 classes and tiny 3 outputs"):
+        output_of_labels(unnamed, ("x", "y"), origin="x")
 
 
 def test_one_program_serves_every_batch(trained):

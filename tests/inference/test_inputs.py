@@ -3,9 +3,9 @@ import dataclasses
 import pytest
 
 from resnet_jax.errors import ConfigError
-from resnet_jax.inference.inputs import inputs_from_plain, usual_inputs
 from resnet_jax.models import ResNetConfig
-from resnet_jax.network_inputs import NetworkInputs
+from resnet_jax.network_inputs import NetworkInputs, inputs_from_plain
+from resnet_jax.zoo import usual_inputs
 
 
 def test_published_networks_have_the_inputs_of_their_dataset():
@@ -19,7 +19,7 @@ def test_published_networks_have_the_inputs_of_their_dataset():
 
 def test_plain_values_come_back():
     inputs = NetworkInputs(size=64, crop_fraction=0.9, mean=(0.4, 0.5, 0.6))
-    assert inputs_from_plain(dataclasses.asdict(inputs), channels=3) == inputs
+    assert inputs_from_plain(inputs.preprocessing(), channels=3) == inputs
     record = {"size": 224, "crop_fraction": 0.95, "mean": [0.5, 0.5, 0.5], "test_size": 288}
     assert inputs_from_plain(record, channels=3).mean == (0.5, 0.5, 0.5)
 

@@ -13,8 +13,10 @@ from resnet_jax.inference.trained import open_trained
 from resnet_jax.models import ResNetConfig
 from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.training.recipe.config import DataConfig, EmaConfig, ModelConfig, TrainConfig
+from resnet_jax.training.recipe.overrides import to_json
 from resnet_jax.training.step.state import TrainState, Variables
 from resnet_jax.training.workdir.checkpoints import Checkpoints
+from resnet_jax.training.workdir.claim import claim
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.weights import WeightsError, save, to_torch
 from resnet_jax.zoo import model_config
@@ -33,7 +35,7 @@ def resnet20(build):
 def run(tmp_path, build):
     """A run with the live variables of seed 0 and the averages of seed 1, at the steps 5 and 9."""
 
-    def run(**changes):
+    def run(inputs=None, **changes):
         config = TrainConfig(
             model=ModelConfig(name="resnet20", in_features=1, num_classes=10),
             data=DataConfig(name="digits"),
@@ -41,7 +43,11 @@ def run(tmp_path, build):
         )
         config = dataclasses.replace(config, **changes)
         files = Workdir(tmp_path / "run")
-        files.claim(config)
+        if inputs is not None:
+            claim(files, config, inputs)
+        else:  # as an older version left it
+            files.root.mkdir()
+            files.config.write_text(to_json(config))
         both = []
         for seed in (0, 1):
             model = build(model_config("resnet20", in_features=1), seed=seed)
@@ -58,20 +64,25 @@ def run(tmp_path, build):
     return run
 
 
-def test_a_run_gives_its_averages_and_what_its_data_say(run, build):
-    trained = open_trained(run())
+def test_a_run_gives_its_averages_and_what_it_recorded_of_its_data(run, build):
+    digits = NetworkInputs(
+        size=8, mean=(0.5,), std=(0.5,), channels=1, class_names=tuple("0123456789")
+    )
+    trained = open_trained(run(digits, data=DataConfig(name="folder:gone")))
     equal(trained.model, build(model_config("resnet20", in_features=1), seed=1))
     assert trained.step == 9
-    assert trained.inputs == NetworkInputs(size=8, mean=(0.5,), std=(0.5,), channels=1)
-    assert trained.class_names == tuple("0123456789")
+    assert trained.inputs == digits
+    assert trained.remarks == ()
 
 
-def test_a_run_without_averages_gives_its_parameters_and_may_have_lost_its_data(run, build):
+def test_a_run_of_an_older_version_says_what_it_lacks(run, build):
     root = run(ema=None, data=DataConfig(name="folder:gone", channels=1))
     trained = open_trained(root, step=5)
     equal(trained.model, build(model_config("resnet20", in_features=1), seed=0))
     assert (trained.step, trained.class_names, trained.inputs.size) == (5, None, None)
     assert trained.class_name(3) == "class 3"
+    (remark,) = trained.remarks
+    assert "no record of its class names and image size" in remark
 
 
 def test_our_files_say_everything(resnet20, tmp_path):
@@ -83,8 +94,7 @@ def test_our_files_say_everything(resnet20, tmp_path):
         open_trained("resnet20", weights=tmp_path / "net.safetensors"),
     ):
         equal(trained.model, resnet20)
-        assert trained.inputs == inputs
-        assert trained.class_names == tuple(names)
+        assert trained.inputs == inputs.named(names)
 
 
 def test_weights_of_pytorch_need_a_name(resnet20, tmp_path):

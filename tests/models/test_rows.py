@@ -7,11 +7,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from resnet_jax.inference.inputs import usual_inputs
 from resnet_jax.models import ResNet, ResNetConfig
 from resnet_jax.models.stem import STEM_POOLS, STEMS, AnyStem, StemKind
 from resnet_jax.models.tables import NORMS, NormKind
-from resnet_jax.zoo import Changes
+from resnet_jax.zoo import Changes, usual_inputs
 from resnet_jax.zoo.costs import cost, native_size
 
 

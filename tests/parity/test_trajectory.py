@@ -86,7 +86,7 @@ def trainer(shared_data):
             schedule=ScheduleConfig(name="constant"),
             **settings,
         )
-        return make_trainer(config, make_evaluator(config))
+        return make_trainer(make_evaluator(config))
 
     return trainer
 

@@ -11,12 +11,17 @@ from resnet_jax.data.config import DataConfig
 from resnet_jax.inference.trained import Trained
 from resnet_jax.models import ResNetConfig
 from resnet_jax.network_inputs import NetworkInputs
-from resnet_jax.training.recipe.config import OptimizerConfig, TrainConfig
+from resnet_jax.training.recipe.config import ModelConfig, OptimizerConfig, TrainConfig
 from resnet_jax.training.recipe.overrides import to_json
 from tests.browser import Browser, find_browser
 
 COLOURS = {"blue": (20, 30, 220), "green": (30, 200, 40), "red": (210, 25, 30)}
-CONFIG = TrainConfig(epochs=4, batch_size=10, optimizer=OptimizerConfig(learning_rate=0.5))
+CONFIG = TrainConfig(
+    epochs=4,
+    batch_size=10,
+    model=ModelConfig(num_classes=10, in_features=3),
+    optimizer=OptimizerConfig(learning_rate=0.5),
+)
 
 
 @pytest.fixture
@@ -89,8 +94,7 @@ def trained(tmp_path):
     shutil.copytree(tmp_path / "images" / "test", tmp_path / "images" / "train")
     return Trained(
         Largest(),
-        NetworkInputs(size=8, mean=(0.5,), std=(0.25,)),
-        tuple(COLOURS),
+        NetworkInputs(size=8, mean=(0.5,), std=(0.25,), class_names=tuple(COLOURS)),
         origin="largest",
         step=40,
         data=DataConfig(name=f"folder:{tmp_path / 'images'}", test_split="test"),

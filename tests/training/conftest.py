@@ -69,7 +69,7 @@ def make(config):
 
     def make(chosen=config):
         evaluator = setup.make_evaluator(chosen)
-        return evaluator, setup.make_trainer(chosen, evaluator)
+        return evaluator, setup.make_trainer(evaluator)
 
     return make
 

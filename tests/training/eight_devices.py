@@ -37,7 +37,7 @@ def trainer_on(devices, batch_size):
         "--config.schedule.warmup_epochs=0.0",
     ]
     config = parse_overrides(load_recipe(str(ROOT / "configs" / "digits.py")), words)
-    return make_trainer(config, make_evaluator(config))
+    return make_trainer(make_evaluator(config))
 
 
 def collectives(compiled):

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("optimized")
 def lower(name, *, size, batch_size, classes, platform):
     config = TrainConfig(
         batch_size=batch_size,
-        model=ModelConfig(name=name, num_classes=classes),
+        model=ModelConfig(name=name, num_classes=classes, in_features=3),
         optimizer=OptimizerConfig(weight_decay=1e-4),
     )
     optimizer = make_optimizer(config.optimizer, lambda _: 0.1)

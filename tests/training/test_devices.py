@@ -109,7 +109,7 @@ def movement(workdir):
     """
     files = Workdir(workdir)
     config = dataclasses.replace(files.read_config(), mesh=MeshConfig())
-    trainer = setup.make_trainer(config, setup.make_evaluator(config))
+    trainer = setup.make_trainer(setup.make_evaluator(config))
     with Checkpoints(files.checkpoints, config.checkpoint) as checkpoints:
         state = checkpoints.restore(trainer.like()).state
     before, after = (

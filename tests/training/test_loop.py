@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import signal
 
@@ -6,14 +7,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from resnet_jax.data.sources import load_split
+from resnet_jax.data.sources import InMemorySource, load_split
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.evaluate import evaluate_trained
 from resnet_jax.inference.trained import open_run
+from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.training.loop import train
 from resnet_jax.training.progress import ProgressReport
 from resnet_jax.training.step.metrics import DivergedError, SkipWatch
 from resnet_jax.training.workdir.checkpoints import Checkpoints
+from resnet_jax.training.workdir.claim import claim
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.training.workdir.records import read_records
 
@@ -147,7 +150,7 @@ def test_a_run_that_diverges_stops_and_names_the_step(tmp_path, config, vary):
 def test_a_folder_with_checkpoints_but_no_config_is_refused(tmp_path, config):
     (tmp_path / "checkpoints" / "3").mkdir(parents=True)
     with pytest.raises(ConfigError, match=r"has checkpoints but no config\.json"):
-        Workdir(tmp_path).claim(config)
+        claim(Workdir(tmp_path), config, NetworkInputs())
 
 
 def counters(watch, values, steps=1):
@@ -181,3 +184,47 @@ def test_a_trace_of_a_few_steps_is_written(tmp_path, config, vary):
     short = vary(config, steps=17, data__validation_split=None, data__device_resident=False)
     train(short, tmp_path, console=Console(file=io.StringIO()), profile=True)
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
+
+
+def test_the_labels_of_every_split_become_the_outputs_of_the_training_split(tmp_path, config, vary):
+    """With the names of the test split in another order, and spelled otherwise, nothing changes."""
+    short = vary(config, steps=6, data__name="given:digits", schedule__warmup_epochs=0.0)
+    splits = {name: load_split(config.data, name) for name in ("train", "validation", "test")}
+    named = {
+        name: InMemorySource(split.images, split.labels, tuple(f"digit_{n}" for n in range(10)))
+        for name, split in splits.items()
+    }
+    train(short, tmp_path / "same", sources=named, console=Console(file=io.StringIO()))
+    test = named["test"]
+    turned = tuple(f"Digit {9 - n}" for n in range(10))
+    other = named | {"test": InMemorySource(test.images, 9 - test.labels, turned)}
+    train(short, tmp_path / "other", sources=other, console=Console(file=io.StringIO()))
+    assert without_speed(tmp_path / "other") == without_speed(tmp_path / "same")
+    odd = named | {"test": InMemorySource(test.images, test.labels, tuple("abcdefghij"))}
+    with pytest.raises(ConfigError, match=r"the training split has no class 'a'"):
+        train(short, tmp_path / "odd", sources=odd)
+    assert not (tmp_path / "odd").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_classes": 12}, "set model.num_classes=10, or none .*; model.unused_outputs=True"),
+        ({"num_classes": 9, "unused_outputs": True}, "digits has 10 classes"),
+        ({"in_features": 3}, "set model.in_features=1"),
+    ],
+)
+def test_numbers_that_contradict_the_data_are_refused(tmp_path, config, changes, message):
+    wrong = dataclasses.replace(config, model=dataclasses.replace(config.model, **changes))
+    with pytest.raises(ConfigError, match=message):
+        train(wrong, tmp_path)
+
+
+def test_the_data_give_the_sizes_of_the_network(tmp_path, config, vary):
+    free = vary(config, steps=1, schedule__warmup_epochs=0.0, model__in_features=None)
+    train(free, tmp_path / "free", console=Console(file=io.StringIO()))
+    assert Workdir(tmp_path / "free").read_config().model.sizes() == (10, 1)
+    wide = vary(free, model__num_classes=12, model__unused_outputs=True)
+    train(wide, tmp_path / "wide", console=Console(file=io.StringIO()))
+    names = Workdir(tmp_path / "wide").read_inputs().class_names
+    assert names == (*"0123456789", "unused 10", "unused 11")

@@ -12,8 +12,10 @@ import time
 import pytest
 
 from resnet_jax.machine.signals import RESUME_STATUS
+from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.training.recipe.load import load_recipe
 from resnet_jax.training.recipe.overrides import parse_overrides
+from resnet_jax.training.workdir.claim import claim
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.training.workdir.records import read_records
 
@@ -105,7 +107,7 @@ def test_a_run_resumes_after_signals_and_a_full_disk(tmp_path):
 def test_checkpoints_that_cannot_be_written_are_one_line_and_no_wait(tmp_path):
     words = [*ENDLESS, "--config.checkpoint.every_steps=5"]
     config = parse_overrides(load_recipe(str(ROOT / "configs" / "digits.py")), words)
-    Workdir(tmp_path).claim(config)
+    claim(Workdir(tmp_path), config, NetworkInputs())
     (tmp_path / "checkpoints").symlink_to("/sys/kernel")
     assert "(complete so far: none)" in fail_to_save(
         start("train.py", f"--workdir={tmp_path}", *words)

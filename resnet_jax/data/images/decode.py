@@ -185,9 +185,25 @@ def _tells_of_damage(message: str) -> bool:
 
 def _decode_with_pillow(image: bytes, channels: int, max_pixels: int) -> NDArray[np.uint8]:
     with _opened(image, max_pixels) as opened:
-        opened.load()  # which turns a TIFF upright, and takes its orientation away
-        orientation = _orientation(opened)
-        decoded = np.asarray(_eight_bit(opened).convert(_MODES[channels]))
+        return decode_opened(opened, channels=channels)
+
+
+def decode_opened(opened: Image.Image, *, channels: int = 3) -> NDArray[np.uint8]:
+    """Converts an image that Pillow has opened, as `decode_image` does.
+
+    Args:
+        opened: The image.
+        channels: 1 for greyscale, 3 for RGB.
+
+    Returns:
+        uint8 array [height, width, channels].
+
+    Raises:
+        BadImageError: Its pixels cannot be converted.
+    """
+    opened.load()  # which turns a TIFF upright, and takes its orientation away
+    orientation = _orientation(opened)
+    decoded = np.asarray(_eight_bit(opened).convert(_MODES[channels]))
     decoded = decoded.reshape(*decoded.shape[:2], channels)
     return np.ascontiguousarray(turn_upright(decoded, orientation))
 

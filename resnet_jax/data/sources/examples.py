@@ -119,6 +119,15 @@ class Source(abc.ABC):
         labels = np.array([example["label"] for example in filled], dtype=np.int32)
         return InMemorySource(np.stack(images), labels, self.class_names, valid=valid)
 
+    def relabelled(self, labels: NDArray[np.int32], class_names: tuple[str, ...]) -> Source:
+        """Returns the same examples with other labels.
+
+        Args:
+            labels: The new label of each old one, [old classes].
+            class_names: The name of each new label.
+        """
+        return RelabelledSource(self, labels, class_names)
+
     def _example(self, index: int, decode: Callable[[Record], NDArray[np.uint8]]) -> Example:
         record = self.record(index)
         if not 0 <= record.label < len(self.class_names):
@@ -133,6 +142,35 @@ class Source(abc.ABC):
             yield
         except BadImageError as error:
             raise BadImageError(f"{self.name(index)}: {error}; {REMEDY}") from error
+
+
+class RelabelledSource(Source):
+    """The examples of another source with other labels; see `Source.relabelled`."""
+
+    def __init__(
+        self, source: Source, labels: NDArray[np.int32], class_names: tuple[str, ...]
+    ) -> None:
+        self._source = source
+        self._labels = labels
+        self.class_names = class_names
+        self.channels = source.channels
+        self.image_shape = source.image_shape
+        self.bad_examples = source.bad_examples
+        self.max_pixels = source.max_pixels
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def record(self, index: int) -> Record:
+        """Reads the example at `index`."""
+        record = self._source.record(index)
+        if not 0 <= record.label < len(self._labels):
+            return record._replace(label=-1)  # `_example` says that it is no class
+        return record._replace(label=int(self._labels[record.label]))
+
+    def name(self, index: int) -> str:
+        """Names the example as its source does."""
+        return self._source.name(index)
 
 
 class InMemorySource(Source):
@@ -172,6 +210,10 @@ class InMemorySource(Source):
     def record(self, index: int) -> Record:
         """Gives the example at `index`; its image is decoded."""
         return Record(self.images[index], int(self.labels[index]))
+
+    def relabelled(self, labels: NDArray[np.int32], class_names: tuple[str, ...]) -> Source:
+        """Returns the same images with other labels."""
+        return InMemorySource(self.images, labels[self.labels], class_names, valid=self.valid)
 
     def in_memory(self) -> InMemorySource:
         """Gives the source itself."""

@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from resnet_jax.data.config import AugmentConfig, DataConfig
+from resnet_jax.errors import ConfigError
 from resnet_jax.local_paths import local_path
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -24,8 +25,9 @@ class ModelConfig:
 
     Attributes:
         name: A name of `resnet_jax.zoo.list_models()`.
-        num_classes: The number of logits.
-        in_features: Channels of the input images.
+        num_classes: The number of logits; None takes one for each class of the dataset.
+        unused_outputs: Whether there may be more logits than the dataset has classes.
+        in_features: Channels of the input images; None takes those of the dataset.
         width: Factor of the widths of the stem and the stages; 0.25 is a quarter of the features.
         zero_init_last: Whether the last BatchNorm scale of each block starts at zero.
         drop_path_rate: Probability of dropping the last block's branch; it rises linearly from 0.
@@ -36,8 +38,9 @@ class ModelConfig:
     """
 
     name: str = "resnet20"
-    num_classes: PositiveInt = 10
-    in_features: PositiveInt = 3
+    num_classes: PositiveInt | None = None
+    unused_outputs: bool = False
+    in_features: PositiveInt | None = None
     width: PositiveFloat = 1.0
     zero_init_last: bool = False
     drop_path_rate: Fraction = 0.0
@@ -45,6 +48,19 @@ class ModelConfig:
     norm_group_size: PositiveInt | None = None
     unbiased_variance: bool = False
     dtype: Literal["float32", "bfloat16"] = "float32"
+
+    def sizes(self) -> tuple[int, int]:
+        """Returns the number of logits and of image channels.
+
+        Raises:
+            ConfigError: One of them is to be taken from a dataset, and none has been opened.
+        """
+        if self.num_classes is None or self.in_features is None:
+            field = "num_classes" if self.num_classes is None else "in_features"
+            raise ConfigError(
+                f"model.{field}=None is taken from the dataset; where there is none, give a number"
+            )
+        return self.num_classes, self.in_features
 
 
 @dataclasses.dataclass(frozen=True)

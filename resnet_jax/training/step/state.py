@@ -74,9 +74,9 @@ def build_model(config: ModelConfig, *, rngs: nnx.Rngs) -> ResNet:
     Raises:
         ConfigError: The network is unknown, or its widths cannot be multiplied by `config.width`.
     """
+    num_classes, in_features = config.sizes()
     named = scaled(
-        model_config(config.name, num_classes=config.num_classes, in_features=config.in_features),
-        config,
+        model_config(config.name, num_classes=num_classes, in_features=in_features), config
     )
     batch_norm = dataclasses.replace(
         named.batch_norm,

@@ -53,7 +53,7 @@ def make_train_step(
         counter after the step.
     """
     augment = build_augment(config.augment)
-    mix = build_mix(config.augment, num_classes=config.model.num_classes)
+    mix = build_mix(config.augment, num_classes=config.model.sizes()[0])
     loss_fn = _make_loss_fn(graphs, config)
 
     def train_step(state: TrainState, batch: DeviceBatch) -> tuple[TrainState, MetricSums]:

@@ -1,29 +1,15 @@
-"""The folder of a run: the names of its files, and which run it belongs to."""
+"""The folder of a run: the names of its files, and what they say about the run."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import pathlib
 
-import jax
-
 from resnet_jax.errors import ConfigError
+from resnet_jax.network_inputs import NetworkInputs, inputs_from_plain
 from resnet_jax.training.recipe.config import TrainConfig
-from resnet_jax.training.recipe.overrides import differing_fields, from_json, to_json
-from resnet_jax.whole_files import write_text
-
-# Fields that may change when a run resumes: they do not change what it computes.
-_FREE = (
-    "mesh.",
-    "checkpoint.",
-    "eval_batch_size",
-    "log_every_steps",
-    "eval_every_epochs",
-    "max_skipped",
-    "data.data_dir",
-    "data.in_memory",
-    "data.device_resident",
-)
+from resnet_jax.training.recipe.overrides import from_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +26,11 @@ class Workdir:
     def config(self) -> pathlib.Path:
         """The run's configuration as JSON."""
         return self.root / "config.json"
+
+    @property
+    def inputs(self) -> pathlib.Path:
+        """What the run's network expects of images, and its class names, as JSON."""
+        return self.root / "inputs.json"
 
     @property
     def checkpoints(self) -> pathlib.Path:
@@ -82,31 +73,36 @@ class Workdir:
                 f"no run in workdir {self.root}: {self.config.name} is missing; train it first"
             )
         try:
-            return from_json(self.config.read_text())
+            return from_json(self.config.read_text(encoding="utf-8"))
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{self.config} is damaged: it is not UTF-8 text: {error}") from None
         except ConfigError as error:
             raise ConfigError(f"{self.config}: {error}") from None
 
-    def claim(self, config: TrainConfig) -> None:
-        """Claims the folder for a run, or checks that it already belongs to this run.
+    def read_inputs(self) -> NetworkInputs:
+        """Reads what the run's network expects of images, and its class names.
 
-        Only the first process writes, since two writers would replace each other's file.
+        Runs that an older version started have no such file: then the recipe decides, the names
+        are None, and so is the size if the recipe leaves images as they are.
 
         Raises:
-            ConfigError: The folder belongs to another run; the message lists differing fields.
-            OSError: The folder cannot be written.
+            ConfigError: The folder does not hold a run, or the file is damaged.
         """
-        if self.config.is_file():
-            differing = differing_fields(self.read_config(), config)
-            fixed = [field for field in differing if not field.startswith(_FREE)]
-            if fixed:
-                raise ConfigError(
-                    f"workdir {self.root} holds a run with another config: {', '.join(fixed)}; "
-                    "choose another --workdir, or use the old values to resume it"
-                )
-        elif self.checkpoints.is_dir() and any(self.checkpoints.iterdir()):
-            raise ConfigError(
-                f"workdir {self.root} has checkpoints but no {self.config.name}; choose another"
-            )
-        if jax.process_index() == 0:
-            self.root.mkdir(parents=True, exist_ok=True)
-            write_text(self.config, to_json(config))
+        if not self.inputs.is_file():
+            config = self.read_config()
+            return config.data.inputs(channels=config.model.sizes()[1])
+        try:
+            values = json.loads(self.inputs.read_text(encoding="utf-8"))
+            names = values.pop("class_names") if isinstance(values, dict) else None
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise ValueError("class_names is not a list of names")
+            return inputs_from_plain(values, channels=3).named(names)
+        except (ValueError, KeyError) as error:  # also of the encoding
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"{self.inputs} is damaged: {reason}") from None
+
+    def has_checkpoints(self) -> bool:
+        """Whether the run has saved anything that it could resume from."""
+        if not self.checkpoints.is_dir():
+            return False
+        return any(path.name.isdecimal() for path in self.checkpoints.iterdir())

@@ -46,7 +46,7 @@ def onnxruntime():
 @pytest.mark.parametrize("name", CASES)
 def test_onnxruntime_computes_what_jax_computes(onnxruntime, build, name):
     model = build(CASES[name])
-    trained = Trained(model, NetworkInputs(size=32), None, origin="net")
+    trained = Trained(model, NetworkInputs(size=32), origin="net")
     function, image = exported_function(trained, fold=False, from_pixels=True)
     session = onnxruntime.InferenceSession(
         to_onnx(function, image), providers=["CPUExecutionProvider"]
@@ -98,9 +98,7 @@ def test_a_network_that_computes_in_bfloat16_is_written_in_float32(onnxruntime, 
     half = nnx.eval_shape(lambda: ResNet(config, dtype=jnp.bfloat16, rngs=nnx.Rngs(0)))
     nnx.update(half, nnx.state(model))
     half.eval()
-    written = export(
-        Trained(half, NetworkInputs(size=8), None, origin="net"), tmp_path / "net.onnx"
-    )
+    written = export(Trained(half, NetworkInputs(size=8), origin="net"), tmp_path / "net.onnx")
     session = onnxruntime.InferenceSession(written.path, providers=["CPUExecutionProvider"])
     images = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
     expected = np.asarray(model(images))

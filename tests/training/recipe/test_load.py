@@ -22,7 +22,7 @@ def test_the_default_recipe_is_found_from_every_folder(tmp_path, monkeypatch):
     expected = load_recipe("configs/digits.py")
     monkeypatch.chdir(tmp_path)
     assert load_recipe() == expected
-    assert expected.model.in_features == 1
+    assert expected.data.name == "digits"
 
 
 def test_an_argument_reaches_the_recipe(tmp_path):

@@ -19,13 +19,13 @@ def trainer():
     """The parts of a run with most of what a step can do, compiled once for this file."""
     config = TrainConfig(
         batch_size=64,
-        model=ModelConfig(name="resnet8", in_features=1),
+        model=ModelConfig(name="resnet8", num_classes=10, in_features=1),
         optimizer=OptimizerConfig(nesterov=True),
         augment=AugmentConfig(shift=2.0),
         label_smoothing=0.1,
         ema=EmaConfig(decay=0.9),
     )
-    return make_trainer(config, make_evaluator(config))
+    return make_trainer(make_evaluator(config))
 
 
 @pytest.fixture(scope="module")
