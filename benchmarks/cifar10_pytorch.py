@@ -39,6 +39,7 @@ from resnet_jax.data.loading.order import step_indices, steps_per_epoch
 from resnet_jax.data.sources import load_split
 from resnet_jax.errors import ConfigError
 from resnet_jax.plain_json import json_text
+from resnet_jax.training.checks import fit_to_data
 from resnet_jax.training.recipe.config import OptimizerConfig, TrainConfig
 from resnet_jax.training.recipe.load import load_recipe
 from resnet_jax.training.recipe.overrides import differing_fields, parse_overrides
@@ -56,12 +57,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = parse_overrides(load_recipe(flags.config), overrides)
         check(config)
-        Workdir(flags.workdir).claim(config)
         training = Training(config)
+        belong(Workdir(flags.workdir), training.config)
     except ConfigError as error:
         parser.error(str(error))
     training.run(flags.workdir)
     return 0
+
+
+def belong(files: Workdir, config: TrainConfig) -> None:
+    """Checks that a folder is new or belongs to this run, and records the recipe.
+
+    Raises:
+        ConfigError: It belongs to another run.
+    """
+    if files.config.is_file() and (differing := differing_fields(files.read_config(), config)):
+        raise ConfigError(f"{files.root} holds a run with another recipe: {', '.join(differing)}")
+    files.root.mkdir(parents=True, exist_ok=True)
+    write_text(files.config, to_json(config))
 
 
 def check(config: TrainConfig) -> None:
@@ -110,8 +123,8 @@ class Training:
     def __init__(self, config: TrainConfig) -> None:
         torch.manual_seed(config.seed)
         data = dataclasses.replace(config.data, in_memory=True)
-        self.config = config
         self.train = load_split(data, data.train_split).in_memory()
+        self.config = config = fit_to_data(config, self.train)
         self.test = load_split(data, data.test_split).in_memory()
         self.per_epoch = steps_per_epoch(len(self.train), config.batch_size)
         self.total = config.steps or config.epochs * self.per_epoch
@@ -123,7 +136,7 @@ class Training:
                 steps_per_epoch=self.per_epoch,
             )
         )
-        network = build("resnet20", classes=config.model.num_classes)
+        network = build("resnet20", classes=config.model.sizes()[0])
         self.start_from(network.to(memory_format=torch.channels_last))
 
     def start_from(self, network: nn.Module) -> None:
