@@ -14,13 +14,13 @@ from resnet_jax.serving.limits import Limits
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
-_EXTRA = ("fastapi", "prometheus_client", "uvicorn")
+_EXTRA = ("fastapi", "pebble", "prometheus_client", "python_multipart", "uvicorn")
 _MEBI = 2**20
 _MEGA = 1_000_000
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Declares the flags."""
+    """Declares the flags; those that few need are not in the help, which has to fit a screen."""
     usual = Limits()
     add_model_flags(parser, positional=True)
 
@@ -35,6 +35,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--max-mib", float, "MIB", usual.body_bytes / _MEBI, "largest body of a request")
     add("--max-megapixels", float, "N", usual.image_pixels / _MEGA, "largest image")
     add("--timeout", float, "SECONDS", usual.request_seconds, "time limit of a request")
+    for flag, kind, value in (
+        ("--decoders", int, usual.decoders),
+        ("--decode-timeout", float, usual.decode_seconds),
+        ("--connections", int, usual.connections),
+        ("--connections-per-address", int, usual.connections_per_address),
+        ("--head-timeout", float, usual.head_seconds),
+    ):
+        parser.add_argument(flag, type=kind, default=value, help=argparse.SUPPRESS)
+    for flag in ("--allowed-host", "--allowed-origin"):
+        parser.add_argument(flag, default=[], action="append", help=argparse.SUPPRESS)
 
 
 def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
@@ -53,6 +63,13 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
         batch_size=flags.batch_size,
         wait_seconds=flags.wait_ms / 1000,
         request_seconds=flags.timeout,
+        decoders=flags.decoders,
+        decode_seconds=flags.decode_timeout,
+        connections=flags.connections,
+        connections_per_address=flags.connections_per_address,
+        head_seconds=flags.head_timeout,
+        hosts=tuple(flags.allowed_host),
+        origins=tuple(origin.lower().rstrip("/") for origin in flags.allowed_origin),
     )
     serve(
         lambda: open_from_flags(flags, overrides),
@@ -74,7 +91,9 @@ COMMAND = Command(
     name="serve",
     summary="Serve a network over HTTP, with a page to drop images on.",
     usage="MODEL [--port=PORT] [flags]",
-    epilog=INPUTS_NOTE + "\nexample: resnet-jax serve runs/digits --port=8000",
+    epilog=INPUTS_NOTE
+    + "Flags for hosts, origins, connections and decoding are in docs/serving.md.\n"
+    + "example: resnet-jax serve runs/digits --port=8000",
     add_flags=add_flags,
     run=run,
     overrides=(INPUTS,),

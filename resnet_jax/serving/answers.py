@@ -25,6 +25,15 @@ def add_reasons(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _on_fault)
 
 
+def refusal(error: RequestError) -> Response:
+    """Makes the response to a request that is refused."""
+    # The rest of the body may be unread, so the connection cannot carry another request.
+    headers = {"connection": "close"}
+    if error.status in (429, 503):
+        headers["retry-after"] = "1"
+    return _reason(error.status, error.reason, headers)
+
+
 def _reason(status: int, reason: str, headers: dict[str, str] | None = None) -> JSONResponse:
     return JSONResponse({"error": reason}, status_code=status, headers=headers)
 
@@ -32,11 +41,7 @@ def _reason(status: int, reason: str, headers: dict[str, str] | None = None) -> 
 async def _on_refused(request: Request, error: Exception) -> Response:
     del request
     assert isinstance(error, RequestError)
-    # The rest of the body may be unread, so the connection cannot carry another request.
-    headers = {"connection": "close"}
-    if error.status in (429, 503):
-        headers["retry-after"] = "1"
-    return _reason(error.status, error.reason, headers)
+    return refusal(error)
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:

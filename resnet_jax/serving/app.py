@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.middleware.cors import CORSMiddleware
 
 import resnet_jax
 from resnet_jax.serving.answers import Counted, add_reasons
+from resnet_jax.serving.connections.front import Front, Guard
 from resnet_jax.serving.engine import Engine
 from resnet_jax.serving.limits import Limits
 from resnet_jax.serving.metrics import CONTENT_TYPE
@@ -45,14 +47,26 @@ def create_app(engine: Engine, limits: Limits) -> FastAPI:
     _add_facts(app, service)
     _add_page(app)
     add_reasons(app)
+    if limits.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=limits.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["content-type"],
+            expose_headers=["x-class-index"],
+        )
+    app.add_middleware(Guard, hosts=limits.hosts, origins=limits.origins)
     app.add_middleware(Counted, metrics=service.metrics)
+    app.add_middleware(Front, is_stopping=lambda: service.is_stopping)  # the outermost
     app.state.service = service
     return app
 
 
 def _add_predictions(app: FastAPI, service: Service) -> None:
-    content = {"required": True, "content": {"image/*": {"schema": {"type": "string"}}}}
-    body = {"requestBody": content}
+    image = {"type": "string", "format": "binary"}
+    form = {"type": "object", "properties": {"file": image}}
+    content = {"image/*": {"schema": image}, "multipart/form-data": {"schema": form}}
+    body = {"requestBody": {"required": True, "content": content}}
 
     @app.post("/predict", openapi_extra=body)
     async def predict(
@@ -70,10 +84,9 @@ def _add_predictions(app: FastAPI, service: Service) -> None:
 def _add_facts(app: FastAPI, service: Service) -> None:
     @app.get("/healthz")
     async def healthz() -> Response:
-        """Returns 200 while the service takes requests, 503 while it stops."""
-        is_open = service.door.is_open
-        status = "ok" if is_open else "stopping"
-        return JSONResponse({"status": status}, status_code=200 if is_open else 503)
+        """Returns 200 while a further request would be answered, otherwise 503."""
+        health = service.health()
+        return JSONResponse(health, status_code=200 if health["status"] == "ok" else 503)
 
     @app.get("/metrics")
     async def metrics() -> Response:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from resnet_jax.data.images.decode import BadImageError, image_size
 from resnet_jax.inference.image_files import prepare_image
 from resnet_jax.network_inputs import NetworkInputs
+from resnet_jax.serving.forms import HOW_TO_SEND, file_of_request
 from resnet_jax.serving.limits import Limits, RequestError
 
 FORMATS = "JPEG, PNG, GIF, WebP or BMP"
@@ -16,13 +17,16 @@ FORMATS = "JPEG, PNG, GIF, WebP or BMP"
 _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM")
 
 
-def read_upload(data: bytes, inputs: NetworkInputs, limits: Limits) -> NDArray[np.uint8]:
+def read_upload(
+    body: bytes, inputs: NetworkInputs, limits: Limits, *, content_type: str = ""
+) -> NDArray[np.uint8]:
     """Decodes an uploaded image, and resizes and crops it for a network.
 
     Args:
-        data: The content of the file.
+        body: The content of the file, or a form with it.
         inputs: What the network expects; its size is not None.
         limits: The most pixels.
+        content_type: What the request says of its body; only a form matters.
 
     Returns:
         uint8 [size, size, channels].
@@ -30,8 +34,9 @@ def read_upload(data: bytes, inputs: NetworkInputs, limits: Limits) -> NDArray[n
     Raises:
         RequestError: It is not an image in one of `FORMATS` (415), or it is too large (413).
     """
+    data = file_of_request(body, content_type)
     if not _looks_like_an_image(data):
-        raise RequestError(415, f"this is not an image: send the bytes of a {FORMATS} file")
+        raise RequestError(415, f"this is not an image: send a {FORMATS} file {HOW_TO_SEND}")
     try:
         height, width = image_size(data)
         _check_size(height, width, inputs, limits)

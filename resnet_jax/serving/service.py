@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import pathlib
+import time
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,12 @@ from starlette.responses import Response
 
 from resnet_jax.inference.predict import best
 from resnet_jax.serving.batching import Batcher
-from resnet_jax.serving.decode_upload import FORMATS, read_upload
+from resnet_jax.serving.decode_upload import FORMATS
+from resnet_jax.serving.decoders import Decoders
 from resnet_jax.serving.engine import Engine
 from resnet_jax.serving.limits import Limits, RequestError
 from resnet_jax.serving.metrics import Metrics
 from resnet_jax.serving.uploads import Door
-
-_DECODERS = 2
 
 
 class Service:
@@ -31,6 +30,11 @@ class Service:
     Args:
         engine: The network.
         limits: Bounds on requests and batches.
+
+    Attributes:
+        door: Admits requests.
+        metrics: The counters.
+        is_stopping: Whether the process was told to stop.
     """
 
     def __init__(self, engine: Engine, limits: Limits) -> None:
@@ -38,7 +42,9 @@ class Service:
         self.limits = limits
         self.metrics = Metrics(batch_size=limits.batch_size)
         self.door = Door(limits, self.metrics)
-        self._decoders = ThreadPoolExecutor(_DECODERS, "decode")
+        self.is_stopping = False
+        self._progress = _Progress()
+        self._decoders = Decoders(engine.trained.inputs, limits)
         self._batcher = Batcher(
             engine.classify,
             batch_size=limits.batch_size,
@@ -48,20 +54,21 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: object) -> AsyncIterator[None]:
-        """Starts the batcher with the application, and stops it at the end."""
+        """Starts decoders and batcher with the application, and stops them at the end."""
         del app
         self._batcher.start()
         try:
+            await self._decoders.start()
             yield
         finally:
             self.door.is_open = False
             await self._batcher.stop()
-            self._decoders.shutdown()
+            await self._decoders.stop()
 
     async def predict(self, request: Request, top: int) -> dict[str, Any]:
         """Returns the most likely classes of the image in a request."""
-        async with self.door.admit(request) as body, _within(self.limits.request_seconds):
-            row = await self._batcher.submit(await self._decode(body))
+        async with self.door.admit(request) as body, self._answering():
+            row = await self._batcher.submit(await self._decode(request, body))
         trained = self.engine.trained
         return {
             "predictions": [
@@ -73,10 +80,10 @@ class Service:
     async def explain(self, request: Request, index: int | None) -> Response:
         """Draws the Grad-CAM of the image in a request."""
         trained = self.engine.trained
-        async with self.door.admit(request) as body, _within(self.limits.request_seconds):
+        async with self.door.admit(request) as body, self._answering():
             if index is not None and not 0 <= index < trained.num_classes:
                 raise RequestError(422, f"index={index}: give 0 to {trained.num_classes - 1}")
-            pixels = await self._decode(body)
+            pixels = await self._decode(request, body)
             image, explained = await self._batcher.call(self.engine.explain, pixels, index)
         return Response(image, media_type="image/png", headers={"x-class-index": str(explained)})
 
@@ -94,16 +101,63 @@ class Service:
             "image_pixels": limits.image_pixels,
         }
 
-    async def _decode(self, body: bytes) -> NDArray[np.uint8]:
-        inputs = self.engine.trained.inputs
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._decoders, read_upload, body, inputs, self.limits)
+    def health(self) -> dict[str, Any]:
+        """Says whether a further request would be answered, and what those before it do.
+
+        The status is `ok`, `stopping`, `full` where a request would be refused, or `stalled` where
+        half of the time that a request may take has passed without an answer to any.
+        """
+        waiting = self._progress.seconds
+        status = "ok"
+        if self.is_stopping or not self.door.is_open:
+            status = "stopping"
+        elif self.door.inside >= self.limits.queue:
+            status = "full"
+        elif waiting > self.limits.request_seconds / 2:
+            status = "stalled"
+        return {
+            "status": status,
+            "in_flight": self.door.inside,
+            "queue": self.limits.queue,
+            "seconds_without_answer": round(waiting, 3),
+        }
+
+    async def _decode(self, request: Request, body: bytes) -> NDArray[np.uint8]:
+        return await self._decoders.decode(body, request.headers.get("content-type", ""))
+
+    @contextlib.asynccontextmanager
+    async def _answering(self) -> AsyncIterator[None]:
+        seconds = self.limits.request_seconds
+        self._progress.begin()
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError:
+            self._progress.end(answered=False)
+            raise RequestError(503, f"no answer within {seconds:g} seconds; try again") from None
+        except BaseException:
+            self._progress.end(answered=True)
+            raise
+        self._progress.end(answered=True)
 
 
-@contextlib.asynccontextmanager
-async def _within(seconds: float) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError:
-        raise RequestError(503, f"no answer within {seconds:g} seconds; try again") from None
+class _Progress:
+    """How long requests have waited without an answer to any of them."""
+
+    def __init__(self) -> None:
+        self._waiting = 0
+        self._since = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._since if self._waiting else 0.0
+
+    def begin(self) -> None:
+        if not self._waiting:
+            self._since = time.monotonic()
+        self._waiting += 1
+
+    def end(self, *, answered: bool) -> None:
+        self._waiting -= 1
+        if answered:
+            self._since = time.monotonic()

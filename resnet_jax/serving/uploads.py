@@ -24,12 +24,13 @@ class Door:
 
     Attributes:
         is_open: Whether requests are admitted; False while the service stops.
+        inside: How many requests are in progress.
     """
 
     def __init__(self, limits: Limits, metrics: Metrics) -> None:
         self._limits = limits
         self._metrics = metrics
-        self._inside = 0
+        self.inside = 0
         self.is_open = True
 
     @contextlib.asynccontextmanager
@@ -44,19 +45,19 @@ class Door:
         if refusal is not None:
             await _discard(request, self._limits)
             raise refusal
-        self._inside += 1
-        self._metrics.in_flight.set(self._inside)
+        self.inside += 1
+        self._metrics.in_flight.set(self.inside)
         try:
             yield await _read(request, self._limits)
         finally:
-            self._inside -= 1
-            self._metrics.in_flight.set(self._inside)
+            self.inside -= 1
+            self._metrics.in_flight.set(self.inside)
 
     def _refusal(self) -> RequestError | None:
         if not self.is_open:
             return RequestError(503, "the service is stopping")
-        if self._inside >= self._limits.queue:
-            return RequestError(429, f"{self._inside} requests are already waiting; try again")
+        if self.inside >= self._limits.queue:
+            return RequestError(429, f"{self.inside} requests are already waiting; try again")
         return None
 
 

@@ -24,7 +24,7 @@ class FakeEngine:
         return np.tile(np.arange(6, dtype=np.float32) / 15, (len(images), 1))
 
 
-async def ask(app, body, *, path="/predict", leave=False):
+async def ask(app, body, *, path="/predict", leave=False, method="POST"):
     """Sends a request as a server does, or half of one, and gives the status and the JSON."""
     messages = [{"type": "http.request", "body": body, "more_body": leave}]
     sent = []
@@ -39,7 +39,7 @@ async def ask(app, body, *, path="/predict", leave=False):
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
-        "method": "POST",
+        "method": method,
         "path": path,
         "raw_path": path.encode(),
         "query_string": b"",
@@ -102,3 +102,49 @@ def test_a_service_that_stops_takes_nothing_in(trained, photos):
         return await ask(app, photos[0])
 
     assert run(app, use) == (503, {"error": "the service is stopping"})
+
+
+async def health(app):
+    status, found = await ask(app, b"", path="/healthz", method="GET")
+    return status, found["status"]
+
+
+def test_health_is_that_of_the_queue(trained, photos):
+    engine = FakeEngine(trained, seconds=1.0)
+    app = create_app(engine, Limits(queue=2, request_seconds=1.5))
+
+    async def use():
+        found = [await health(app)]
+        first = asyncio.create_task(ask(app, photos[0]))
+        await asyncio.sleep(0.1)
+        found.append(await health(app))
+        second = asyncio.create_task(ask(app, photos[0]))
+        await asyncio.sleep(0.1)
+        found.append(await health(app))
+        await asyncio.gather(first, second)
+        found.append(await health(app))
+        app.state.service.is_stopping = True
+        return [*found, await health(app)]
+
+    assert run(app, use) == [
+        (200, "ok"),
+        (200, "ok"),
+        (503, "full"),
+        (200, "ok"),
+        (503, "stopping"),
+    ]
+
+
+def test_health_tells_of_requests_that_nobody_answers(trained, photos):
+    engine = FakeEngine(trained, seconds=1.5)
+    app = create_app(engine, Limits(request_seconds=1.0))
+
+    async def use():
+        asked = [asyncio.create_task(ask(app, photos[0])) for _ in range(3)]
+        await asyncio.sleep(0.8)
+        found = await health(app)
+        statuses = {status for status, _ in await asyncio.gather(*asked)}
+        await asyncio.sleep(0.8)
+        return found, statuses, await health(app)
+
+    assert run(app, use) == ((503, "stalled"), {503}, (200, "ok"))

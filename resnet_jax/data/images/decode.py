@@ -239,6 +239,8 @@ def _opened(image: bytes, max_pixels: int) -> Iterator[Image.Image]:
         raise BadImageError("the file is no image of a known format") from error
     except BadImageError:
         raise
+    except MemoryError as error:
+        raise BadImageError("decoding it needs more memory than there is") from error
     except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
         reason = " ".join(str(error).split())
         raise BadImageError(f"the file is damaged: {reason}") from error

@@ -1,0 +1,1 @@
+"""What lies between sockets and the application: who may connect, and what is passed on."""
