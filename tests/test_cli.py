@@ -73,6 +73,13 @@ def test_an_error_that_the_user_can_fix_is_one_line_and_status_2(words, message,
     assert not (tmp_path / "run").exists()
 
 
+def test_offline_the_flag_is_the_one_of_training(tmp_path, capsys):
+    words = ["--config.model.name=resnet50", "--config.finetune.weights=a1_in1k"]
+    assert call(cli.train, *words, f"--workdir={tmp_path / 'run'}") == 2
+    message = "pass its path as --config.finetune.weights=PATH, or set HF_HOME"
+    assert message in capsys.readouterr().err
+
+
 def test_a_workdir_that_cannot_be_made_is_one_line(tmp_path, capsys):
     (tmp_path / "file").touch()
     assert call(cli.train, f"--workdir={tmp_path / 'file' / 'run'}") == 2
@@ -154,5 +161,11 @@ def test_train_resume_and_evaluate_as_processes(tmp_path):
     assert again.stdout.splitlines()[0] == "the run in runs/digits is finished: nothing to do"
     for name in ("config.json", "metrics.jsonl", "curves.png", "tensorboard", "checkpoints/20"):
         assert (tmp_path / "runs" / "digits" / name).exists()
+    # The lines at the end are commands that work where they are printed.
+    (command,) = (line.split(maxsplit=1)[1] for line in lines if line.startswith("evaluate "))
+    printed = subprocess.run(
+        command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert printed.stdout.startswith(accuracy), printed.stderr
     evaluated = train("--mode=eval", "--workdir=runs/digits")
     assert evaluated.stdout.startswith(accuracy)

@@ -67,6 +67,7 @@ class Command(NamedTuple):
             the exit status.
         overrides: The prefixes of the words such as `--config.FIELD=VALUE` that it takes.
         advice: What to do instead of a flag that other programs have, by its name.
+        weights_flag: How it takes the path of a weights file.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Command(NamedTuple):
     run: Run
     overrides: tuple[str, ...] = ()
     advice: Mapping[str, str] = {}
+    weights_flag: str = "--weights=PATH"
 
 
 def new_parser(
@@ -136,9 +138,11 @@ def guard(
     """
     _print_every_name()
     words = _with_hyphens(sys.argv[1:] if arguments is None else arguments)
+    weights_flag = Command.weights_flag
     try:
         flags, rest = parser.parse_known_args(words)
         command, its_parser = choose(flags)
+        weights_flag = command.weights_flag
         check_unknown(rest, its_parser, overrides=command.overrides, advice=command.advice)
         with _notes():
             return command.run(flags, rest)
@@ -147,7 +151,7 @@ def guard(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE_STATUS
     except (ValueError, OSError, KeyboardInterrupt) as error:
-        status = _explain(error, debug="--debug" in words)
+        status = _explain(_with_flag(error, weights_flag), debug="--debug" in words)
         if status == FAULT_STATUS:
             raise
         return status
@@ -197,6 +201,15 @@ def _explain(error: BaseException, *, debug: bool) -> int:
         return FAULT_STATUS
     say_error(str(error))
     return USER_ERROR_STATUS
+
+
+def _with_flag(error: BaseException, flag: str) -> BaseException:
+    """Lets the error about weights that cannot be downloaded name the flag of this command."""
+    from resnet_jax.weights.errors import UnreachableWeightsError
+
+    if not isinstance(error, UnreachableWeightsError):
+        return error
+    return error.for_flag(flag).with_traceback(error.__traceback__)
 
 
 def _is_for_the_user(error: BaseException) -> bool:

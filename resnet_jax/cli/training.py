@@ -135,4 +135,5 @@ COMMAND = Command(
     run=run,
     overrides=(CONFIG,),
     advice=_ADVICE,
+    weights_flag="--config.finetune.weights=PATH",
 )

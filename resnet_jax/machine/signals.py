@@ -15,6 +15,8 @@ from jax.experimental import multihost_utils
 RESUME_STATUS = 75
 """Exit status of a run that saved and stopped at a signal (EX_TEMPFAIL); run it again to resume."""
 
+_STDERR = 2
+
 
 class Interruption:
     """Notes SIGTERM and SIGINT while it is open, so that a step can be finished and saved.
@@ -24,7 +26,8 @@ class Interruption:
     passed to JAX as a SIGTERM.
 
     A SIGINT after a first signal ends the process, even during compilation: Python handles signals
-    only after that, so a thread listens for them as well.
+    only after that, so a thread listens for them as well. It also says at once, on standard error,
+    that a first signal has arrived.
 
     Outside the main thread, where Python allows no handlers, it does nothing.
     """
@@ -76,11 +79,15 @@ class Interruption:
 
 
 def _exit_at_second_signal(listener: socket.socket) -> None:
-    """Reads the numbers of signals until the socket is closed."""
+    """Reads the numbers of signals until the socket is closed, and answers the first of them."""
     seen = 0
     with listener:
         while numbers := listener.recv(1):
             seen += 1
+            if seen == 1:
+                # Not through `sys.stderr`, which the main thread may hold.
+                again = "press again" if numbers[0] == signal.SIGINT else "press Ctrl-C"
+                os.write(_STDERR, f"\nfinishing this step; {again} to leave now\n".encode())
             if seen > 1 and numbers[0] == signal.SIGINT:
                 # A normal exit would wait for a save in the background; an unfinished save is
                 # never read.

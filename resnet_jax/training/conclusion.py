@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import jax
 from rich.console import Console
 
+from resnet_jax.machine.program import command_line
 from resnet_jax.training.progress import say
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.training.workdir.records import MetricsRecord, read_records
@@ -70,10 +72,13 @@ def conclude(
         counted = f"counted {count} of {expected} images"
         say(console, f"test accuracy {share:.2%} ({correct} correct; {counted})")
     say(console, f"checkpoint   {files.checkpoints / str(step)}")
-    say(console, f"TensorBoard  {files.tensorboard}  (tensorboard --logdir={files.tensorboard})")
+    tensorboard = shlex.join(["tensorboard", f"--logdir={files.tensorboard}"])
+    say(console, f"TensorBoard  {files.tensorboard}  ({tensorboard})")
     say(console, f"metrics      {files.metrics}")
     say(console, f"curves       {files.curves}")
-    say(console, f"evaluate     python train.py --mode=eval --workdir={root}")
+    model = f"--model={root}"
+    say(console, f"evaluate     {command_line('eval', model)}")
+    say(console, f"classify     {command_line('predict', 'IMAGE', model)}")
     return result
 
 

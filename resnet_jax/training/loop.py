@@ -13,6 +13,7 @@ from resnet_jax.local_paths import local_path
 from resnet_jax.machine.debugging import StepTrace
 from resnet_jax.machine.processes import naming_lost_peers
 from resnet_jax.machine.signals import Interruption
+from resnet_jax.training.announcement import announce
 from resnet_jax.training.cadence import Cadence
 from resnet_jax.training.conclusion import Result, conclude
 from resnet_jax.training.evaluation import evaluate
@@ -78,6 +79,7 @@ def train(
         feed = open_feed(trainer, batches)
         if total in checkpoints.steps():
             return conclude(files, console, start=total, step=total, total_steps=total)
+        announce(trainer, splits, workdir=files.root, console=console)
         start, state, window = _begin_or_restore(trainer, checkpoints, batches, console=console)
         record_environment(files, start=start)
         skips = SkipWatch(most=config.max_skipped, learning_rate=config.optimizer.learning_rate)

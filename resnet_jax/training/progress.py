@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Mapping
 from typing import Self
@@ -17,10 +18,16 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
+
+_ROUNDING = 1e-6  # of an epoch's fraction, such as 3 / 7 * 7
 
 
 class ProgressReport:
     """Shows the progress of a run; use it in a `with` statement. Only the first process prints.
+
+    On a terminal, a bar shows the newest record, and a line for each epoch stays above it. The
+    first step compiles the network; the report says when that begins and how long it took.
 
     Args:
         console: Where to print.
@@ -32,13 +39,17 @@ class ProgressReport:
         self._console = console
         self._start = start
         self._total = total
+        self._began = time.perf_counter()
         self._first: float | None = None
+        self._epoch = 0
         self._bar = None
         if console.is_terminal and jax.process_index() == 0:
             self._bar = _make_bar(console)
             self._task = self._bar.add_task("", total=total, completed=start)
 
     def __enter__(self) -> Self:
+        say(self._console, "compiling the first step")
+        self._began = time.perf_counter()
         if self._bar is not None:
             self._bar.start()
         return self
@@ -52,16 +63,21 @@ class ProgressReport:
         if self._first is None:
             # The first step compiles, so the time left is estimated from its end.
             self._first = time.perf_counter()
+            say(self._console, f"compiled in {self._first - self._began:.1f} s")
         if self._bar is not None:
             self._bar.advance(self._task, steps)
 
     def show(self, step: int, values: Mapping[str, float | None]) -> None:
         """Shows the record written after a step."""
         text = "  ".join(_phrases(values))
-        if self._bar is not None:
-            self._bar.update(self._task, description=text)
-        elif jax.process_index() == 0:
+        if self._bar is None:
             say(self._console, f"step {step}/{self._total}  {text}{self._time_left(step)}")
+            return
+        self._bar.update(self._task, description=text)
+        epoch = math.floor((values.get("epoch") or 0) + _ROUNDING)
+        if epoch > self._epoch or step == self._total:
+            self._epoch = epoch
+            say(self._console, f"epoch {values.get('epoch') or 0:g}  {text}")
 
     def _time_left(self, step: int) -> str:
         done = step - self._start - 1
@@ -90,13 +106,20 @@ def say(console: Console, text: str) -> None:
 
 
 def _make_bar(console: Console) -> Progress:
+    # Only the numbers of the newest record give way where the screen is narrow.
+    fixed = Column(no_wrap=True)
     return Progress(
-        BarColumn(bar_width=24),
-        TaskProgressColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}", markup=False),
-        TimeRemainingColumn(),
+        BarColumn(bar_width=10, table_column=fixed),
+        TaskProgressColumn(table_column=fixed),
+        MofNCompleteColumn(table_column=fixed),
+        TimeRemainingColumn(compact=True, table_column=fixed),
+        TextColumn(
+            "{task.description}",
+            markup=False,
+            table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
+        ),
         console=console,
+        expand=True,
     )
 
 

@@ -244,6 +244,7 @@ def make_trainer(evaluator: Evaluator) -> Trainer:
         learning_rate=config.optimizer.learning_rate,
         total_steps=total_steps,
         steps_per_epoch=per_epoch,
+        is_part=config.steps is not None,
     )
     optimizer = make_optimizer(config.optimizer, schedule, finetune=config.finetune)
     shapes = jax.eval_shape(lambda: initial_state(config, optimizer))

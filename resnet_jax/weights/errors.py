@@ -16,6 +16,28 @@ class WeightsError(ValueError):
     """
 
 
+class UnreachableWeightsError(WeightsError):
+    """Published weights are not cached, and the Hugging Face hub cannot be reached.
+
+    Args:
+        repository: The repository on the hub.
+        file: The file in it.
+        passed_as: How the caller takes the path of a file instead.
+    """
+
+    def __init__(self, repository: str, file: str, *, passed_as: str = "pretrained=PATH") -> None:
+        super().__init__(
+            f"{repository} is not cached and the Hugging Face hub cannot be reached: run "
+            f"`hf download {repository} {file}` on a machine that is online, copy the file here "
+            f"and pass its path as {passed_as}, or set HF_HOME to the cache that holds it."
+        )
+        self._asked = repository, file
+
+    def for_flag(self, flag: str) -> "UnreachableWeightsError":
+        """Returns the same error for a command that takes the path as this flag."""
+        return UnreachableWeightsError(*self._asked, passed_as=flag)
+
+
 @dataclasses.dataclass
 class Mismatch:
     """The reasons why arrays do not fit a module, collected for one message.

@@ -4,7 +4,7 @@ import contextlib
 import pathlib
 from collections.abc import Iterator
 
-from resnet_jax.weights.errors import WeightsError
+from resnet_jax.weights.errors import UnreachableWeightsError, WeightsError
 
 _FILE = "model.safetensors"
 
@@ -15,8 +15,8 @@ def fetch(repository: str) -> pathlib.Path:
     A cached file is used without contacting the hub: published weights do not change.
 
     Raises:
-        WeightsError: The hub does not have these weights, or they are not cached and the hub cannot
-            be reached.
+        WeightsError: The hub does not have these weights.
+        UnreachableWeightsError: They are not cached and the hub cannot be reached.
     """
     # Imported here: networks without published weights do not need it.
     import huggingface_hub
@@ -37,12 +37,7 @@ def fetch(repository: str) -> pathlib.Path:
             f"default weights of a network."
         ) from None
     except (OSError, errors.HTTPError):  # type: ignore[attr-defined]  # of its HTTP library
-        raise WeightsError(
-            f"{repository} is not cached and the Hugging Face hub cannot be reached: run "
-            f"`hf download {repository} {_FILE}` on a machine that is online, copy the file here "
-            f"and pass its path (pretrained=PATH in Python, --weights=PATH on the command line), "
-            f"or set HF_HOME to the cache that holds it."
-        ) from None
+        raise UnreachableWeightsError(repository, _FILE) from None
 
 
 @contextlib.contextmanager

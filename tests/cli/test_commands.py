@@ -217,6 +217,8 @@ def test_prepare_makes_a_set(photos, tmp_path, capsys):
         (["eval", "--model={net}", "--tta=crop"], "argument --tta: invalid choice: 'crop'"),
         (["eval", "--modl=x"], "unknown argument '--modl=x'. Did you mean '--model=x'"),
         (["eval", "--bath-size", "3"], "Did you mean '--batch-size=3'?"),
+        (["eval", "--model=resnet50", "--data=digits"], "pass its path as --weights=PATH, or"),
+        (["predict", "x.png", "--model=resnet50"], "pass its path as --weights=PATH, or"),
         (["models", "--foo"], "unknown argument '--foo'. resnet-jax models --help lists"),
         (["predict", "x.png", "--model=resnet21"], "'resnet21' is neither the folder of a run"),
         (["predict", "x.png", "--model={net}", "--top=0"], "top=0"),

@@ -1,7 +1,6 @@
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -29,6 +28,8 @@ def test_a_second_interrupt_leaves_at_once(first):
         check=False,
     )
     assert (done.returncode, done.stdout) == (128 + signal.SIGINT, "noted\n")
+    key = {"SIGINT": "press again", "SIGTERM": "press Ctrl-C"}[first]
+    assert done.stderr == f"\nfinishing this step; {key} to leave now\n"
 
 
 BUSY = """
@@ -41,11 +42,14 @@ with Interruption():
 
 
 def test_a_second_interrupt_leaves_at_once_while_compiled_code_runs():
-    with subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", BUSY], **pipes) as process:
         process.stdout.readline()
-        for _ in range(2):
-            process.send_signal(signal.SIGINT)
-            time.sleep(0.2)  # else the two are one
+        process.send_signal(signal.SIGINT)
+        # The answer comes while Python itself cannot act.
+        assert process.stderr.readline() == b"\n"
+        assert process.stderr.readline() == b"finishing this step; press again to leave now\n"
+        process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 128 + signal.SIGINT
 
 

@@ -9,7 +9,12 @@ from resnet_jax.training.recipe.config import ScheduleConfig
 
 
 def make_schedule(
-    config: ScheduleConfig, *, learning_rate: float, total_steps: int, steps_per_epoch: int
+    config: ScheduleConfig,
+    *,
+    learning_rate: float,
+    total_steps: int,
+    steps_per_epoch: int,
+    is_part: bool = False,
 ) -> optax.Schedule:
     """Builds the learning rate as a function of the number of updates done so far.
 
@@ -18,18 +23,24 @@ def make_schedule(
         learning_rate: The learning rate at the end of the warm-up, the highest of the run.
         total_steps: Number of steps in the run.
         steps_per_epoch: From `resnet_jax.data.loading.pipeline.steps_per_epoch`.
+        is_part: Whether the run may end within the warm-up, as one of a few steps does that tries
+            a recipe out.
 
     Returns:
         A function from a number of updates to a learning rate.
 
     Raises:
-        ConfigError: The warm-up is longer than the run.
+        ConfigError: The warm-up is longer than the run, which is not a part.
 
     References:
         Goyal et al., Accurate, Large Minibatch SGD, section 2.2 (linear warm-up).
         Loshchilov and Hutter, SGDR (cosine). Smith and Topin, Super-Convergence (one cycle).
     """
-    warmup = _warmup_steps(config, total_steps=total_steps, steps_per_epoch=steps_per_epoch)
+    warmup = _warmup_steps(
+        config, total_steps=total_steps, steps_per_epoch=steps_per_epoch, is_part=is_part
+    )
+    if warmup > total_steps:
+        return _warmup(config, learning_rate=learning_rate, steps=warmup)
     main = _main_schedule(
         config, learning_rate=learning_rate, warmup=warmup, total_steps=total_steps
     )
@@ -40,16 +51,18 @@ def make_schedule(
     )
 
 
-def _warmup_steps(config: ScheduleConfig, *, total_steps: int, steps_per_epoch: int) -> int:
+def _warmup_steps(
+    config: ScheduleConfig, *, total_steps: int, steps_per_epoch: int, is_part: bool
+) -> int:
     if config.warmup_steps is not None:
-        if config.warmup_steps > total_steps:
+        if config.warmup_steps > total_steps and not is_part:
             raise ConfigError(
                 f"schedule.warmup_steps={config.warmup_steps}: longer than the run of "
                 f"{total_steps} steps; lower it, or raise epochs"
             )
         return config.warmup_steps
     warmup = round(config.warmup_epochs * steps_per_epoch)
-    if warmup > total_steps:
+    if warmup > total_steps and not is_part:
         raise ConfigError(
             f"schedule.warmup_epochs={config.warmup_epochs}: longer than the run of "
             f"{total_steps / steps_per_epoch:g} epochs; lower it, or raise epochs"

@@ -5,9 +5,13 @@ from resnet_jax.training.recipe.config import ScheduleConfig
 from resnet_jax.training.step.schedules import make_schedule
 
 
-def schedule(learning_rate=1.0, total=100, **fields):
+def schedule(learning_rate=1.0, total=100, is_part=False, **fields):
     return make_schedule(
-        ScheduleConfig(**fields), learning_rate=learning_rate, total_steps=total, steps_per_epoch=10
+        ScheduleConfig(**fields),
+        learning_rate=learning_rate,
+        total_steps=total,
+        steps_per_epoch=10,
+        is_part=is_part,
     )
 
 
@@ -48,6 +52,12 @@ def test_schedule_has_the_values_of_its_formula(fields, expected):
 def test_a_warmup_longer_than_the_run_is_refused():
     with pytest.raises(ValueError, match=r"schedule.warmup_epochs=11: .* run of 10 epochs"):
         schedule(warmup_epochs=11)
+
+
+@pytest.mark.parametrize("fields", [{"warmup_epochs": 20}, {"warmup_steps": 200}])
+def test_a_run_of_a_few_steps_is_the_beginning_of_its_warmup(fields):
+    learning_rate = schedule(is_part=True, **fields)
+    np.testing.assert_allclose([learning_rate(step) for step in (0, 50, 100)], [0, 0.25, 0.5])
 
 
 def test_warmup_steps_beyond_the_run_are_refused():

@@ -1,8 +1,10 @@
 import io
 import pathlib
+import re
 import struct
 import time
 
+import pytest
 from rich.console import Console
 from tensorboardX.proto import event_pb2
 
@@ -73,12 +75,12 @@ def test_curves_are_a_photo(tmp_path):
     draw_curves([], tmp_path / "empty.png")
 
 
-def report(*, terminal, **others):
+def report(*, terminal, width=160, total=4, **others):
     out = io.StringIO()
-    console = Console(file=out, force_terminal=terminal, width=160, _environ={})
+    console = Console(file=out, force_terminal=terminal, width=width, _environ={})
     values = {"train_loss": 1.25, "train_accuracy": 0.5, "images_per_second": 1234.5, "epoch": 1}
     values |= others
-    with ProgressReport(console, start=0, total=4) as progress:
+    with ProgressReport(console, start=0, total=total) as progress:
         progress.advance()
         progress.advance()
         progress.show(2, values)
@@ -87,7 +89,10 @@ def report(*, terminal, **others):
 
 def test_progress_is_a_plain_line_where_there_is_no_terminal():
     text = report(terminal=False)
-    assert text == "step 2/4  loss 1.250  accuracy 50.0%  1,234 images/s  0:00 left\n"
+    first, compiled, line = text.splitlines()
+    assert first == "compiling the first step"
+    assert re.fullmatch(r"compiled in \d+\.\d s", compiled)
+    assert line == "step 2/4  loss 1.250  accuracy 50.0%  1,234 images/s  0:00 left"
 
 
 def test_progress_counts_where_the_validation_skipped_images():
@@ -100,6 +105,29 @@ def test_progress_is_a_bar_on_a_terminal():
     text = report(terminal=True)
     for word in ("2/4", "loss 1.250", "accuracy 50.0%", "1,234 images/s", "━"):
         assert word in text
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_the_bar_keeps_its_total_and_time_left_on_a_narrow_screen(width):
+    text = report(terminal=True, width=width, total=112590, validation_accuracy=0.75)
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    bars = [part for line in drawn.splitlines() for part in line.split("\r") if "112590" in part]
+    assert len(bars) > 1
+    for bar in bars:
+        assert re.search(r"2/112590 (\d\d:\d\d|--:--|\d+:\d\d:\d\d)|[01]/112590", bar)
+        assert len(bar) <= width
+
+
+def test_a_terminal_keeps_one_line_per_epoch():
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80, _environ={})
+    with ProgressReport(console, start=0, total=30) as progress:
+        for step in range(1, 31):
+            progress.advance()
+            # 3 / 7 * 7 is below 3 in floating point; epochs are of 10 steps.
+            progress.show(step, {"epoch": step / 10 - 1e-12, "train_loss": 1.0})
+    kept = re.findall(r"^.*?(epoch \S+  loss \S+)", out.getvalue(), re.MULTILINE)
+    assert kept == [f"epoch {epoch}  loss 1.000" for epoch in (1, 2, 3)]
 
 
 def test_the_folder_of_a_run_names_its_files():

@@ -1,0 +1,44 @@
+"""What a run says before its first step."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from resnet_jax.training.announcement import announce
+
+
+@pytest.fixture
+def announced(make, config, vary):
+    def announced(width=80, **changes):
+        chosen = vary(config, **changes)
+        evaluator, trainer = make(chosen)
+        splits = {split: evaluator.batches(split) for split in ("validation", "test")}
+        out = io.StringIO()
+        announce(trainer, splits, workdir="runs/mine", console=Console(file=out, width=width))
+        return out.getvalue().splitlines()
+
+    return announced
+
+
+def test_a_run_says_what_it_is_about_to_do(announced):
+    lines = announced(model__name="resnet8", optimizer__name="lamb")
+    text = " ".join(" ".join(lines).split())
+    assert max(map(len, lines)) <= 80
+    for fact in (
+        "resnet8, 75,002 parameters, about 0.00076 GFLOPs an image",
+        "digits, 8 x 8 pixels: 1,293 train, 144 validation, 360 test; 10 classes: 0, 1, 2, 3",
+        "40 steps, 2 epochs of 20; batch 64; lamb, learning rate 0.1 (cosine)",
+        "precision float32",
+        "folder runs/mine",
+    ):
+        assert fact in text
+    assert lines[0].startswith("devices ")
+    assert lines[0].endswith("cpu")
+
+
+def test_a_short_run_says_that_it_ends_within_its_warm_up(announced):
+    text = " ".join(" ".join(announced(steps=4, model__dtype="bfloat16")).split())
+    assert "4 steps, 0.2 epochs of 20" in text
+    assert "(cosine, within its warm-up of 10 steps)" in text
+    assert "precision bfloat16; parameters, statistics and loss float32" in text
