@@ -42,7 +42,7 @@ from resnet_jax.plain_json import json_text
 from resnet_jax.training.checks import fit_to_data
 from resnet_jax.training.recipe.config import OptimizerConfig, TrainConfig
 from resnet_jax.training.recipe.load import load_recipe
-from resnet_jax.training.recipe.overrides import differing_fields, parse_overrides
+from resnet_jax.training.recipe.overrides import differing_fields, parse_overrides, to_json
 from resnet_jax.training.step.schedules import make_schedule
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.whole_files import replacing, write_text
