@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 DEFAULT_BATCH = 256
 _WORST = 5
+_MOST_CONFUSED = 1000
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +57,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Evaluates a network."""
     from resnet_jax.data.config import DataConfig
     from resnet_jax.inference.evaluate import evaluate_trained
+    from resnet_jax.inference.measures import ConfusionCounter
     from resnet_jax.machine.cpu import use_every_core
 
     use_every_core(flags.batch_size or DEFAULT_BATCH)
@@ -75,6 +77,9 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     if flags.skip_bad:
         data = dataclasses.replace(data, on_error="skip")
     usual_batch = config.eval_batch_size if config else DEFAULT_BATCH
+    # A matrix of more classes would be millions of numbers.
+    counts = flags.json and trained.num_classes <= _MOST_CONFUSED
+    confusion = ConfusionCounter(trained.num_classes) if counts else None
     measures = evaluate_trained(
         trained,
         data,
@@ -83,7 +88,10 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
         tta=flags.tta,
         workdir=run_folder or ".",
         by_position=flags.by_position,
+        watch=confusion,
     )
+    if confusion is not None:
+        measures = dataclasses.replace(measures, confusion=confusion.rows())
     if trained.class_names is None or flags.by_position:
         note("labels were matched to outputs by position, not by name")
     print(measures.to_json() if flags.json else _text(measures))

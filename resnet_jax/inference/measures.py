@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_jax.data.loading.batches import Batch
 from resnet_jax.plain_json import json_text
 from resnet_jax.training.evaluation import Evaluation
 from resnet_jax.training.step.metrics import evaluation_sums
@@ -65,6 +66,32 @@ def calibration_error(sums: Sums) -> float:
     return float(gaps.sum() / sums["bin_count"].sum())
 
 
+class ConfusionCounter:
+    """Counts confusions batch by batch; pass it to `evaluate_trained` as `watch`.
+
+    Args:
+        classes: Outputs of the network.
+
+    Attributes:
+        matrix: int64 [classes, classes]: examples by class (row) and predicted class (column).
+    """
+
+    def __init__(self, classes: int) -> None:
+        self.matrix = np.zeros((classes, classes), np.int64)
+
+    def __call__(
+        self, batch: Batch, predicted: NDArray[np.int32], probabilities: NDArray[np.float32]
+    ) -> None:
+        """Adds a batch, without its padding."""
+        del probabilities
+        mask = batch["mask"]
+        np.add.at(self.matrix, (batch["label"][mask], predicted[mask]), 1)
+
+    def rows(self) -> tuple[tuple[int, ...], ...]:
+        """Returns the matrix as plain numbers."""
+        return tuple(map(tuple, self.matrix.tolist()))
+
+
 @dataclasses.dataclass(frozen=True)
 class ClassAccuracy:
     """The accuracy of a network on one class.
@@ -102,6 +129,7 @@ class Measures(Evaluation):
         classes: Every class that the network knows.
         step: The step of the checkpoint, for a run.
         tta: The augmentation that the logits are averaged over.
+        confusion: Examples by class (row) and predicted class (column), if they were counted.
     """
 
     model: str
@@ -111,6 +139,7 @@ class Measures(Evaluation):
     classes: tuple[ClassAccuracy, ...]
     step: int | None = None
     tta: str | None = None
+    confusion: tuple[tuple[int, ...], ...] | None = None
 
     def to_json(self) -> str:
         """Writes everything, including the accuracies, as one JSON object."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from resnet_jax.data.loading.batches import Batch
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.evaluate import evaluate_trained
-from resnet_jax.inference.measures import Measures
+from resnet_jax.inference.measures import ConfusionCounter, Measures
 from resnet_jax.inference.trained import Trained
 
 
@@ -109,7 +109,7 @@ class _Tally:
     """Counts confusions batch by batch, and keeps the worst mistakes only."""
 
     def __init__(self, classes: int, mistakes: int) -> None:
-        self.confusion = np.zeros((classes, classes), np.int64)
+        self._confusion = ConfusionCounter(classes)
         self._limit = mistakes
         # Least bad first; the index decides ties before images would be compared.
         self._heap: list[tuple[float, int, Mistake]] = []
@@ -119,7 +119,7 @@ class _Tally:
         self, batch: Batch, predicted: NDArray[np.int32], probabilities: NDArray[np.float32]
     ) -> None:
         labels, mask = batch["label"], batch["mask"]
-        np.add.at(self.confusion, (labels[mask], predicted[mask]), 1)
+        self._confusion(batch, predicted, probabilities)
         for row in np.flatnonzero(mask & (predicted != labels)):
             probability = float(probabilities[row, labels[row]])
             index = self._seen + int(row)
@@ -136,6 +136,10 @@ class _Tally:
                 if len(self._heap) > self._limit:
                     heapq.heappop(self._heap)
         self._seen += len(mask)
+
+    @property
+    def confusion(self) -> NDArray[np.int64]:
+        return self._confusion.matrix
 
     def worst(self) -> tuple[Mistake, ...]:
         return tuple(mistake for *_, mistake in sorted(self._heap, reverse=True))

@@ -70,6 +70,9 @@ def test_eval_prints_a_summary_or_json(net, photos, capsys):
     values = json.loads(capsys.readouterr().out)
     assert (values["count"], values["expected"], values["tta"]) == (3, 3, "flip")
     assert [entry["name"] for entry in values["classes"]] == list(NAMES)
+    confusion = np.array(values["confusion"])  # a row for each class
+    assert confusion.sum(1).tolist() == [entry["count"] for entry in values["classes"]]
+    assert confusion.diagonal().tolist() == [entry["top1"] for entry in values["classes"]]
 
 
 def test_eval_counts_what_it_leaves_out(net, photos, tmp_path, monkeypatch, capsys):
