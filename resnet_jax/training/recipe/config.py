@@ -32,6 +32,8 @@ class ModelConfig:
         zero_init_last: Whether the last BatchNorm scale of each block starts at zero.
         drop_path_rate: Probability of dropping the last block's branch; it rises linearly from 0.
         dropout_rate: Probability of dropping an input of the classifier.
+        global_pool: What the classifier gets of the last map: its mean, its maximum, the mean of
+            both (avgmax) or both (catavgmax).
         norm_group_size: Images that share BatchNorm statistics; None uses the global batch.
         unbiased_variance: Whether the running variance is scaled by n / (n - 1), as in PyTorch.
         dtype: Dtype of the computation. Parameters, statistics, logits and loss stay float32.
@@ -45,6 +47,7 @@ class ModelConfig:
     zero_init_last: bool = False
     drop_path_rate: Fraction = 0.0
     dropout_rate: Fraction = 0.0
+    global_pool: Literal["avg", "max", "avgmax", "catavgmax"] = "avg"
     norm_group_size: PositiveInt | None = None
     unbiased_variance: bool = False
     dtype: Literal["float32", "bfloat16"] = "float32"

@@ -89,6 +89,7 @@ def build_model(config: ModelConfig, *, rngs: nnx.Rngs) -> ResNet:
         zero_init_last=config.zero_init_last,
         drop_path_rate=config.drop_path_rate,
         dropout_rate=config.dropout_rate,
+        global_pool=config.global_pool,
     )
     dtype = None if config.dtype == "float32" else jnp.dtype(config.dtype)
     return ResNet(architecture, dtype=dtype, rngs=rngs)

@@ -23,6 +23,12 @@ def test_a_width_that_is_not_whole_is_refused():
         build_model(ModelConfig("resnet8", width=0.3), rngs=nnx.Rngs(0))
 
 
+def test_the_pool_of_the_recipe_comes_before_the_classifier():
+    config = ModelConfig("resnet8", global_pool="catavgmax")
+    model = nnx.eval_shape(lambda: build_model(config, rngs=nnx.Rngs(0)))
+    assert (model.global_pool, model.head.kernel.shape) == ("catavgmax", (128, 10))
+
+
 def test_finetuning_takes_the_widths_of_the_recipe(tmp_path):
     narrow = ModelConfig("resnet8", width=0.25)
     model = build_model(narrow, rngs=nnx.Rngs(3))
