@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from resnet_jax.layers.dtypes import at_least_float32
+from resnet_jax.layers.dtypes import at_least_float32, check_values
 from resnet_jax.layers.ops import by_feature
 
 
@@ -85,7 +85,12 @@ class EvoNormS0(nnx.Module):
         self.dtype = dtype
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Normalises and activates x [batch, height, width, features]."""
+        """Normalises and activates x [batch, height, width, features].
+
+        Raises:
+            ValueError: The last axis is not `features`, or x holds integers.
+        """
+        check_values("EvoNormS0", x, self.scale.shape[0])
         values = x.astype(at_least_float32(x.dtype, self.scale.dtype))
         groups = values.reshape(*x.shape[:-1], self.groups, x.shape[-1] // self.groups)
         variance = jnp.var(groups, axis=(1, 2, 4), keepdims=True)
@@ -125,7 +130,12 @@ class FilterResponseNorm(nnx.Module):
         self.dtype = dtype
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Normalises and activates x [batch, height, width, features]."""
+        """Normalises and activates x [batch, height, width, features].
+
+        Raises:
+            ValueError: The last axis is not `features`, or x holds integers.
+        """
+        check_values("FilterResponseNorm", x, self.scale.shape[0])
         values = x.astype(at_least_float32(x.dtype, self.scale.dtype))
         mean_square = jnp.mean(jnp.square(values), axis=(1, 2), keepdims=True)
         normalized = values * jax.lax.rsqrt(mean_square + self.epsilon)

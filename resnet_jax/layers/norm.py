@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from resnet_jax.layers.dtypes import at_least_float32
+from resnet_jax.layers.dtypes import at_least_float32, check_values
 from resnet_jax.layers.ops import normalize_batch, normalize_with
 
 
@@ -87,8 +87,10 @@ class BatchNorm(nnx.Module):
         An empty batch gives an empty result and leaves the running statistics alone, as in PyTorch.
 
         Raises:
-            ValueError: The batch does not divide into groups of `group_size` examples.
+            ValueError: The batch does not divide into groups of `group_size` examples, the last
+                axis is not `features`, or x holds integers.
         """
+        check_values("BatchNorm", x, self.scale.shape[0])
         out_dtype = self.dtype if self.dtype is not None else x.dtype
         scale, bias = self.scale[...], self.bias[...]
         values = x.astype(at_least_float32(x.dtype, scale.dtype))
