@@ -12,6 +12,9 @@ from flax import nnx
 from resnet_jax.blocks.shortcut import LayerFactory, Shortcut, identity, no_layer, shortcut_b
 from resnet_jax.layers import BatchNorm, Bound, LayerSettings, conv, relu
 
+# Flax's names of arguments of blocks.
+_FLAX = {"strides": "stride", "kernel_dilation": "dilation", "feature_group_count": "groups"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
@@ -47,7 +50,7 @@ class Parts:
             TypeError: A setting is not one of `LayerSettings`: a block has no such argument.
         """
         if unknown := settings.keys() - LayerSettings.__annotations__.keys():
-            raise TypeError(f"unexpected keyword argument {min(unknown)!r}")
+            raise TypeError(f"unexpected keyword argument {min(unknown)!r}{_remedy(min(unknown))}")
         if not settings:
             return self
         settings = {"dtype": None, "param_dtype": jnp.float32, **settings}
@@ -98,3 +101,10 @@ class Parts:
         if self.zero_init_last:
             return build(in_features, features, kernel_size, kernel_init=nnx.initializers.zeros)
         return build(in_features, features, kernel_size)
+
+
+def _remedy(name: str) -> str:
+    """Says where an argument belongs that blocks do not take."""
+    if name in (field.name for field in dataclasses.fields(Parts)):
+        return f"; it is one of the block's parts: parts=Parts({name}=...)"
+    return f"; did you mean {_FLAX[name]!r}?" if name in _FLAX else ""

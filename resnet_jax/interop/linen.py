@@ -31,7 +31,7 @@ def to_linen(
         **kwargs: Its keyword arguments, without `rngs`.
 
     Raises:
-        TypeError: `module` is a module that is built already.
+        TypeError: `module` is a module that is built already, or builds nothing.
 
     Example:
         >>> class Net(linen.Module):
@@ -41,7 +41,7 @@ def to_linen(
         >>> variables = Net().init(jax.random.key(0), x, train=False)
         >>> y, updates = Net().apply(variables, x, train=True, mutable=["batch_stats"])
     """
-    if isinstance(module, nnx.Module):
+    if isinstance(module, nnx.Module) or not callable(module):
         PureModule(module)  # raises the error that says what to give instead
     return LinenModule(module, args=args, kwargs=FrozenDict(kwargs), method=method, name=name)
 

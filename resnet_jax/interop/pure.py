@@ -35,7 +35,7 @@ def functional(
         where the names or shapes of a tree are not those of the module.
 
     Raises:
-        TypeError: `module` is a module that is built already.
+        TypeError: `module` is a module that is built already, or builds nothing.
 
     Example:
         >>> init, apply = functional(ResidualBlock, 64, 128, stride=2)
@@ -61,6 +61,11 @@ class PureModule:
             raise TypeError(
                 f"got a built {kind} instead of something that builds one: give the class and its "
                 f"arguments, or for this {kind} and its weights, nnx.split(module)"
+            )
+        if not callable(module):
+            raise TypeError(
+                f"got {module!r} instead of something that builds a module, such as a class; for a "
+                f"network by name, give create_model and the name"
             )
         self._build = lambda rngs: module(*args, rngs=rngs, **kwargs)
         abstract = nnx.eval_shape(lambda: self._build(nnx.Rngs(0)))

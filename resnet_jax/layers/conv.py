@@ -52,7 +52,15 @@ def conv(
 
     Returns:
         An `nnx.Conv` from [batch, height, width, in_features] to [..., features].
+
+    Raises:
+        ValueError: The channels do not divide into the groups.
     """
+    if in_features % groups or features % groups:
+        raise ValueError(
+            f"a convolution from {in_features} to {features} channels does not divide into "
+            f"groups={groups}."
+        )
     padding = dilation * (kernel_size - 1) // 2
     return nnx.Conv(
         in_features,

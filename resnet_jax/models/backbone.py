@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import jax
 from flax import nnx
 
+from resnet_jax.errors import ConfigError
 from resnet_jax.models.indices import resolve_indices
 from resnet_jax.models.trunk import Trunk
 
@@ -27,9 +28,14 @@ class Backbone(Trunk):
             out_indices: Which maps the call returns; -1 is the last; None returns all.
 
         Raises:
-            ConfigError: There is no map of an index, none is wanted, or `out_indices` is not a
-                sequence of whole numbers.
+            ConfigError: There is no map of an index, none is wanted, `out_indices` is not a
+                sequence of whole numbers, or `network` not a network.
         """
+        if not isinstance(network, Trunk):
+            raise ConfigError(
+                f"Backbone takes a network, not {network!r}: create_model takes a name, with "
+                f"features_only=True."
+            )
         info = network.feature_info
         indices = range(len(info)) if out_indices is None else out_indices
         self.out_indices = resolve_indices("out_indices", indices, len(info))

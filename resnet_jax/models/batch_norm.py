@@ -3,7 +3,7 @@
 import dataclasses
 
 from resnet_jax.errors import ConfigError, shown
-from resnet_jax.models.checks import check_positive
+from resnet_jax.models.checks import check_positive, make_plain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,11 +17,12 @@ class BatchNormConfig:
     two_pass: bool = False
 
     def __post_init__(self) -> None:
-        """Checks the values.
+        """Checks the values, and makes them plain.
 
         Raises:
-            ConfigError: One is out of range.
+            ConfigError: One is of another kind, or out of range.
         """
+        make_plain("batch_norm.", self)
         for field in ("momentum", "epsilon"):
             if not 0.0 <= getattr(self, field) <= 1.0:
                 raise ConfigError(

@@ -8,7 +8,13 @@ from resnet_jax.blocks import Parts, identity
 from resnet_jax.errors import ConfigError, shown
 from resnet_jax.layers import GLOBAL_POOLS, Bound
 from resnet_jax.models.batch_norm import BatchNormConfig
-from resnet_jax.models.checks import check_name, check_positive, check_rate, check_ratio
+from resnet_jax.models.checks import (
+    check_name,
+    check_positive,
+    check_rate,
+    check_ratio,
+    make_plain,
+)
 from resnet_jax.models.plan import BlockPlan, block_arguments, block_options, place_blocks
 from resnet_jax.models.stem import STEM_POOLS, STEMS
 from resnet_jax.models.tables import (
@@ -110,11 +116,13 @@ class ResNetConfig:
     in_features: int = 3
 
     def __post_init__(self) -> None:
-        """Checks the values.
+        """Checks the values, and makes them plain: lists become tuples, NumPy's numbers Python's.
 
         Raises:
-            ConfigError: A value is unknown, out of range or does not go with the block.
+            ConfigError: A value is unknown, of another kind, out of range or does not go with the
+                block.
         """
+        make_plain("", self)
         _check(self)
 
     @property
@@ -251,6 +259,13 @@ def _check_output_stride(config: ResNetConfig) -> None:
 
 
 def _check_block_options(config: ResNetConfig) -> None:
+    for name, width in zip(config.blocks, config.widths, strict=True):
+        inside = config._inside(name, width)["mid_features"] or width // BLOCKS[name].expansion
+        if inside % config.groups:
+            raise ConfigError(
+                f"groups={config.groups} do not divide the {inside} channels inside the blocks of "
+                f"width {width}."
+            )
     for stage in config.plan():
         for name in stage[-1].options:
             if name not in block_arguments(stage[-1].block):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from resnet_jax.errors import ConfigError
 from resnet_jax.layers import Supply, supplied
 from resnet_jax.layers.ops import (
     compute_once,
@@ -37,6 +38,19 @@ class _Group(NamedTuple):
     leaves: list[int]
     first: int
     last: int
+
+
+def params_key(rngs: nnx.Rngs | None) -> jax.Array:
+    """Returns the key `params` of `rngs`; of None that of `nnx.Rngs(0)`.
+
+    Raises:
+        ConfigError: `rngs` is no `nnx.Rngs`.
+    """
+    if rngs is None:
+        rngs = nnx.Rngs(0)
+    if not hasattr(rngs, "params"):
+        raise ConfigError(f"rngs={rngs!r} is not an nnx.Rngs; nnx.Rngs takes a seed or a key.")
+    return rngs.params()
 
 
 def initialize(

@@ -10,10 +10,12 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from resnet_jax.blocks import identity
+from resnet_jax.errors import ConfigError
 from resnet_jax.layers import GLOBAL_POOLS, Dropout, classifier_uniform
+from resnet_jax.models.checks import check_floating
 from resnet_jax.models.config import ResNetConfig
 from resnet_jax.models.indices import resolve_indices
-from resnet_jax.models.initialize import ParameterKeys
+from resnet_jax.models.initialize import ParameterKeys, params_key
 from resnet_jax.models.stem import STEM_POOLS, STEMS
 from resnet_jax.models.tables import BLOCKS, Block
 from resnet_jax.models.trunk import FeatureInfo, Trunk
@@ -52,8 +54,19 @@ class ResNet(Trunk):
             dtype: Dtype of the computation; statistics, pooling and classifier stay in float32.
             param_dtype: Dtype in which the parameters are stored.
             rngs: The key `params` initialises the parameters.
+
+        Raises:
+            ConfigError: `config` is not a config, or a dtype not one of floating point.
         """
-        rngs = cast(nnx.Rngs, ParameterKeys(rngs.params()))
+        if not isinstance(config, ResNetConfig):
+            raise ConfigError(
+                f"ResNet takes a ResNetConfig, not {config!r}: create_model and model_config take "
+                f"names."
+            )
+        if dtype is not None:
+            check_floating("dtype", dtype)
+        check_floating("param_dtype", param_dtype)
+        rngs = cast(nnx.Rngs, ParameterKeys(params_key(rngs)))
         self.config = config
         self.param_dtype = param_dtype
         parts = config.parts().bind(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
@@ -110,7 +123,12 @@ class ResNet(Trunk):
         Returns:
             float32, [batch, num_classes], or before the classifier what `global_pool` gives, such
             as [batch, features].
+
+        Raises:
+            TypeError: x is a list of maps.
         """
+        if isinstance(x, list):
+            raise TypeError("forward_head takes one map: forward_head(features(images)[-1]).")
         x = GLOBAL_POOLS[self.config.global_pool].apply(self.act(self.norm(x)))
         x = self.dropout(x, rngs)
         return x if pre_logits else self.head(x)
@@ -181,21 +199,27 @@ class ResNet(Trunk):
         """Outputs of the classifier that was built; 0 without one."""
         return self.config.num_classes
 
+    @property
+    def global_pool(self) -> str:
+        """How the last map is pooled; see `ResNetConfig`."""
+        return self.config.global_pool
+
     def reset_classifier(
-        self, num_classes: int, *, global_pool: str | None = None, rngs: nnx.Rngs
+        self, num_classes: int, *, global_pool: str | None = None, rngs: nnx.Rngs | None = None
     ) -> None:
         """Replaces the classifier, and changes nothing else.
 
         Args:
             num_classes: Outputs; 0 leaves the classifier out.
             global_pool: What comes before it, as in `ResNetConfig`; None keeps the pool.
-            rngs: The key `params` initialises it.
+            rngs: The key `params` initialises it; None takes `nnx.Rngs(0)`.
 
         Raises:
             ConfigError: `num_classes` is negative, or does not go with the pool.
         """
         pool = self.config.global_pool if global_pool is None else global_pool
         self.config = dataclasses.replace(self.config, num_classes=num_classes, global_pool=pool)
+        num_classes = self.config.num_classes
         # Flax asks to be told, where a function gives way to a layer.
         self.head = (
             nnx.data(
@@ -204,7 +228,7 @@ class ResNet(Trunk):
                     num_classes,
                     param_dtype=self.param_dtype,
                     kernel_init=classifier_uniform,
-                    rngs=rngs,
+                    rngs=nnx.Rngs(0) if rngs is None else rngs,
                 )
             )
             if num_classes

@@ -15,7 +15,7 @@ from jax.typing import DTypeLike
 from resnet_jax import zoo
 from resnet_jax.errors import ConfigError
 from resnet_jax.models import Backbone, ResNet, ResNetConfig
-from resnet_jax.models.initialize import initialize
+from resnet_jax.models.initialize import initialize, params_key
 from resnet_jax.network_inputs import check_channels
 from resnet_jax.weights import hub
 from resnet_jax.weights.convert import load_mapping, source_sizes, torch_arrays
@@ -37,7 +37,7 @@ _ARGUMENTS = ("pretrained", "features_only", "out_indices", "dtype", "param_dtyp
 def create_model(
     name: str | ResNetConfig,
     *,
-    pretrained: bool | FilePath = False,
+    pretrained: bool | FilePath | None = False,
     features_only: Literal[False] = False,
     dtype: DTypeLike | None = None,
     param_dtype: DTypeLike = jnp.float32,
@@ -50,7 +50,7 @@ def create_model(
 def create_model(
     name: str | ResNetConfig,
     *,
-    pretrained: bool | FilePath = False,
+    pretrained: bool | FilePath | None = False,
     features_only: Literal[True],
     out_indices: Iterable[int] | None = None,
     dtype: DTypeLike | None = None,
@@ -64,7 +64,7 @@ def create_model(
 def create_model(
     name: str | ResNetConfig,
     *,
-    pretrained: bool | FilePath = False,
+    pretrained: bool | FilePath | None = False,
     features_only: bool,
     out_indices: Iterable[int] | None = None,
     dtype: DTypeLike | None = None,
@@ -77,7 +77,7 @@ def create_model(
 def create_model(
     name: str | ResNetConfig,
     *,
-    pretrained: bool | FilePath = False,
+    pretrained: bool | FilePath | None = False,
     features_only: bool = False,
     out_indices: Iterable[int] | None = None,
     dtype: DTypeLike | None = None,
@@ -90,8 +90,9 @@ def create_model(
     Args:
         name: One of `list_models()`, or a config; `resnet50.a1_in1k` also names the weights, as
             does `hf_hub:timm/resnet50.a1_in1k`.
-        pretrained: False for random weights; True for the default published ones, from the cache or
-            the Hugging Face hub; a tag such as `a1_in1k` for specific ones; or a file, of any name.
+        pretrained: False or None for random weights; True for the default published ones, from the
+            cache or the Hugging Face hub; a tag such as `a1_in1k` for specific ones; or a file, of
+            any name.
         features_only: Build only the stem and the stages: a `Backbone`, which returns feature
             maps.
         out_indices: Which maps a backbone returns: 0 after the stem, 1 after the first stage, -1
@@ -187,7 +188,7 @@ def load_pretrained(
         config = dataclasses.replace(config, in_features=channels)
     new_head = config.num_classes != classes
     if new_head:
-        key = (nnx.Rngs(0) if rngs is None else rngs).params()
+        key = params_key(rngs)
         build = functools.partial(ResNet, config, dtype=dtype, param_dtype=param_dtype)
         model = initialize(build, key, only=is_head)
     else:
@@ -197,13 +198,15 @@ def load_pretrained(
     return model
 
 
-def _source(name: str | ResNetConfig, pretrained: bool | FilePath) -> FilePath | None:
+def _source(name: str | ResNetConfig, pretrained: bool | FilePath | None) -> FilePath | None:
     """Returns the file that a name and `pretrained` select, or None for random weights."""
     network, tag = zoo.split_name(name) if isinstance(name, str) else ("", "")
-    if pretrained is False:
+    if pretrained is False or pretrained is None:
         if tag:
             raise ConfigError(f"{name!r} names weights: pass pretrained=True to load them.")
         return None
+    if not isinstance(pretrained, bool | str | os.PathLike):
+        raise ConfigError(f"pretrained={pretrained!r} must be True, False, a tag or a file.")
     if not isinstance(pretrained, bool):
         text = os.fspath(pretrained)
         if text != pretrained or _is_path(text, network):

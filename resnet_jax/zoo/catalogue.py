@@ -93,11 +93,15 @@ def check_model_name(name: str, names: Collection[str]) -> None:
     Raises:
         ConfigError: It is not; the message has the nearest ones.
     """
-    if name not in names:
-        raise ConfigError(
-            f"there is no model {name!r}.{nearest(name, names)} "
-            f"resnet_jax.list_models() lists them all."
-        )
+    if name in names:
+        return
+    network, _, tag = name.partition(".")
+    if tag and network in names:
+        raise ConfigError(f"{name!r} names weights; the model is {network!r}.")
+    raise ConfigError(
+        f"there is no model {name!r}.{nearest(name, names)} "
+        f"resnet_jax.list_models() lists them all."
+    )
 
 
 def list_models(
@@ -117,6 +121,9 @@ def list_models(
         exclude_filters: Patterns of names that are left out.
         include_tags: List `name.tag` for each of the published weights of a network. timm does so
             where `pretrained` is given; here `list_pretrained` does.
+
+    Raises:
+        ConfigError: A pattern is not a string.
 
     Example:
         >>> list_models(["resnet1??d", "resnet2*d"], pretrained=True, exclude_filters="*200d")
@@ -162,7 +169,10 @@ def _weights() -> Iterator[tuple[str, str]]:
 
 def _patterns(given: str | Iterable[str]) -> list[str]:
     """Returns patterns of `name.tag`; one without a dot is of the name."""
-    several = [given] if isinstance(given, str) else given
+    several = [given] if isinstance(given, str) or not isinstance(given, Iterable) else [*given]
+    for pattern in several:
+        if not isinstance(pattern, str):
+            raise ConfigError(f"{pattern!r} is not a pattern; 'resnet*d', for instance, is one.")
     return [pattern if "." in pattern else f"{pattern}.*" for pattern in several if pattern]
 
 

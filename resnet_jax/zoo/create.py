@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
+from resnet_jax.errors import ConfigError
 from resnet_jax.models import ResNet, ResNetConfig
-from resnet_jax.models.initialize import initialize
+from resnet_jax.models.initialize import initialize, params_key
 from resnet_jax.zoo.catalogue import check_model_name
 from resnet_jax.zoo.rows import TABLE
 from resnet_jax.zoo.settings import Changes, check_settings
@@ -27,6 +28,11 @@ def model_config(name: str | ResNetConfig, **changes: Unpack[Changes]) -> ResNet
     """
     if isinstance(name, str):
         check_model_name(name, TABLE)
+    elif not isinstance(name, ResNetConfig):
+        raise ConfigError(
+            f"{name!r} is neither the name of a model nor a ResNetConfig; resnet_jax.list_models() "
+            f"lists the names."
+        )
     check_settings(changes)
     config = TABLE[name] if isinstance(name, str) else name
     given = {field: value for field, value in changes.items() if value is not None}
@@ -59,7 +65,7 @@ def create_untrained(
             changed like this.
     """
     config = model_config(name, **changes)
-    key = (nnx.Rngs(0) if rngs is None else rngs).params()
+    key = params_key(rngs)
 
     def build(rngs: nnx.Rngs) -> ResNet:
         return ResNet(config, dtype=dtype, param_dtype=param_dtype, rngs=rngs)

@@ -1,6 +1,7 @@
 """What may be changed about any network, and what else these settings are called."""
 
 import dataclasses
+import difflib
 from collections.abc import Iterable, Mapping
 from typing import TypedDict
 
@@ -82,7 +83,7 @@ def _hint(name: str, known: tuple[str, ...]) -> str:
             return f" Did you mean {ours!r}?"
     fields = {field.name for field in dataclasses.fields(ResNetConfig)} - {*known}
     meant = [ours for ours, others in _FIELDS.items() if name in others]
-    meant += [name] if name in fields else []
+    meant += difflib.get_close_matches(name, fields, n=1, cutoff=0.8)
     if meant:
         return (
             f" To change the config's {meant[0]}, pass dataclasses.replace(model_config(NAME), "
