@@ -127,7 +127,7 @@ def create_model(
 
 def _known(
     name: str | ResNetConfig,
-    pretrained: bool | FilePath,
+    pretrained: bool | FilePath | None,
     source: FilePath | None,
     config: ResNetConfig,
 ) -> tuple[zoo.NetworkInputs, str]:

@@ -10,7 +10,7 @@ from resnet_jax.training.step.state import build_model, load_variables, variable
 
 def test_width_multiplies_every_width():
     model = nnx.eval_shape(
-        lambda: build_model(ModelConfig("resnet8", width=0.25), rngs=nnx.Rngs(0))
+        lambda: build_model(ModelConfig("resnet8", 10, in_features=3, width=0.25), rngs=nnx.Rngs(0))
     )
     assert (model.config.stem_features, model.config.widths) == (4, (4, 8, 16))
     assert model.head.kernel.shape == (16, 10)
@@ -20,17 +20,17 @@ def test_a_width_that_is_not_whole_is_refused():
     with pytest.raises(
         ConfigError, match=r"^model\.width=0\.3: resnet8 would have widths of 4\.8, "
     ):
-        build_model(ModelConfig("resnet8", width=0.3), rngs=nnx.Rngs(0))
+        build_model(ModelConfig("resnet8", 10, in_features=3, width=0.3), rngs=nnx.Rngs(0))
 
 
 def test_the_pool_of_the_recipe_comes_before_the_classifier():
-    config = ModelConfig("resnet8", global_pool="catavgmax")
+    config = ModelConfig("resnet8", 10, in_features=3, global_pool="catavgmax")
     model = nnx.eval_shape(lambda: build_model(config, rngs=nnx.Rngs(0)))
     assert (model.global_pool, model.head.kernel.shape) == ("catavgmax", (128, 10))
 
 
 def test_finetuning_takes_the_widths_of_the_recipe(tmp_path):
-    narrow = ModelConfig("resnet8", width=0.25)
+    narrow = ModelConfig("resnet8", 10, in_features=3, width=0.25)
     model = build_model(narrow, rngs=nnx.Rngs(3))
     weights.save(model, tmp_path / "narrow.safetensors")
     config = TrainConfig(
