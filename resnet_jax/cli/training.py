@@ -61,6 +61,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--debug-nans", action="store_true", help="stop at the first NaN, name the operation"
     )
+    parser.add_argument("--track", metavar="NAME", action="append", help="wandb or mlflow")
     parser.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
     parser.add_argument("--processes", type=int, help="number of processes")
     parser.add_argument("--process", type=int, help="index of this process, from 0")
@@ -82,6 +83,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     from resnet_jax.training.loop import train as run_recipe
     from resnet_jax.training.recipe.load import DEFAULT_RECIPE, load_recipe
     from resnet_jax.training.recipe.overrides import parse_overrides
+    from resnet_jax.training.trackers import open_trackers
     from resnet_jax.training.workdir.checkpoints import CheckpointError
 
     recipe = flags.config or DEFAULT_RECIPE
@@ -90,6 +92,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
         print("\n".join(show_recipe(config, recipe=recipe, overrides=overrides)))
         return 0
     workdir = _workdir(flags, recipe)
+    hooks = open_trackers(flags.track or ())
     if flags.debug_nans:
         search_for_nans()
     keep_freed_memory()
@@ -98,7 +101,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     step_images = config.batch_size // config.accumulation
     use_every_core(step_images, config.eval_batch_size, most=config.mesh.devices)
     try:
-        result = run_recipe(config, workdir, profile=flags.profile)
+        result = run_recipe(config, workdir, hooks=hooks, profile=flags.profile)
     except (Exception, KeyboardInterrupt) as error:
         # A normal exit waits for the other processes, and for the threads of a failed save.
         if jax.process_count() > 1 or isinstance(error, CheckpointError):

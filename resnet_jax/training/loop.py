@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
@@ -18,6 +18,7 @@ from resnet_jax.training.cadence import Cadence
 from resnet_jax.training.conclusion import Result, conclude
 from resnet_jax.training.evaluation import evaluate
 from resnet_jax.training.feeds import open_feed
+from resnet_jax.training.hooks import Hook, Hooks, RunStart
 from resnet_jax.training.progress import ProgressReport, Stopwatch, say
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.recipe.overrides import validate
@@ -28,7 +29,7 @@ from resnet_jax.training.workdir.checkpoints import Checkpoints
 from resnet_jax.training.workdir.claim import claimed
 from resnet_jax.training.workdir.environment import record_environment
 from resnet_jax.training.workdir.layout import Workdir
-from resnet_jax.training.workdir.records import MetricsLog
+from resnet_jax.training.workdir.records import MetricsLog, read_records
 
 
 @naming_lost_peers()
@@ -37,6 +38,7 @@ def train(
     workdir: str | pathlib.Path,
     *,
     sources: Mapping[str, Source] | None = None,
+    hooks: Sequence[Hook] = (),
     console: Console | None = None,
     profile: bool = False,
 ) -> Result:
@@ -47,6 +49,7 @@ def train(
         workdir: Folder for everything that the run writes.
         sources: Splits of your own by their names in the recipe (`train`, `validation`, `test`),
             with `config.data.name="given:NAME"`. Resuming takes the same ones again.
+        hooks: Are told of the start, the records, the checkpoints and the end of the run.
         console: Where to report; None takes standard output.
         profile: Write a trace of a few steps into the folder `profile`.
 
@@ -76,7 +79,7 @@ def train(
     ):
         if remark is not None:
             say(console, remark)
-        feed = open_feed(trainer, batches)
+        feed, told = open_feed(trainer, batches), Hooks(hooks)
         if total in checkpoints.steps():
             return conclude(files, console, start=total, step=total, total_steps=total)
         announce(trainer, splits, workdir=files.root, console=console)
@@ -86,6 +89,7 @@ def train(
         with (
             StepTrace(files.profile if profile else None, first=start + 10) as trace,
             MetricsLog(files, start=start) as log,
+            told.during(RunStart(config, files.root, start, total), read_records(files)),
             ProgressReport(console, start=start, total=total) as progress,
         ):
             stopwatch = Stopwatch(start)
@@ -102,6 +106,7 @@ def train(
                     for name, split in cadence.evaluations(step).items():
                         values |= evaluate(evaluator, state.evaluated, splits[split]).values(name)
                     log.write(step, values)
+                    told.record(step, values)
                     progress.show(step, values)
                     window, stopwatch = Totals(), Stopwatch(step)
                 stop = interruption.is_due(step)
@@ -109,6 +114,7 @@ def train(
                     notes = {"data": batches.get_state(), "window": window.fetch()}
                     accuracy = values.get("validation_accuracy")
                     checkpoints.save(step, state, notes, validation_accuracy=accuracy)
+                    told.checkpoint(step, files.checkpoints / str(step))
                 if stop:
                     break
     return conclude(files, console, start=start, step=step, total_steps=total)
