@@ -50,26 +50,32 @@ def _explain(subject: Study) -> str:
     plain = f"from {errors[f'plain{shallow}']} to {errors[f'plain{deep}']}"
     residual = f"from {errors[f'resnet{shallow}']} to {errors[f'resnet{deep}']}"
     degrades = (
-        "it rises although the network can do more: the degradation problem (退化问题). It is not "
-        "overfitting (过拟合), which lowers the training error"
+        "It rises, although the deeper network could do at least as well. This is the degradation "
+        "problem (退化问题). It is not overfitting (过拟合), which lowers the training error."
         if plain_gets_worse(subject)
-        else "this run does not show the degradation problem (退化问题), a training error that "
-        "rises with depth"
-    )
-    improves = (
-        "the deeper network is the better one"
-        if residual_gets_better(subject)
-        else "in this run the deeper network is not ahead with every seed"
+        else "This run does not show the degradation problem (退化问题), a training error that "
+        "rises with depth."
     )
     return (
         f"More layers should not hurt: {deep} layers can compute whatever {shallow} layers do, if "
         "the others learn the identity mapping (恒等映射) h(x) = x. Between plain networks of "
-        f"{shallow} and {deep} layers the training error (训练误差) goes {plain}: {degrades}. "
+        f"{shallow} and {deep} layers the training error (训练误差) goes {plain}. {degrades} "
         "A block of a residual network (残差网络) computes h(x) = f(x) + x. Its layers learn the "
         "residual (残差) f(x), the shortcut (弯线, identity mapping) adds x, and f(x) = 0 already "
         f"gives the identity mapping. Between residual networks of {shallow} and {deep} layers the "
-        f"training error goes {residual}: {improves}."
+        f"training error goes {residual}. {_improvement(subject)}"
     )
+
+
+def _improvement(subject: Study) -> str:
+    shallow, deep = (subject.trainings(f"resnet{depth}") for depth in subject.depths[:2])
+    if residual_gets_better(subject):
+        seeds = " with each of its seeds" if len(deep) > 1 else ""
+        return f"The deeper network is the better one{seeds}."
+    if not any(training.train_error for training in (*shallow, *deep)):
+        return "Both have learned all training images."
+    seeds = " with every seed" if len(deep) > 1 else ""
+    return f"The deeper network is not the better one{seeds}."
 
 
 def _about(subject: Study) -> str:
