@@ -6,12 +6,17 @@ import argparse
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from resnet_jax.cli import evaluate
 from resnet_jax.cli.command import Command, guard, leave_at_once, new_parser
 from resnet_jax.cli.hints import CONFIG
+from resnet_jax.cli.seeds import read_seeds, train_seeds
 from resnet_jax.local_paths import local_path
+
+if TYPE_CHECKING:
+    from resnet_jax.training.conclusion import Result
+    from resnet_jax.training.recipe.config import TrainConfig
 
 _RESUMES = "A run resumes by itself: repeat the command that started it"
 _ADVICE = {
@@ -61,6 +66,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--debug-nans", action="store_true", help="stop at the first NaN, name the operation"
     )
+    parser.add_argument("--seeds", metavar="0,1,2", help="a run per seed; mean and spread")
     parser.add_argument("--track", metavar="NAME", action="append", help="wandb or mlflow")
     parser.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
     parser.add_argument("--processes", type=int, help="number of processes")
@@ -92,7 +98,8 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
         print("\n".join(show_recipe(config, recipe=recipe, overrides=overrides)))
         return 0
     workdir = _workdir(flags, recipe)
-    hooks = open_trackers(flags.track or ())
+    seeds = read_seeds(flags.seeds) if flags.seeds else ()
+    open_trackers(flags.track or ())  # a mistake is found before anything starts
     if flags.debug_nans:
         search_for_nans()
     keep_freed_memory()
@@ -100,14 +107,30 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     join(Processes(flags.coordinator, flags.processes, flags.process, flags.start_timeout))
     step_images = config.batch_size // config.accumulation
     use_every_core(step_images, config.eval_batch_size, most=config.mesh.devices)
+
+    def train_one(config: TrainConfig, workdir: pathlib.Path) -> Result:
+        hooks = open_trackers(flags.track or ())
+        return run_recipe(config, workdir, hooks=hooks, profile=flags.profile)
+
     try:
-        result = run_recipe(config, workdir, hooks=hooks, profile=flags.profile)
+        if seeds:
+            result = train_seeds(config, workdir, seeds, train=train_one, tell=_tell)
+        else:
+            result = train_one(config, workdir)
     except (Exception, KeyboardInterrupt) as error:
         # A normal exit waits for the other processes, and for the threads of a failed save.
         if jax.process_count() > 1 or isinstance(error, CheckpointError):
             leave_at_once(error, debug=getattr(flags, "debug", False))
         raise
     return RESUME_STATUS if result.status == "interrupted" else 0
+
+
+def _tell(line: str) -> None:
+    """Prints a line, in the first process only."""
+    import jax
+
+    if jax.process_index() == 0:
+        print(line, flush=True)
 
 
 def _evaluate(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
