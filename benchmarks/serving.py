@@ -20,7 +20,6 @@ import io
 import json
 import os
 import pathlib
-import resource
 import signal
 import struct
 import subprocess
@@ -198,13 +197,13 @@ def attacks() -> dict[str, Callable[[int, Answers], Awaitable[None]]]:
 def service(words: Sequence[str], log: pathlib.Path) -> Iterator[tuple[psutil.Popen, int]]:
     """Starts a service; gives its process and its port."""
     command = [sys.executable, "-c", "from resnet_jax.cli import main; main()", "serve", *words]
+    limited = ["sh", "-c", f'ulimit -n {OPEN_FILES}; exec "$@"', "sh", *command, "--port=0"]
     with log.open("wb") as errors:
         process = psutil.Popen(
-            [*command, "--port=0"],
+            limited,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
             stderr=errors,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES)),
         )
         try:
             line = process.stdout.readline().decode()
@@ -213,6 +212,7 @@ def service(words: Sequence[str], log: pathlib.Path) -> Iterator[tuple[psutil.Po
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
             process.wait()
+            process.stdout.close()
 
 
 def memory(process: psutil.Popen) -> int:
@@ -254,24 +254,27 @@ async def load(
         tasks = []
         if phase == "attack":
             tasks = [kinds[name](port, hostile[name]) for name in kinds for _ in range(attackers)]
-        tasks += [send_repeatedly(port, images, honest) for _ in range(clients - len(tasks))]
+        count = clients - len(tasks)
+        tasks += [send_repeatedly(port, images, honest) for _ in range(count)]
         used = busy(process)
         running = asyncio.gather(*tasks, return_exceptions=True)
         if phase == "attack":
             await asyncio.sleep(max(0.0, seconds / 2 - 1))
-            used = busy(process) - used
             rows["memory_mib"] = peak >> 20
             begun = time.perf_counter()
             honest.until = begun  # what it gets from here on is not an answer of a running service
             process.send_signal(signal.SIGTERM)
             rows["status"] = await asyncio.to_thread(process.wait, 120)
             rows["stop_seconds"] = round(time.perf_counter() - begun, 1)
-        await running
-        if phase == "peace":
-            used = busy(process) - used
-        rows[phase] = {"honest": honest.summary(), "images_per_second": 0.0}
-        rows[phase]["cpu_ms_per_image"] = round(1000 * used / max(1, len(honest.seconds)), 2)
-        rows[phase]["images_per_second"] = round(len(honest.seconds) / (seconds / 2), 1)
+        for ended in (await running)[len(tasks) - count :]:
+            if ended is not None:
+                honest.others[type(ended).__name__] += 1
+        row: dict[str, Any] = {"honest": honest.summary()}
+        row["images_per_second"] = round(len(honest.seconds) / (seconds / 2), 1)
+        if phase == "peace":  # later on processes come and go
+            used = (busy(process) - used) / max(1, len(honest.seconds))
+            row["cpu_ms_per_image"] = round(1000 * used, 2)
+        rows[phase] = row
         rows[phase]["hostile"] = {name: answers.summary() for name, answers in hostile.items()}
     watcher.cancel()
     return rows
