@@ -11,7 +11,7 @@ from typing import Any
 import jax
 from jax.experimental import jet, roofline
 
-from resnet_jax.layers.ops.lowering import TwoWays, compute_once, compute_once_p, per_platform_p
+from resnet_jax.layers.ops.lowering import Forms, compute_once, compute_once_p, per_platform_p
 
 
 def _series_of_same(primals: Any, series: Any) -> Any:
@@ -19,11 +19,11 @@ def _series_of_same(primals: Any, series: Any) -> Any:
     return compute_once(x), [compute_once(term) for term in terms]
 
 
-def _series_of_default(primals: Any, series: Any, *, function: TwoWays) -> Any:
+def _series_of_default(primals: Any, series: Any, *, function: Forms) -> Any:
     return jet.jet(function.default, primals, series)
 
 
-def _cost_of_default(context: Any, *_: Any, function: TwoWays) -> roofline.RooflineResult:
+def _cost_of_default(context: Any, *_: Any, function: Forms) -> roofline.RooflineResult:
     arguments = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in context.avals_in]
     return roofline.roofline(function.default)(*arguments)[1]
 

@@ -45,8 +45,8 @@ def compute_once(x: jax.Array) -> jax.Array:
     return compute_once_p.bind(x) if _have_own_form(x) else x
 
 
-class TwoWays(abc.ABC):
-    """One function in two forms; hashable, and equal to another with the same fields.
+class Forms(abc.ABC):
+    """One function in a form per platform; hashable, and equal to another with the same fields.
 
     A subclass chooses its own arguments, which are positional arrays; the signatures here allow
     any.
@@ -60,13 +60,17 @@ class TwoWays(abc.ABC):
     def default(self, *arguments: Any, **_: Any) -> jax.Array:
         """Computes it on every other platform."""
 
-    def differentiated(self) -> TwoWays:
+    def gpu(self, *arguments: Any, **_: Any) -> jax.Array:
+        """Computes it on a GPU; by default as on the other platforms."""
+        return self.default(*arguments)
+
+    def differentiated(self) -> Forms:
         """Returns the function to use when it is differentiated."""
         raise NotImplementedError(f"{self} has no derivative; give it one by jax.custom_jvp")
 
 
-class Bilinear(TwoWays):
-    """A bilinear function; its derivatives follow from its two forms."""
+class Bilinear(Forms):
+    """A bilinear function; its derivatives follow from its forms."""
 
     @abc.abstractmethod
     def cpu(self, x: jax.Array, y: jax.Array) -> jax.Array:
@@ -108,14 +112,14 @@ def transpose(
     return gradient
 
 
-def per_platform(function: TwoWays, *arguments: jax.Array) -> jax.Array:
+def per_platform(function: Forms, *arguments: jax.Array) -> jax.Array:
     """Computes a function in the form for the platform that it is compiled for.
 
     `jax.lax.platform_dependent` does the same for any function, but its gradients would keep the
-    residuals of both forms on every platform.
+    residuals of all forms on every platform.
 
     Args:
-        function: Its two forms return the same shape and dtype. To be differentiated, it must be
+        function: Its forms return the same shape and dtype. To be differentiated, it must be
             bilinear, or linear in its second argument, with `jax.lax.stop_gradient` around the
             first.
         *arguments: The arguments of the function.
@@ -134,7 +138,7 @@ def _have_own_form(*arguments: jax.Array) -> bool:
 
 
 def devices() -> int:
-    """Returns how many devices share the program being compiled; for use in `TwoWays.cpu`."""
+    """Returns how many devices share the program being compiled; for use in `Forms.cpu`."""
     return _devices.get()
 
 
@@ -195,6 +199,9 @@ class _Gradient(Bilinear):
         (shared,) = copy(gradient)
         return shared
 
+    def gpu(self, *arguments: jax.Array) -> jax.Array:
+        return transpose(self.function.gpu, self.argument, self.like, *arguments)
+
     def default(self, x: jax.Array, y: jax.Array) -> jax.Array:
         return transpose(self.function.default, self.argument, self.like, x, y)
 
@@ -222,6 +229,9 @@ class _Batched(Bilinear):
         gradients = jax.vmap(each, axes)(x, y)
         return jnp.sum(gradients, 0) if axis is None else jnp.moveaxis(gradients, 0, axis)
 
+    def gpu(self, *arguments: jax.Array) -> jax.Array:
+        return jax.vmap(self.function.gpu, self.axes)(*arguments)
+
     def default(self, *arguments: jax.Array) -> jax.Array:
         return jax.vmap(self.function.default, self.axes)(*arguments)
 
@@ -237,7 +247,7 @@ def _transpose_y(cotangent: jax.Array, x: jax.Array, y: Any, *, function: Biline
     return per_platform(_Gradient(function, 1, y.aval), x, cotangent)
 
 
-def _batch(arguments: Any, axes: Any, *, function: TwoWays) -> tuple[jax.Array, int]:
+def _batch(arguments: Any, axes: Any, *, function: Forms) -> tuple[jax.Array, int]:
     return per_platform(_Batched(function, tuple(axes)), *arguments), 0
 
 
@@ -246,7 +256,7 @@ _run = functools.partial(jax.jit, static_argnames="function")(per_platform_p.bin
 
 
 @per_platform_p.def_impl  # type: ignore[untyped-decorator]  # JAX has no types for it
-def _evaluate(*arguments: jax.Array, function: TwoWays) -> jax.Array:
+def _evaluate(*arguments: jax.Array, function: Forms) -> jax.Array:
     """Computes it outside of `jit`, in JAX's own operations where these are looked at one by one.
 
     A NaN is then found in the operation that made it, such as `conv_general_dilated`.
@@ -265,7 +275,7 @@ ad.defbilinear(per_platform_p, _transpose_x, _transpose_y)
 _jvp_of_the_same = ad.primitive_jvps[per_platform_p]
 
 
-def _jvp(primals: Any, tangents: Any, *, function: TwoWays) -> Any:
+def _jvp(primals: Any, tangents: Any, *, function: Forms) -> Any:
     """Uses the form for differentiation, for both the value and the derivative."""
     return _jvp_of_the_same(primals, tangents, function=function.differentiated())
 
@@ -274,7 +284,7 @@ ad.primitive_jvps[per_platform_p] = _jvp
 batching.primitive_batchers[per_platform_p] = _batch
 
 
-def _lower_for_cpu(context: Any, *values: Any, function: TwoWays) -> Any:
+def _lower_for_cpu(context: Any, *values: Any, function: Forms) -> Any:
     count = getattr(context.module_context.axis_context, "num_devices", 1)
     token = _devices.set(count or 1)
     try:
@@ -292,6 +302,11 @@ mlir.register_lowering(
     mlir.lower_fun(
         lambda *arguments, function: function.default(*arguments), multiple_results=False
     ),
+)
+mlir.register_lowering(
+    per_platform_p,
+    mlir.lower_fun(lambda *arguments, function: function.gpu(*arguments), multiple_results=False),
+    platform="gpu",
 )
 
 

@@ -1,4 +1,4 @@
-"""Max pooling with equal padding on both sides, and a CPU-specific form."""
+"""Max pooling with equal padding on both sides, with forms for CPUs and GPUs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
-from resnet_jax.layers.ops.lowering import Bilinear, TwoWays, compute_once, per_platform
+from resnet_jax.layers.ops.lowering import Bilinear, Forms, compute_once, per_platform
 
 
 def max_pool(x: jax.Array, *, window: int = 3, stride: int = 2) -> jax.Array:
@@ -56,7 +56,7 @@ def _max_pool_jvp(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Largest(TwoWays):
+class _Largest(Forms):
     """Takes the maximum of each window."""
 
     window: int
@@ -101,6 +101,10 @@ class _Chosen(Bilinear):
             (jnp.where(place == number, view, 0) for number, view in enumerate(views)),
             start=jnp.zeros_like(views[0]),
         )
+
+    def gpu(self, x: jax.Array, values: jax.Array) -> jax.Array:
+        """Compares as a CPU does: XLA's derivative scatters by atomic additions, in any order."""
+        return self.cpu(x, values)
 
     def default(self, x: jax.Array, values: jax.Array) -> jax.Array:
         """Calls the derivative of XLA's pooling."""
