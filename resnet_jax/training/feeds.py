@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -91,8 +92,9 @@ class ResidentFeed:
         self._data = to_device(source, replicated(trainer.mesh))
         self._train_step = trainer.train_step
         split = split_by_example(trainer.mesh)
-        self._take = jax.jit(take_batch, out_shardings=split)
-        self._run = jax.jit(make_run(trainer.train_step, split), donate_argnums=0)
+        shape = source.images.shape[1:]
+        self._take = jax.jit(functools.partial(take_batch, shape=shape), out_shardings=split)
+        self._run = jax.jit(make_run(trainer.train_step, split, shape=shape), donate_argnums=0)
 
     def advance(self, state: TrainState, step: int, steps: int) -> tuple[TrainState, MetricSums]:
         """Runs the steps in one dispatch."""
@@ -153,7 +155,9 @@ def _obstacle(config: TrainConfig, source: Source) -> str | None:
     return None
 
 
-def make_run(train_step: TrainStep, split: jax.sharding.Sharding) -> Callable[..., Any]:
+def make_run(
+    train_step: TrainStep, split: jax.sharding.Sharding, *, shape: tuple[int, ...]
+) -> Callable[..., Any]:
     """Makes the function `run(state, data, indices, steps) -> (state, sums)`.
 
     It loops on the device. The number of steps is an argument, so one compilation serves any
@@ -162,6 +166,7 @@ def make_run(train_step: TrainStep, split: jax.sharding.Sharding) -> Callable[..
     Args:
         train_step: From `make_train_step`.
         split: The sharding of a batch.
+        shape: Height, width and channels of an image.
 
     Returns:
         A function for `jax.jit` with `donate_argnums=0`. It takes a state, a dataset on the device,
@@ -173,7 +178,8 @@ def make_run(train_step: TrainStep, split: jax.sharding.Sharding) -> Callable[..
         state: TrainState, data: ResidentData, indices: jax.Array, steps: jax.Array
     ) -> tuple[TrainState, MetricSums]:
         def batch_of(at: jax.Array) -> dict[str, jax.Array]:
-            return jax.lax.with_sharding_constraint(take_batch(data, indices[at]), split)
+            batch = take_batch(data, indices[at], shape=shape)
+            return jax.lax.with_sharding_constraint(batch, split)
 
         def body(
             at: jax.Array, carry: tuple[TrainState, MetricSums]

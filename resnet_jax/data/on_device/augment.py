@@ -6,6 +6,7 @@ draw; the draws depend only on the key and the batch size, not on the number of 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -119,11 +120,21 @@ def random_pad_crop(key: Array, images: Array, *, pad: int) -> Array:
     """
     padded = jnp.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     corners = jax.random.randint(key, (images.shape[0], 2), 0, 2 * pad + 1)
+    rows = _slide(padded, corners[:, 0], axis=1, size=images.shape[1])
+    return _slide(rows, corners[:, 1], axis=2, size=images.shape[2])
 
-    def crop(image: Array, corner: Array) -> Array:
-        return jax.lax.dynamic_slice(image, (corner[0], corner[1], 0), images.shape[1:])
 
-    return jax.vmap(crop)(padded, corners)
+def _slide(images: Array, starts: Array, *, axis: int, size: int) -> Array:
+    """Takes of each image the part of a size that begins at its own start.
+
+    It chooses among all slices: a dynamic slice of each image is a loop over the images on a TPU.
+    """
+    own = starts[:, None, None, None]
+    count = images.shape[axis] - size + 1
+    slices = [jax.lax.slice_in_dim(images, i, i + size, axis=axis) for i in range(count)]
+    return functools.reduce(
+        lambda chosen, i: jnp.where(own == i, slices[i], chosen), range(1, count), slices[0]
+    )
 
 
 def random_flip(key: Array, images: Array, *, probability: float = 0.5) -> Array:

@@ -22,7 +22,8 @@ class ResidentData(NamedTuple):
     """A whole split on the device.
 
     Attributes:
-        image: uint8 [examples, height, width, channels].
+        image: uint8 [examples, height * width * channels]: with an axis of channels alone at the
+            end, a TPU pads it to the width of its registers, in a copy at each dispatch.
         label: int32 [examples].
     """
 
@@ -42,7 +43,8 @@ def to_device(
     Returns:
         Its images and labels.
     """
-    return ResidentData(*jax.device_put((source.images, source.labels), sharding))
+    images = source.images.reshape(len(source.images), -1)
+    return ResidentData(*jax.device_put((images, source.labels), sharding))
 
 
 def steps_indices(
@@ -78,18 +80,19 @@ def steps_indices(
     return np.stack(rows).astype(np.int32)
 
 
-def take_batch(data: ResidentData, indices: Array) -> dict[str, Array]:
+def take_batch(data: ResidentData, indices: Array, *, shape: tuple[int, ...]) -> dict[str, Array]:
     """Gathers a batch, inside a jitted function.
 
     Args:
         data: From `to_device`.
         indices: One row of `steps_indices`, shape [batch].
+        shape: Height, width and channels of an image.
 
     Returns:
         The batch that the pipeline would give: image, label and a mask that is True.
     """
     return {
-        "image": data.image[indices],
+        "image": data.image[indices].reshape(-1, *shape),
         "label": data.label[indices],
         "mask": jnp.ones(indices.shape, jnp.bool_),
     }

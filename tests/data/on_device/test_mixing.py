@@ -3,6 +3,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from resnet_jax.data.config import AugmentConfig
 from resnet_jax.data.on_device import erasing, mixing
@@ -26,6 +27,18 @@ def test_mixup_blends_image_and_target_alike(batch, mode):
     chex.assert_trees_all_close(images, jnp.broadcast_to(images[:, :1, :1, :1], images.shape))
     assert len(np.unique(share.round(6))) == (1 if mode == "batch" else 3)
     chex.assert_trees_all_close(share, share[::-1])
+
+
+@pytest.mark.parametrize("concentration", [0.01, 0.1, 0.2, 1.0, 8.0])
+def test_shares_have_a_symmetric_beta_distribution(concentration):
+    draws = np.asarray(mixing.symmetric_beta(jax.random.key(0), concentration, (20_000,)))
+    assert np.isfinite(draws).all()
+    inner = draws[(draws > 1e-6) & (draws < 1 - 1e-6)]  # float32 has no more digits near 1
+    law = stats.beta(concentration, concentration)
+    assert abs(len(inner) / len(draws) - np.diff(law.cdf([1e-6, 1 - 1e-6]))[0]) < 0.01
+    low, high = law.cdf([1e-6, 1 - 1e-6])
+    # A right sampler fails once in ten thousand times; this one has a fixed key.
+    assert stats.kstest(inner, lambda x: (law.cdf(x) - low) / (high - low)).pvalue > 1e-4
 
 
 @pytest.mark.parametrize("mode", ["batch", "pair"])

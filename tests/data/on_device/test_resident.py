@@ -10,8 +10,11 @@ from resnet_jax.data.on_device.resident import steps_indices, take_batch, to_dev
 def test_the_device_sees_the_batches_of_the_stream(digits, options):
     data = to_device(digits)
     indices = steps_indices(len(digits), 500, seed=3, first_step=1, steps=4, **options)
+    shape = digits.image_shape
     _, batches = jax.jit(
-        lambda data, rows: jax.lax.scan(lambda carry, row: (carry, take_batch(data, row)), 0, rows)
+        lambda data, rows: jax.lax.scan(
+            lambda carry, row: (carry, take_batch(data, row, shape=shape)), 0, rows
+        )
     )(data, indices)
     with train_loader(digits, batch_size=500, seed=3, **options) as loader:
         next(loader)
