@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -24,8 +24,20 @@ def make_mesh(devices: int | None = None) -> Mesh:
     Raises:
         ConfigError: There are fewer devices.
     """
-    available = jax.devices()
-    count = devices or len(available)
+    return mesh_of(jax.devices(), devices)
+
+
+def mesh_of(available: Sequence[Any], count: int | None = None) -> Mesh:
+    """Arranges devices, or descriptions of devices, along the axis `data`.
+
+    Args:
+        available: The devices.
+        count: How many of them to use; None takes all.
+
+    Raises:
+        ConfigError: There are fewer devices.
+    """
+    count = count or len(available)
     if count > len(available):
         raise ConfigError(
             f"mesh.devices={count}: this machine has {len(available)} "

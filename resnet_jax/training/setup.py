@@ -23,14 +23,12 @@ from resnet_jax.data.loading.pipeline import (
     train_loader,
 )
 from resnet_jax.data.sources import Source, load_split
-from resnet_jax.machine.debugging import searches_for_nans
-from resnet_jax.machine.mesh import check_divides, make_mesh, put_batch, replicated, state_shardings
+from resnet_jax.machine.mesh import check_divides, make_mesh, put_batch
 from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.training.checks import check_channels_fit, check_groups, fit_to_data
+from resnet_jax.training.programs import make_eval_program, make_train_program
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.resizing import shrink, size_at
-from resnet_jax.training.step.optimizers import make_optimizer
-from resnet_jax.training.step.schedules import make_schedule
 from resnet_jax.training.step.state import (
     Graphs,
     TrainState,
@@ -39,7 +37,7 @@ from resnet_jax.training.step.state import (
     make_graphs,
     start_from,
 )
-from resnet_jax.training.step.steps import EvalStep, TrainStep, make_eval_step, make_train_step
+from resnet_jax.training.step.steps import EvalStep, TrainStep
 from resnet_jax.training.workdir.checkpoint_parts import like
 
 
@@ -218,7 +216,7 @@ def make_evaluator(
         config=config,
         mesh=mesh,
         graphs=graphs,
-        eval_step=jax.jit(make_eval_step(graphs, config), out_shardings=replicated(mesh)),
+        eval_step=make_eval_program(config, graphs, mesh),
         training=training,
         workdir=pathlib.Path(workdir),
         sources=sources,
@@ -238,33 +236,17 @@ def make_trainer(evaluator: Evaluator) -> Trainer:
     check_divides(config.batch_size, mesh, field="batch_size", parts=config.accumulation)
     check_groups(config)
     per_epoch = steps_per_epoch(len(source), config.batch_size)
-    total_steps = config.steps or config.epochs * per_epoch
-    schedule = make_schedule(
-        config.schedule,
-        learning_rate=config.optimizer.learning_rate,
-        total_steps=total_steps,
-        steps_per_epoch=per_epoch,
-        is_part=config.steps is not None,
-    )
-    optimizer = make_optimizer(config.optimizer, schedule, finetune=config.finetune)
-    shapes = jax.eval_shape(lambda: initial_state(config, optimizer))
-    shardings = state_shardings(shapes, mesh, fsdp=config.mesh.fsdp)
-    train_step = jax.jit(
-        make_train_step(evaluator.graphs, optimizer, config),
-        # The search for NaNs repeats the step that made one, and needs its inputs.
-        donate_argnums=() if searches_for_nans() else 0,
-        out_shardings=(shardings, replicated(mesh)),
-    )
+    program = make_train_program(config, evaluator.graphs, mesh, steps_per_epoch=per_epoch)
     return Trainer(
         config=config,
         mesh=mesh,
         source=source,
-        optimizer=optimizer,
+        optimizer=program.optimizer,
         # For the records: outside a step, JAX would compile each operation of the schedule.
-        schedule=jax.jit(schedule),
-        train_step=train_step,
-        shapes=shapes,
-        shardings=shardings,
+        schedule=jax.jit(program.schedule),
+        train_step=program.step,
+        shapes=program.shapes,
+        shardings=program.shardings,
         steps_per_epoch=per_epoch,
-        total_steps=total_steps,
+        total_steps=program.total_steps,
     )

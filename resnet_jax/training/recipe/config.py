@@ -37,6 +37,8 @@ class ModelConfig:
         norm_group_size: Images that share BatchNorm statistics; None uses the global batch.
         unbiased_variance: Whether the running variance is scaled by n / (n - 1), as in PyTorch.
         dtype: Dtype of the computation. Parameters, statistics, logits and loss stay float32.
+        remat: Whether the backward pass computes each block again, rather than keep its maps: less
+            memory for about a third more work.
     """
 
     name: str = "resnet20"
@@ -51,6 +53,7 @@ class ModelConfig:
     norm_group_size: PositiveInt | None = None
     unbiased_variance: bool = False
     dtype: Literal["float32", "bfloat16"] = "float32"
+    remat: bool = False
 
     def sizes(self) -> tuple[int, int]:
         """Returns the number of logits and of image channels.
@@ -206,15 +209,20 @@ class MeshConfig:
     Attributes:
         devices: How many devices to use; None takes all.
         fsdp: Whether each device holds only a part of the parameters and of the optimizer state.
+        deterministic: Whether GPUs use only operations that add in a fixed order, which may be
+            slower (XLA's `xla_gpu_deterministic_ops`). CPUs and TPUs have no others.
     """
 
     devices: PositiveInt | None = None
     fsdp: bool = False
+    deterministic: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """A whole run. Equal configs on equal devices give bit-identical results.
+    """A whole run. Equal configs on equal devices of one kind give bit-identical results.
+
+    On GPUs that takes `mesh.deterministic`.
 
     Attributes:
         seed: Seed of the initial weights, the order of the data and all other random numbers.

@@ -90,6 +90,7 @@ def build_model(config: ModelConfig, *, rngs: nnx.Rngs) -> ResNet:
         drop_path_rate=config.drop_path_rate,
         dropout_rate=config.dropout_rate,
         global_pool=config.global_pool,
+        remat=config.remat,
     )
     dtype = None if config.dtype == "float32" else jnp.dtype(config.dtype)
     return ResNet(architecture, dtype=dtype, rngs=rngs)

@@ -35,7 +35,11 @@ class _Keys(NamedTuple):
 
 
 def make_train_step(
-    graphs: Graphs, optimizer: optax.GradientTransformation, config: TrainConfig
+    graphs: Graphs,
+    optimizer: optax.GradientTransformation,
+    config: TrainConfig,
+    *,
+    gathered: jax.sharding.Sharding | None = None,
 ) -> TrainStep:
     """Makes the function `train_step(state, batch) -> (state, sums)`.
 
@@ -46,6 +50,8 @@ def make_train_step(
         graphs: From `make_graphs`.
         optimizer: From `make_optimizer`.
         config: The run.
+        gathered: How the parameters of a sharded state lie while the network computes; None for a
+            state that is not sharded.
 
     Returns:
         A function for `jax.jit` with `donate_argnums=0`. The sums are `loss`, `top1` and `count`
@@ -54,7 +60,7 @@ def make_train_step(
     """
     augment = build_augment(config.augment)
     mix = build_mix(config.augment, num_classes=config.model.sizes()[0])
-    loss_fn = _make_loss_fn(graphs, config)
+    loss_fn = _make_loss_fn(graphs, config, gathered)
 
     def train_step(state: TrainState, batch: DeviceBatch) -> tuple[TrainState, MetricSums]:
         keys = _step_keys(config.seed, state)
@@ -87,19 +93,32 @@ def make_train_step(
     return train_step
 
 
-def _make_loss_fn(graphs: Graphs, config: TrainConfig) -> LossFunction:
+def _make_loss_fn(
+    graphs: Graphs, config: TrainConfig, gathered: jax.sharding.Sharding | None
+) -> LossFunction:
     loss = make_loss(config)
     frozen = config.finetune.frozen_stages if config.finetune else 0
 
     def loss_fn(
         params: PyTree, batch_stats: PyTree, images: jax.Array, targets: jax.Array, key: jax.Array
     ) -> tuple[jax.Array, tuple[jax.Array, PyTree]]:
-        module = nnx.merge(graphs.train, _hold(params, frozen), batch_stats)
+        module = nnx.merge(graphs.train, _hold(_gather(params, gathered), frozen), batch_stats)
         logits = module(images, rngs=nnx.Rngs(dropout=key))
         stats = nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
         return loss(logits, targets).mean(), (logits, stats)
 
     return loss_fn
+
+
+def _gather(params: PyTree, gathered: jax.sharding.Sharding | None) -> PyTree:
+    """Makes each device hold the parameters in full while the network computes.
+
+    The partitioner would otherwise split the convolutions along the sharded axis of their kernels:
+    on a TPU, each becomes a loop in which the chips pass their parts around.
+    """
+    if gathered is None:
+        return params
+    return jax.lax.with_sharding_constraint(params, gathered)
 
 
 def _hold(params: PyTree, frozen: int) -> PyTree:
@@ -113,11 +132,17 @@ def _hold(params: PyTree, frozen: int) -> PyTree:
     )
 
 
-def make_eval_step(graphs: Graphs, config: TrainConfig) -> EvalStep:
-    """Makes the function `eval_step(variables, batch) -> sums`, which leaves out padding."""
+def make_eval_step(
+    graphs: Graphs, config: TrainConfig, *, gathered: jax.sharding.Sharding | None = None
+) -> EvalStep:
+    """Makes the function `eval_step(variables, batch) -> sums`, which leaves out padding.
+
+    The arguments are those of `make_train_step`.
+    """
 
     def eval_step(variables: Variables, batch: DeviceBatch) -> MetricSums:
-        module = nnx.merge(graphs.evaluate, variables.params, variables.batch_stats)
+        params = _gather(variables.params, gathered)
+        module = nnx.merge(graphs.evaluate, params, variables.batch_stats)
         logits = module(normalize(batch["image"], config.data.mean, config.data.std))
         return evaluation_sums(logits, batch["label"], batch["mask"])
 
