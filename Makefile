@@ -32,13 +32,14 @@ AVX2 := --xla_cpu_max_isa=AVX2 avx2 AVX2 Haswell
 SSE4_2 := --xla_cpu_max_isa=SSE4_2 default SSE41 Nehalem
 NUMERIC_TESTS := $(addprefix tests/,blocks configs interop layers machine models parity training zoo)
 
-.PHONY: help train test test-slow test-processors test-lowest test-newest test-versions lint format \
-  bench bench-training peers clean
+.PHONY: help train test test-slow test-accelerators test-processors test-lowest test-newest \
+  test-versions lint format bench bench-training peers clean
 
 help:
 	@echo "make train    install the package and train the default recipe"
 	@echo "make test     check format, lint, types and import contracts, then run the tests"
 	@echo "make test-slow        the tests that take long: whole runs, killed processes, many devices"
+	@echo "make test-accelerators  what the compiler for TPUs makes of the training steps, without a TPU"
 	@echo "make test-processors  the numeric tests as processors with AVX2 and with SSE4.2 compute them"
 	@echo "make test-lowest      the tests with the lowest versions that pyproject.toml allows"
 	@echo "make test-newest      the tests with the newest; both have environments of their own"
@@ -57,6 +58,11 @@ test: lint
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+# The compiler for TPUs lies in a folder of its own: next to JAX, every start of JAX would look for a
+# TPU for seconds and report that there is none.
+test-accelerators: $(VENV)/.test $(VENV)-libtpu/.done
+	PYTHONPATH=$(VENV)-libtpu $(BIN)/python -m pytest tests/accelerators $(PYTEST_ARGS)
 
 test-processors: $(VENV)/.test
 	$(call as_processor,$(AVX2)) $(NUMERIC)
@@ -102,7 +108,7 @@ bench-training: $(VENV)/.package
 peers: $(VENV)/.peers
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest $(VENV)-libtpu build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is newer than the files that it was installed from, so that nothing is installed twice.
@@ -118,6 +124,10 @@ $(VENV)/.package: $(MANIFEST) | $(BIN)/python
 $(VENV)/.test: $(MANIFEST) | $(BIN)/python
 	$(INSTALL) --editable ".[test]"
 	@touch $@ $(VENV)/.package
+
+$(VENV)-libtpu/.done: $(MANIFEST) | $(BIN)/python
+	$(INSTALL) --target $(VENV)-libtpu --upgrade --no-deps libtpu
+	@touch $@
 
 # torchvision and timm come without their dependencies: torchvision asks for the very build of
 # PyTorch that it was compiled with, and the tests need no more of it than its Python code.

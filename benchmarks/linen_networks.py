@@ -15,13 +15,18 @@ class Bottleneck(nn.Module):
 
     features: int
     stride: int
+    dtype: Any = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps [batch, height, width, channels] to [..., 4 * features]."""
-        conv = functools.partial(nn.Conv, use_bias=False)
+        conv = functools.partial(nn.Conv, use_bias=False, dtype=self.dtype)
         norm = functools.partial(
-            nn.BatchNorm, use_running_average=not train, momentum=0.9, epsilon=1e-5
+            nn.BatchNorm,
+            use_running_average=not train,
+            momentum=0.9,
+            epsilon=1e-5,
+            dtype=self.dtype,
         )
         strides = (self.stride, self.stride)
         y = nn.relu(norm()(conv(self.features, (1, 1))(x)))
@@ -33,17 +38,26 @@ class Bottleneck(nn.Module):
 
 
 class ResNet50(nn.Module):
-    """The network of He et al. 2015, with the stride in the 3x3 convolutions."""
+    """The network of He et al. 2015, with the stride in the 3x3 convolutions.
+
+    Attributes:
+        classes: The number of logits.
+        dtype: Of the computation; None for that of the parameters.
+    """
 
     classes: int
+    dtype: Any = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> Any:
         """Maps images [batch, height, width, 3] to logits [batch, classes]."""
-        x = nn.Conv(64, (7, 7), (2, 2), padding=((3, 3), (3, 3)), use_bias=False)(x)
-        x = nn.relu(nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5)(x))
+        dtype = self.dtype
+        sides = ((3, 3), (3, 3))
+        x = nn.Conv(64, (7, 7), (2, 2), padding=sides, use_bias=False, dtype=dtype)(x)
+        x = nn.relu(nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5, dtype=dtype)(x))
         x = nn.max_pool(x, (3, 3), (2, 2), padding="SAME")
         for stage, blocks in enumerate((3, 4, 6, 3)):
             for block in range(blocks):
-                x = Bottleneck(64 * 2**stage, 2 if stage and not block else 1)(x, train)
-        return nn.Dense(self.classes)(jnp.mean(x, (1, 2)))
+                stride = 2 if stage and not block else 1
+                x = Bottleneck(64 * 2**stage, stride, dtype)(x, train)
+        return nn.Dense(self.classes, dtype=dtype)(jnp.mean(x, (1, 2)))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from resnet_jax.cli import (
+    compilation,
     convert,
     evaluate,
     explain,
@@ -28,6 +29,7 @@ __all__ = ["COMMANDS", "main", "train"]
 
 COMMANDS = (
     training.COMMAND,
+    compilation.COMMAND,
     evaluate.COMMAND,
     predict.COMMAND,
     explain.COMMAND,

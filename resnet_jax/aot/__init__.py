@@ -1,0 +1,1 @@
+"""Recipes compiled ahead of time, for accelerators that this machine does not have."""

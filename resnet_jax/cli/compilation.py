@@ -1,0 +1,134 @@
+"""`resnet-jax compile`; a module of that name would hide Python's function."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from resnet_jax.cli.command import Command
+from resnet_jax.cli.hints import CONFIG
+from resnet_jax.cli.training import CONFIG_NOTE
+
+if TYPE_CHECKING:
+    from resnet_jax.aot.estimate import StepEstimate
+
+_NOTES = """
+It takes no accelerator, only its compiler: for v4, v5e, v5p, v6e and tpu7x the
+extra aot, for a100, h100, h200 the extra cuda. docs/tpu.md explains the table.
+"""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Declares the flags."""
+    parser.add_argument("--config", metavar="RECIPE[:ARGUMENT]", help="name or file (digits)")
+    parser.add_argument(
+        "--topology", required=True, metavar="CHIP[:SHAPE]", help="v5e, v5e:4x4, h200:8 ..."
+    )
+    parser.add_argument("--size", type=int, help="height and width of the images (the recipe's)")
+    parser.add_argument(
+        "--step", choices=("training", "evaluation"), help="compile only one step (both)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Compiles the steps of a recipe, and prints what they need; status 1 if one does not fit."""
+    import jax
+
+    # Where libtpu is installed and no TPU, JAX would look for one for seconds.
+    jax.config.update("jax_platforms", "cpu")
+
+    from resnet_jax.aot.estimate import estimate_step, recipe_image_size, without_data
+    from resnet_jax.aot.lowering import STEPS
+    from resnet_jax.aot.topology import describe_topology
+    from resnet_jax.errors import ConfigError
+    from resnet_jax.training.recipe.load import DEFAULT_RECIPE, load_recipe
+    from resnet_jax.training.recipe.overrides import parse_overrides
+
+    if flags.size is not None and flags.size < 1:
+        raise ConfigError(f"--size={flags.size}: images have at least one pixel")
+    recipe = flags.config or DEFAULT_RECIPE
+    config = without_data(parse_overrides(load_recipe(recipe), overrides))
+    topology = describe_topology(flags.topology)
+    size = flags.size or recipe_image_size(config)
+    estimates = [
+        estimate_step(config, topology, step=step, size=size)
+        for step in STEPS
+        if flags.step in (None, step)
+    ]
+    if flags.json:
+        about = {"recipe": recipe, "topology": topology.name, "image_size": size}
+        steps = [_as_json(estimate) for estimate in estimates]
+        print(json.dumps(about | {"jax": jax.__version__, "steps": steps}))
+    else:
+        chip = topology.chip
+        print(
+            f"{recipe} on {topology.name}: {estimates[0].chips} chips, each with "
+            f"{chip.memory / 2**30:.1f} GiB, {chip.bandwidth / 1e9:,.0f} GB/s and "
+            f"{chip.flops / 1e12:,.0f} TFLOP/s in bfloat16"
+        )
+        classes, channels = config.model.sizes()
+        print(
+            f"{config.model.name} in {config.model.dtype} for {size} x {size} pixels, {channels} "
+            f"channels and {classes} classes; without the data, what the recipe leaves to them is "
+            "what the network usually has"
+        )
+        print("\n".join(_table(estimates)))
+    return 0 if all(estimate.fits for estimate in estimates) else 1
+
+
+def _as_json(estimate: StepEstimate) -> dict[str, Any]:
+    found = estimate.collectives
+    exchanges = None if found is None else {kind: one._asdict() for kind, one in found.items()}
+    return dataclasses.asdict(estimate) | {"collectives": exchanges}
+
+
+def _table(estimates: Sequence[StepEstimate]) -> list[str]:
+    rows: list[tuple[str, list[str]]] = [("", [str(each.step) for each in estimates])]
+    for title, field, unit in FIGURES:
+        figures = [getattr(each, field) for each in estimates]
+        rows.append((title, [_figure(value, unit) for value in figures]))
+    for kind in dict.fromkeys(kind for each in estimates for kind in each.collectives or ()):
+        found = [(each.collectives or {}).get(kind) for each in estimates]
+        cells = [f"{one.times} of {one.bytes / 1e6:,.1f} MB" if one else "0" for one in found]
+        rows.append((kind, cells))
+    return [f"{title:28}" + "".join(f"{cell:>22}" for cell in cells) for title, cells in rows]
+
+
+def _figure(value: float | str | None, unit: float) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "NO"
+    if isinstance(value, str):
+        return value
+    return f"{value:,.0f}" if unit == 1 else f"{value / unit:,.2f}"
+
+
+FIGURES = (
+    ("images a step", "batch_size", 1),
+    ("fits", "fits", 1),
+    ("memory, GiB a chip", "memory", 2**30),
+    ("largest batch, estimated", "largest_batch", 1),
+    ("TFLOP a chip", "flops", 1e12),
+    ("memory traffic, GB a chip", "traffic", 1e9),
+    ("its floor, GB a chip", "floor", 1e9),
+    ("roofline, images/s", "images_per_second", 1),
+    ("limited by", "limit", 1),
+    ("compiled in, seconds", "compile_seconds", 1),
+)
+
+COMMAND = Command(
+    name="compile",
+    summary="Compile a recipe for accelerators that this machine does not have.",
+    usage="--config=RECIPE --topology=CHIP[:SHAPE]",
+    epilog=CONFIG_NOTE
+    + _NOTES
+    + "\nexample: resnet-jax compile --config=imagenet_resnet50 --topology=v5e:4x4",
+    add_flags=add_flags,
+    run=run,
+    overrides=(CONFIG,),
+)
