@@ -43,8 +43,8 @@ def grow(
         He et al. 2015, section 1 (the solution by construction), https://arxiv.org/abs/1512.03385.
         Goyal et al. 2017, section 5.1 (scales of zero), https://arxiv.org/abs/1706.02677.
     """
-    _check(model.config, depths)
     config = dataclasses.replace(model.config, depths=depths, zero_init_last=True)
+    _check(model.config, config.depths)
     param_dtype = model.param_dtype
 
     def build(rngs: nnx.Rngs) -> ResNet:
@@ -66,11 +66,9 @@ def _copy(source: object, target: object) -> None:
 
 
 def _check(config: ResNetConfig, depths: tuple[int, ...]) -> None:
-    if len(depths) != len(config.depths) or any(
-        deep < shallow for shallow, deep in zip(config.depths, depths, strict=True)
-    ):
+    if any(deep < shallow for shallow, deep in zip(config.depths, depths, strict=True)):
         raise ConfigError(
-            f"depths={tuple(depths)} do not grow from {config.depths}; give each stage at least as "
+            f"depths={depths} do not grow from {config.depths}; give each stage at least as "
             f"many blocks."
         )
     remedy = "; only a residual block with an identity shortcut can pass its input on unchanged."

@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 
 from resnet_jax.models import ResNet, ResNetConfig
 from resnet_jax.weights import arrays
+from resnet_jax.weights.errors import WeightsError
 from resnet_jax.weights.names import Path
 
 
@@ -60,7 +61,13 @@ class Leaf:
 
 
 def leaves_of(module: nnx.Module) -> list[Leaf]:
-    """Lists parameters and statistics in the order of their paths."""
+    """Lists parameters and statistics in the order of their paths.
+
+    Raises:
+        WeightsError: `module` is not a module.
+    """
+    if not isinstance(module, nnx.Module):
+        raise WeightsError(f"{module!r} is not a network or a block; create_model builds by name.")
     state = nnx.state(module, (nnx.Param, nnx.BatchStat))
     return [Leaf(cast(Path, path), variable) for path, variable in nnx.to_flat_state(state)]
 

@@ -217,8 +217,9 @@ def _source(name: str | ResNetConfig, pretrained: bool | FilePath | None) -> Fil
     if not isinstance(name, str):
         raise ConfigError("a config does not say which published weights to load; pass a file.")
     zoo.model_config(network)  # for an unknown name, suggest the nearest of all networks
-    info = zoo.pretrained_info(f"{network}.{tag}" if tag else network)
-    if info.hub_id is None:
+    known = zoo.pretrained_tags(network)
+    info = zoo.pretrained_info(f"{network}.{tag}" if tag else network) if known else None
+    if info is None or info.hub_id is None:
         raise WeightsError(
             f"no weights are published for {network!r}; pretrained=PATH loads your own file."
         )

@@ -80,7 +80,7 @@ def test_new_blocks_are_drawn_from_the_key():
     ("settings", "depths", "message"),
     [
         ({}, (2, 1), r"depths=\(2, 1\) do not grow from \(1, 2\)"),
-        ({}, (2, 2, 2), r"depths=\(2, 2, 2\) do not grow"),
+        ({}, (2, 2, 2), r"depths=\(2, 2, 2\) and widths=\(8, 16\) need one entry for each stage"),
         ({"block": "plain"}, (2, 2), r"block='plain' cannot grow"),
         ({"shortcut": "c"}, (2, 2), r"shortcut='c' cannot grow"),
         ({"activation": "silu"}, (2, 2), r"activation='silu' cannot grow"),

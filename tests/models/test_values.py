@@ -18,13 +18,16 @@ from resnet_jax import (
     ConfigError,
     ResNet,
     ResNetConfig,
+    WeightsError,
     create_model,
     functional,
+    grow,
     list_models,
     list_pretrained,
     load,
     model_config,
     save,
+    to_torch,
 )
 from resnet_jax.layers import EvoNormS0, FilterResponseNorm
 from resnet_jax.linen import to_linen
@@ -127,6 +130,13 @@ def test_none_gives_random_weights():
         (lambda: create_model("resnet8", depth=3), ConfigError, r"model_config\(NAME\), depths="),
         (lambda: list_models(True), ConfigError, "True is not a pattern"),
         (lambda: list_pretrained(["resnet*", 5]), ConfigError, "5 is not a pattern"),
+        (lambda: create_model("resnet8", pretrained=True), WeightsError, "=PATH loads your own"),
+        (lambda: to_torch("resnet8"), WeightsError, "create_model builds by name"),
+        (
+            lambda: grow(create_model("resnet8"), 20, rngs=nnx.Rngs(0)),
+            ConfigError,
+            "depths=20 must be a tuple of whole numbers",
+        ),
         (lambda: create_model("resnet8").forward_head([]), TypeError, r"features\(images\)\[-1\]"),
     ],
 )

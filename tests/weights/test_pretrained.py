@@ -96,7 +96,12 @@ def test_published_cifar_weights_give_a_network_without_a_classifier(features_on
         ),
         ("resnet50", "a9_in1k", ConfigError, "'resnet50' has no weights 'a9_in1k'; there are"),
         ("resnet5", True, ConfigError, "there is no model 'resnet5'. Did you mean"),
-        ("resnet20", True, ConfigError, "no weights are known for 'resnet20'"),
+        (
+            "resnet20",
+            True,
+            WeightsError,
+            "no weights are published for 'resnet20'; pretrained=PATH",
+        ),
         ("resnet50t", True, WeightsError, "no weights are published for 'resnet50t'"),
         ("resnet50.a1_in1k", False, ConfigError, "names weights: pass pretrained=True"),
         ("resnet50.a1_in1k", "a2_in1k", ConfigError, "name different weights"),
