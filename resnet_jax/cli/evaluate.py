@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -56,6 +57,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Evaluates a network."""
     from resnet_jax.data.config import DataConfig
+    from resnet_jax.data.sources.splits import MissingSplitError
     from resnet_jax.inference.evaluate import evaluate_trained
     from resnet_jax.inference.measures import ConfusionCounter
     from resnet_jax.machine.cpu import use_every_core
@@ -80,16 +82,23 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     # A matrix of more classes would be millions of numbers.
     counts = flags.json and trained.num_classes <= _MOST_CONFUSED
     confusion = ConfusionCounter(trained.num_classes) if counts else None
-    measures = evaluate_trained(
+    evaluate = functools.partial(
+        evaluate_trained,
         trained,
         data,
-        flags.split or data.test_split,
         batch_size=usual_batch if flags.batch_size is None else flags.batch_size,
         tta=flags.tta,
         workdir=run_folder or ".",
         by_position=flags.by_position,
         watch=confusion,
     )
+    try:
+        measures = evaluate(flags.split or data.test_split)
+    except MissingSplitError:
+        if flags.split or not data.validation_split or data.test_split != DataConfig.test_split:
+            raise
+        measures = evaluate(data.validation_split)
+        note(f"{data.name} has no split test: this is {data.validation_split}")
     if confusion is not None:
         measures = dataclasses.replace(measures, confusion=confusion.rows())
     if trained.class_names is None or flags.by_position:

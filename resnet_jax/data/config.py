@@ -47,8 +47,10 @@ class DataConfig:
             the examples that fill no batch are left out.
         train_split: Split that is trained on, in TFDS syntax: `train`, `train[:90%]`,
             `train+validation`.
-        validation_split: Split for choices made while training; None for none.
-        test_split: Split that is reported at the end; it chooses nothing.
+        validation_split: Split for choices made while training; None for none, as where the data
+            have no `validation`.
+        test_split: Split that is reported at the end; it chooses nothing. Where the data have no
+            `test`, `validation` is reported.
         channels: 1 or 3 converts the images; None leaves them as the dataset has them.
         image_size: Height and width to which images are brought on the host: by a random resized
             crop for training, by resizing and the centre crop for evaluation. None: as they are.

@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_jax.data.image_names import is_image
 from resnet_jax.data.images.bounds import MAX_BYTES
 from resnet_jax.data.images.decode import BadImageError, decode_image
 from resnet_jax.data.images.record import Record
 from resnet_jax.data.images.transforms import eval_transform
-from resnet_jax.data.sources.folders import EXTENSIONS
 from resnet_jax.local_paths import local_path
 from resnet_jax.network_inputs import NetworkInputs
 
@@ -73,7 +73,7 @@ def _below(folder: pathlib.Path, above: frozenset[str] = frozenset()) -> Iterato
             continue
         if entry.is_dir():
             yield from _below(entry, above | {place})
-        elif entry.suffix.lower() in EXTENSIONS:
+        elif is_image(entry.name):
             yield entry
 
 

@@ -18,11 +18,13 @@ class Cadence:
         config: The run.
         steps_per_epoch: Number of batches in an epoch.
         total_steps: Number of batches in the run.
+        has_test: Whether the data have the test split.
     """
 
     config: TrainConfig
     steps_per_epoch: int
     total_steps: int
+    has_test: bool = True
 
     def is_last(self, step: int) -> bool:
         """Whether the run ends with this step."""
@@ -56,7 +58,7 @@ class Cadence:
         splits = {}
         if data.validation_split and self.is_due_for_validation(step):
             splits["validation"] = data.validation_split
-        if self.is_last(step):
+        if self.has_test and self.is_last(step):
             splits["test"] = data.test_split
         return splits
 

@@ -42,6 +42,12 @@ def fit_to_data(config: TrainConfig, source: Source) -> TrainConfig:
         ConfigError: The recipe gives a number that contradicts the images.
     """
     classes = len(source.class_names)
+    if classes == 1:
+        raise ConfigError(
+            f"{config.data.name} has one class, {source.class_names[0]!r}; a classifier needs two "
+            "or more: add a folder for each further class, or name the labels in a table with "
+            "csv:FILE"
+        )
     model = dataclasses.replace(
         config.model,
         num_classes=config.model.num_classes or classes,

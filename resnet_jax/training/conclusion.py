@@ -66,11 +66,12 @@ def conclude(
     if jax.process_index() == 0 and not (status == "before" and files.curves.is_file()):
         draw_curves(records, files.curves)
     record = result.record
-    if "test_accuracy" in record:
-        share, count = record["test_accuracy"], record["test_count"]
-        correct, expected = round(share * count), record.get("test_expected", count)
+    split = next((name for name in ("test", "validation") if f"{name}_accuracy" in record), None)
+    if split is not None:
+        share, count = record[f"{split}_accuracy"], record[f"{split}_count"]
+        correct, expected = round(share * count), record.get(f"{split}_expected", count)
         counted = f"counted {count} of {expected} images"
-        say(console, f"test accuracy {share:.2%} ({correct} correct; {counted})")
+        say(console, f"{split} accuracy {share:.2%} ({correct} correct; {counted})")
     say(console, f"checkpoint   {files.checkpoints / str(step)}")
     tensorboard = shlex.join(["tensorboard", f"--logdir={files.tensorboard}"])
     say(console, f"TensorBoard  {files.tensorboard}  ({tensorboard})")

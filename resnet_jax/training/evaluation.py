@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 
 from resnet_jax.data.loading.batches import Batch
 from resnet_jax.data.loading.pipeline import EvalLoader
+from resnet_jax.data.sources.splits import MissingSplitError
 from resnet_jax.machine.mesh import put_batch
+from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.setup import Evaluator
 from resnet_jax.training.step.state import Variables
+
+_USUAL = {"validation_split": "validation", "test_split": "test"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,3 +120,64 @@ def sum_batches(
     if waiting is not None:
         finish(*waiting)
     return total
+
+
+class EvaluatedSplits(NamedTuple):
+    """The splits of a run.
+
+    Attributes:
+        config: The run, without a validation split if the data have none.
+        has_test: Whether the data have the test split.
+        loaders: The splits, opened, by the name in TFDS syntax.
+        notes: Lines for the user.
+    """
+
+    config: TrainConfig
+    has_test: bool
+    loaders: dict[str, EvalLoader]
+    notes: tuple[str, ...]
+
+
+def open_splits(config: TrainConfig, evaluator: Evaluator) -> EvaluatedSplits:
+    """Opens the splits that the recipe names.
+
+    A split under its usual name may be missing, as long as there is the other one: without `test`
+    the run reports `validation`, and without `validation` nothing is evaluated before the end.
+
+    Args:
+        config: The run.
+        evaluator: Opens the splits.
+
+    Raises:
+        ConfigError: A split that the recipe chose does not exist, or neither of the usual ones.
+    """
+    loaders: dict[str, EvalLoader] = {}
+    missing: dict[str, MissingSplitError] = {}
+    for field, usual in _USUAL.items():
+        name = getattr(config.data, field)
+        if name is None or name in loaders:
+            continue
+        try:
+            loaders[name] = evaluator.batches(name)
+        except MissingSplitError as error:
+            if name != usual:
+                raise
+            missing[field] = error
+    if missing and not loaders:
+        raise next(iter(missing.values()))
+    notes = tuple(_note(config, field) for field in missing)
+    if "validation_split" in missing:
+        data = dataclasses.replace(config.data, validation_split=None)
+        config = dataclasses.replace(config, data=data)
+    return EvaluatedSplits(config, "test_split" not in missing, loaders, notes)
+
+
+def _note(config: TrainConfig, field: str) -> str:
+    data = config.data
+    if field == "test_split":
+        return f"{data.name} has no split test: the run reports {data.validation_split}"
+    return (
+        f"{data.name} has no split validation: nothing is evaluated before the end, and no "
+        "checkpoint is the best; cut one from the training images with data.train_split=train[:90%]"
+        " and data.validation_split=train[90%:]"
+    )

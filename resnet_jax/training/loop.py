@@ -16,7 +16,7 @@ from resnet_jax.machine.signals import Interruption
 from resnet_jax.training.announcement import announce
 from resnet_jax.training.cadence import Cadence
 from resnet_jax.training.conclusion import Result, conclude
-from resnet_jax.training.evaluation import evaluate
+from resnet_jax.training.evaluation import evaluate, open_splits
 from resnet_jax.training.feeds import open_feed
 from resnet_jax.training.hooks import Hook, Hooks, RunStart
 from resnet_jax.training.progress import ProgressReport, Stopwatch, say
@@ -69,16 +69,22 @@ def train(
     evaluator = make_evaluator(config, workdir=files.root, sources=sources)
     config, trainer = evaluator.config, make_trainer(evaluator)
     total = trainer.total_steps
-    cadence = Cadence(config, steps_per_epoch=trainer.steps_per_epoch, total_steps=total)
-    splits = {split: evaluator.batches(split) for split in cadence.evaluations(total).values()}
+    evaluated = open_splits(config, evaluator)
+    splits = evaluated.loaders
+    cadence = Cadence(
+        evaluated.config,
+        steps_per_epoch=trainer.steps_per_epoch,
+        total_steps=total,
+        has_test=evaluated.has_test,
+    )
     with (
         claimed(files, config, evaluator.inputs) as remark,
         Interruption() as interruption,
         Checkpoints(files.checkpoints, config.checkpoint) as checkpoints,
         trainer.batches() as batches,
     ):
-        if remark is not None:
-            say(console, remark)
+        for note in filter(None, (remark, *trainer.source.notes, *evaluated.notes)):
+            say(console, note)
         feed, told = open_feed(trainer, batches), Hooks(hooks)
         if total in checkpoints.steps():
             return conclude(files, console, start=total, step=total, total_steps=total)

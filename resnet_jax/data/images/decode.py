@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from resnet_jax.data.config import MAX_PIXELS
+from resnet_jax.data.image_names import unread_content
 from resnet_jax.data.images.bounds import decoding_excess, find_excess, scans_excess
 from resnet_jax.data.images.orientation import (
     FIRST_TURNED,
@@ -236,7 +237,8 @@ def _opened(image: bytes, max_pixels: int) -> Iterator[Image.Image]:
         size = f"more than {Image.MAX_IMAGE_PIXELS} pixels"
         raise BadImageError(_too_large(size, max_pixels)) from error
     except UnidentifiedImageError as error:
-        raise BadImageError("the file is no image of a known format") from error
+        reason = unread_content(image) or "the file is no image of a known format"
+        raise BadImageError(reason) from error
     except BadImageError:
         raise
     except MemoryError as error:

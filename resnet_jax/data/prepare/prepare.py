@@ -29,7 +29,8 @@ from resnet_jax.data.source_names import FILE_FORMS, source_kind
 from resnet_jax.data.sources.bad_examples import BadExamples
 from resnet_jax.data.sources.digits import default_data_dir, prepare_digits
 from resnet_jax.data.sources.files import Files
-from resnet_jax.data.sources.folders import Layout, open_files, read_layout
+from resnet_jax.data.sources.folders import open_files
+from resnet_jax.data.sources.layout import Layout, read_layout
 from resnet_jax.data.sources.tfds_sets import find_prepared
 from resnet_jax.errors import ConfigError
 from resnet_jax.local_paths import local_path

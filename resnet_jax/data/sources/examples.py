@@ -33,6 +33,7 @@ class Source(abc.ABC):
         image_shape: (height, width, channels) where every image is known to have the same.
         bad_examples: Takes the examples that are skipped; None stops at the first.
         max_pixels: Larger images cannot be used.
+        notes: Lines for the user: how the data were read, and what was left out.
     """
 
     class_names: tuple[str, ...]
@@ -40,6 +41,7 @@ class Source(abc.ABC):
     image_shape: tuple[int, int, int] | None
     bad_examples: BadExamples | None = None
     max_pixels: int = MAX_PIXELS
+    notes: tuple[str, ...] = ()
 
     @abc.abstractmethod
     def __len__(self) -> int: ...
@@ -117,7 +119,9 @@ class Source(abc.ABC):
                 "array: set data.in_memory=False"
             )
         labels = np.array([example["label"] for example in filled], dtype=np.int32)
-        return InMemorySource(np.stack(images), labels, self.class_names, valid=valid)
+        kept = InMemorySource(np.stack(images), labels, self.class_names, valid=valid)
+        kept.notes = self.notes
+        return kept
 
     def relabelled(self, labels: NDArray[np.int32], class_names: tuple[str, ...]) -> Source:
         """Returns the same examples with other labels.

@@ -108,7 +108,7 @@ class ZipFiles:
                 "a whole zip file"
             ) from error
         self._members = {
-            member.filename: (
+            _slashed(member.filename): (
                 member.header_offset,
                 member.compress_size,
                 member.file_size,
@@ -116,6 +116,7 @@ class ZipFiles:
                 -1 if member.flag_bits & _ENCRYPTED else member.compress_type,
             )
             for member in members
+            if _slashed(member.filename)
         }
 
     def names(self) -> list[str]:
@@ -152,6 +153,13 @@ class ZipFiles:
         descriptor = self.__dict__.pop("_descriptor", None)
         if descriptor is not None:
             os.close(descriptor)
+
+
+def _slashed(name: str) -> str:
+    r"""Writes the name of an entry as a path: some programs write `./a/b.png` or `a\b.png`."""
+    parts = name.replace("\\", "/").split("/")
+    path = "/".join(part for part in parts if part not in ("", "."))
+    return path + "/" if path and not parts[-1] else path
 
 
 def _check_bytes(size: int) -> None:

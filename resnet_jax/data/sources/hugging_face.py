@@ -15,11 +15,9 @@ from resnet_jax.data.images.decode import BadImageError
 from resnet_jax.data.images.record import Record
 from resnet_jax.data.sources.bad_examples import BadExamples
 from resnet_jax.data.sources.examples import Source
-from resnet_jax.data.sources.splits import select_split
+from resnet_jax.data.sources.splits import name_splits, select_split
 from resnet_jax.errors import ConfigError
 from resnet_jax.local_paths import local_path
-
-_VALIDATION_NAMES = ("val", "valid", "dev")
 
 
 class HuggingFaceSource(Source):
@@ -27,7 +25,7 @@ class HuggingFaceSource(Source):
 
     Args:
         tables: The dataset's own splits.
-        split: A split in TFDS syntax.
+        split: A split in TFDS syntax; a part is cut after a shuffle with a fixed seed.
         origin: The name of the dataset, for messages.
         channels: 1 or 3, to which the images are converted.
 
@@ -48,7 +46,7 @@ class HuggingFaceSource(Source):
             name: range(start, end)
             for name, start, end in zip(tables, starts, self._ends, strict=True)
         }
-        self._rows = np.array(select_split(ranges, split, origin=origin), dtype=np.int64)
+        self._rows = np.array(select_split(ranges, split, origin=origin, seed=0), dtype=np.int64)
         self.class_names, self._labels = _classes(tables, self._label_key)
         self.channels = channels
         self.image_shape = None
@@ -125,10 +123,8 @@ def _load(datasets: Any, place: str) -> dict[str, Any]:
         path, _, config = place.partition(":")
         loaded = datasets.load_dataset(path, config or None)
     tables = dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
-    return {
-        "validation" if name in _VALIDATION_NAMES else str(name): table
-        for name, table in tables.items()
-    }
+    splits = name_splits(map(str, tables), origin=f"hf:{place}")
+    return {splits[str(name)]: table for name, table in tables.items()}
 
 
 def _image_and_label(tables: Mapping[str, Any], origin: str) -> tuple[str, str]:

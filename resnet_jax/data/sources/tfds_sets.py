@@ -13,6 +13,7 @@ from resnet_jax.data.images.record import Record
 from resnet_jax.data.source_names import ADVICE
 from resnet_jax.data.sources.digits import default_data_dir, prepare_digits
 from resnet_jax.data.sources.examples import Source
+from resnet_jax.data.sources.splits import MissingSplitError
 from resnet_jax.errors import ConfigError, nearest
 from resnet_jax.local_paths import local_path
 
@@ -100,7 +101,7 @@ class TfdsSource(Source):
         for part in self._split.split("+"):
             base = part.split("[")[0].strip()
             if base not in known:
-                raise ConfigError(
+                raise MissingSplitError(
                     f"split {self._split!r}: {self._directory} has no split {base!r}."
                     f"{nearest(base, known)} It has {', '.join(known)}"
                 )

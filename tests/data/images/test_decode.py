@@ -197,3 +197,16 @@ def test_what_is_no_image_is_refused(data, reason):
 def test_float_pixels_are_refused():
     with pytest.raises(BadImageError, match="floating-point"):
         decode_image(encoded(Image.fromarray(np.zeros((2, 2), np.float32)), "TIFF"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC is not read; convert it to JPEG"),
+        (b"\0\0\0\x18ftypavif\0\0\0\0", "AVIF is not read; convert it to JPEG"),
+        (b"<?xml version='1.0'?><svg xmlns='x'/>", "SVG is not read; draw it as PNG"),
+    ],
+)
+def test_formats_that_are_not_read_are_named(content, message):
+    with pytest.raises(BadImageError, match=message):
+        decode_image(content)

@@ -13,6 +13,7 @@ from PIL import Image
 from resnet_jax.data.config import DataConfig
 from resnet_jax.data.loading.pipeline import eval_loader, train_loader
 from resnet_jax.data.sources import load_split, open_split
+from resnet_jax.data.sources.splits import MissingSplitError
 from resnet_jax.errors import ConfigError
 
 
@@ -102,12 +103,8 @@ def test_classes_alone_are_split_by_a_seed(stored):
 @pytest.mark.parametrize(
     ("path", "content", "listed", "message"),
     [
-        (
-            "train/a/notes.txt",
-            b"x",
-            "train/a/notes.txt",
-            "the file is no image by its name; .*skip",
-        ),
+        ("train/a/1.heic", b"x", "train/a/1.heic", "HEIC is not read; convert it to JPEG, .*skip"),
+        ("train/a/1.SVG", b"x", "train/a/1.SVG", "SVG is not read; draw it as PNG, .* 1.png; fix"),
         ("train/c/", b"", "train/c", "the class has no images"),
         (
             "test/aa/1.png",
@@ -127,6 +124,110 @@ def test_what_does_not_fit_stops_or_is_listed(stored, tmp_path, path, content, l
     assert len(load_split(config, "train", workdir=tmp_path)) == 20
     (line,) = (tmp_path / "bad_examples.jsonl").read_text().splitlines()
     assert json.loads(line)["name"].endswith(f"/{listed}")
+
+
+SPLITS = ("train", "validation", "test")
+
+
+@pytest.mark.parametrize(
+    ("folders", "splits"),
+    [
+        (("Train", "Val"), ("train", "validation")),
+        (("training", "validation"), ("train", "validation")),
+        (("TRAIN", "TEST"), ("train", "test")),
+        (("training_set", "test_set"), ("train", "test")),
+        (("seg_train/seg_train", "seg_test/seg_test"), ("train", "test")),
+        (("train/images", "valid/images", "test/images"), SPLITS),
+        (("My Data/v2/train", "My Data/v2/dev", "My Data/v2/testing"), SPLITS),
+        (("testing", "eval", "train2017"), ("test", "validation", "train")),
+        (("val", "test"), ("validation", "test")),
+        (("test",), ("test",)),
+    ],
+)
+def test_splits_go_by_their_usual_names_in_any_case(stored, folders, splits):
+    name = stored(photos(*(f"{folder}/{kind}" for folder in folders for kind in ("cat", "dog"))))
+    for place, split in enumerate(splits):
+        source = open_split(name, split)
+        assert source.class_names == ("cat", "dog")
+        assert reds(source) == list(range(20 * place, 20 * place + 20))
+    with pytest.raises(MissingSplitError):
+        open_split(name, "none")
+
+
+@pytest.mark.parametrize("splits", [("Train", "test"), ("train", "val", "testing")])
+def test_splits_may_lie_inside_of_the_classes(stored, splits):
+    name = stored(photos(*(f"{kind}/{split}" for split in splits for kind in ("cat", "dog"))))
+    assert open_split(name, "train").class_names == ("cat", "dog")
+    assert reds(open_split(name, "train")) == list(range(20))
+    assert reds(open_split(name, "test")) == list(range(20 * len(splits) - 20, 20 * len(splits)))
+    assert "inside of the classes" in open_split(name, "test").notes[0]
+
+
+def test_a_class_may_be_called_train(stored):
+    source = open_split(stored(photos("car", "plane", "train")), "train")
+    assert source.class_names == ("car", "plane", "train")
+    assert source.notes[0].startswith("read train as classes like the other folders")
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (("train", "test"), "test, train are named as splits and hold images without classes"),
+        (("Train/a", "training/a"), "both 'Train' and 'training' mean the split train"),
+        (("train/a", "val/a", "valid/a"), "both 'val' and 'valid' mean the split validation"),
+        (("",), "has 10 images and no folders of classes; .* csv:FILE"),
+        (("photos",), None),
+    ],
+)
+def test_folders_that_cannot_be_classes_are_refused(stored, folders, message):
+    files = {name.removeprefix("/"): data for name, data in photos(*folders).items()}
+    if message is None:
+        assert open_split(stored(files), "train").class_names == folders
+        return
+    with pytest.raises(ConfigError, match=message) as error:
+        open_split(stored(files), "train")
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_image_is_left_out_with_a_note(stored):
+    names = ("README.md", "labels.csv", "train/Thumbs.db", "train/a/notes.txt", "LICENSE", "x.json")
+    files = photos("train/a", "train/b", "Val/a") | dict.fromkeys(names, b"x")
+    source = open_split(stored({**files, "extra/1.png": png(0), "test/7.png": png(0)}), "train")
+    assert reds(source) == list(range(20))
+    assert sorted(source.notes) == [
+        "left out 5 files that are not images by their names: LICENSE, README.md, labels.csv, ...",
+        "left out the folder extra (1 files): it is none of a split",
+        "left out the folder test: its 1 images have no class",
+        "read the folders as splits: Val is validation, test is test, train is train",
+    ]
+
+
+def test_few_images_are_told_from_none(stored):
+    many, few = photos("a", count=5), photos("b", count=4)
+    with pytest.raises(ConfigError, match=r"each class has fewer than 5 images, b \(4\), so"):
+        open_split(stored(few), "train")
+    name = stored(many | few)
+    assert [len(open_split(name, split)) for split in SPLITS] == [7, 1, 1]
+    assert open_split(name, "test").notes[-1].endswith("images are only trained on: b (4)")
+
+
+def test_every_extension_of_jpeg_is_read(stored):
+    pixels = io.BytesIO()
+    Image.new("RGB", (5, 4)).save(pixels, "JPEG")
+    names = [f"train/a/1.{kind}" for kind in ("jpg", "JPEG", "jpe", "jfif", "JFIF")]
+    source = open_split(stored(dict.fromkeys(names, pixels.getvalue())), "train")
+    assert len(list(source)) == 5
+
+
+@pytest.mark.parametrize("form", ["./{}", "{}", ".\\{}"])
+def test_entries_of_archives_are_paths_however_they_are_written(tmp_path, form):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for name, content in photos("train/a", "train/b", "test/a").items():
+            written = form.format(name)
+            archive.writestr(written.replace("/", "\\") if "\\" in form else written, content)
+    train = open_split(f"zip:{tmp_path}/set.zip", "train")
+    assert train.class_names == ("a", "b")
+    assert reds(train) == list(range(20))
 
 
 @pytest.fixture

@@ -49,13 +49,23 @@ def test_a_set_saved_to_disk_is_read(datasets, table, tmp_path):
     assert train.class_names == ("cat", "dog")
     assert reds(train) == list(range(10))
     assert [example["label"] for example in train] == [0, 1] * 5
-    assert reds(open_split(name, "train[8:]+validation")) == [8, 9, 100, 101, 102, 103]
+    assert reds(open_split(name, "train+validation")) == [*range(10), 100, 101, 102, 103]
     assert train[3]["image"].shape == (4, 5, 3)
     assert open_split(name, "test", channels=1)[0]["image"].shape == (4, 5, 1)
     copy = pickle.loads(pickle.dumps(train))
     np.testing.assert_array_equal(copy[7]["image"], train[7]["image"])
     with pytest.raises(ConfigError, match=r"has no split 'tset'. Did you mean 'test'"):
         open_split(name, "tset")
+
+
+def test_a_part_of_a_split_stored_class_by_class_is_a_sample_of_it(datasets, table, tmp_path):
+    rows = table(0, 60)
+    rows.select([*range(0, 60, 2), *range(1, 60, 2)]).save_to_disk(tmp_path / "pets")
+    name = f"hf:{tmp_path / 'pets'}"
+    first, rest = open_split(name, "train[:80%]"), open_split(name, "train[80%:]")
+    assert sorted(reds(first) + reds(rest)) == list(range(60))
+    assert {example["label"] for example in rest} == {0, 1}
+    assert reds(open_split(name, "train[80%:]")) == reds(rest)
 
 
 def test_a_folder_of_parquet_is_read(table, tmp_path):
