@@ -60,7 +60,10 @@ def call(entry, *words):
         (["--config.data.test_split=tset"], "'tset'"),
         (["--config.schedule.warmup_epochs=1000"], "schedule.warmup_epochs=1000.0: longer than"),
         (["--mode=eval"], "no run in workdir"),
-        (["--mode=eval", "--step=x"], "argument --step: invalid int value: 'x'"),
+        (
+            ["--mode=eval", "--step=x"],
+            "--step: 'x' is not the number of a checkpoint or best",
+        ),
     ],
 )
 def test_an_error_that_the_user_can_fix_is_one_line_and_status_2(words, message, tmp_path, capsys):

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from resnet_jax.cli.hints import INPUTS
 from resnet_jax.errors import ConfigError
@@ -32,7 +32,9 @@ def add_model_flags(parser: argparse.ArgumentParser, *, positional: bool = False
     else:
         parser.add_argument("--model", metavar="MODEL", help=f"{MODEL_HELP} ({DEFAULT_MODEL})")
     parser.add_argument("--weights", metavar="FILE", help="weights for a named network")
-    parser.add_argument("--step", type=int, metavar="N", help="checkpoint of a run (the last)")
+    parser.add_argument(
+        "--step", type=read_step, metavar="N", help="checkpoint of a run, or best (the last)"
+    )
     parser.add_argument("--class-names", metavar="FILE", help="names of the outputs, one per line")
 
 
@@ -53,6 +55,15 @@ def open_from_flags(flags: argparse.Namespace, overrides: Sequence[str]) -> Trai
     )
     note(*trained.remarks)
     return with_inputs(trained, overrides)
+
+
+def read_step(text: str) -> int | Literal["best"]:
+    """Reads the number of a checkpoint, or `best`."""
+    if text == "best":
+        return "best"
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not the number of a checkpoint or best")
+    return int(text)
 
 
 def note(*remarks: str) -> None:

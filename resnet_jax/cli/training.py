@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 from resnet_jax.cli import evaluate
 from resnet_jax.cli.command import Command, guard, leave_at_once, new_parser
 from resnet_jax.cli.hints import CONFIG
+from resnet_jax.cli.model_flags import read_step
 from resnet_jax.cli.seeds import read_seeds, train_seeds
 from resnet_jax.local_paths import local_path
 
@@ -44,7 +45,7 @@ def train(arguments: Sequence[str] | None = None) -> NoReturn:
     parser.add_argument("--mode", choices=("train", "eval"), default="train", help="what to do")
     add_flags(parser)
     parser.add_argument("--split", help="split to evaluate (the recipe's test split)")
-    parser.add_argument("--step", type=int, help="checkpoint to evaluate (the last)")
+    parser.add_argument("--step", type=read_step, help="checkpoint to evaluate, or best (the last)")
 
     def choose(flags: argparse.Namespace) -> tuple[Command, argparse.ArgumentParser]:
         evaluates = flags.mode == "eval" and not flags.show
@@ -90,7 +91,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     from resnet_jax.training.recipe.load import DEFAULT_RECIPE, load_recipe
     from resnet_jax.training.recipe.overrides import parse_overrides
     from resnet_jax.training.trackers import open_trackers
-    from resnet_jax.training.workdir.checkpoints import CheckpointError
+    from resnet_jax.training.workdir.stored import CheckpointError
 
     recipe = flags.config or DEFAULT_RECIPE
     config = parse_overrides(load_recipe(recipe), overrides)

@@ -19,8 +19,8 @@ from resnet_jax.network_inputs import NetworkInputs, check_channels
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.step.state import Variables, build_model, make_graphs, variables_of
 from resnet_jax.training.workdir.checkpoint_parts import like
-from resnet_jax.training.workdir.checkpoints import Checkpoints
 from resnet_jax.training.workdir.layout import Workdir
+from resnet_jax.training.workdir.stored import Step, StoredCheckpoints
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,7 @@ def open_trained(
     model: FilePath,
     *,
     weights: FilePath | None = None,
-    step: int | None = None,
+    step: Step = None,
     class_names: Sequence[str] | None = None,
 ) -> Trained:
     """Opens a trained network.
@@ -88,7 +88,8 @@ def open_trained(
             unless `weights` are given. `resnet50.a1_in1k` selects specific weights.
         weights: A weights file for a named network, from PyTorch (`.safetensors`, `.pth`, `.th`)
             or `resnet_jax.save`.
-        step: The step of a run's checkpoint; None takes the last one.
+        step: The step of a run's checkpoint, or `best` for the best one on the validation split;
+            None takes the last one.
         class_names: The name of each output; overrides those that are known.
 
     Returns:
@@ -131,14 +132,12 @@ def with_class_names(trained: Trained, class_names: Sequence[str] | None) -> Tra
     return dataclasses.replace(trained, inputs=trained.inputs.named(class_names))
 
 
-def open_run(
-    root: FilePath, *, step: int | None = None, config: TrainConfig | None = None
-) -> Trained:
+def open_run(root: FilePath, *, step: Step = None, config: TrainConfig | None = None) -> Trained:
     """Opens a checkpoint of a run; its moving averages if it keeps any.
 
     Args:
         root: The folder of the run.
-        step: The step of the checkpoint; None takes the last one.
+        step: The step of the checkpoint, or `best`; None takes the last one.
         config: Settings to use instead of those in the folder.
 
     Raises:
@@ -148,11 +147,11 @@ def open_run(
     files = Workdir(local_path(root))
     config = config or files.read_config()
     graphs = make_graphs(config.model)
-    with Checkpoints(files.checkpoints, config.checkpoint) as checkpoints:
-        number, variables = checkpoints.restore_variables(
-            _variables_like(config), averaged=config.ema is not None, step=step
-        )
-    inputs, remarks = files.read_inputs(), []
+    restored = StoredCheckpoints(files.checkpoints).restore_variables(
+        _variables_like(config), averaged=config.ema is not None, step=step
+    )
+    number, variables, remarks = restored.step, restored.variables, list(restored.remarks)
+    inputs = files.read_inputs()
     if inputs.class_names is None:
         lacks = "class names" if inputs.size else "class names and image size"
         remarks.append(

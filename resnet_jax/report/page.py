@@ -21,6 +21,7 @@ from resnet_jax.training.workdir.environment import (
     describe_environment,
     read_environments,
 )
+from resnet_jax.training.workdir.records import damaged_lines
 from resnet_jax.whole_files import write_text
 
 TABLE_CLASSES = 24
@@ -79,6 +80,9 @@ def write_report(
     if output.is_dir():
         raise ConfigError(f"output={output} is a folder; name a file, such as {output}/report.html")
     runs = read_runs(paths)
+    for run in runs:
+        if tell and (damaged := damaged_lines(run.files)):
+            tell(f"{run.files.metrics} has {len(damaged)} damaged lines, which are left out")
     outcomes = []
     for run in runs if evaluate else ():
         if tell:

@@ -47,6 +47,10 @@ class Cadence:
         every = plan.every_steps or self._steps(plan.every_epochs)
         return step % every == 0 or self.is_last(step)
 
+    def keeps_best(self, step: int) -> bool:
+        """Whether the checkpoint of this step may be kept as one of the best."""
+        return bool(self.config.checkpoint.keep_best) and self.is_due_for_checkpoint(step)
+
     def evaluations(self, step: int) -> dict[str, str]:
         """Returns the splits to evaluate after this step.
 

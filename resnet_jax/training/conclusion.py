@@ -12,10 +12,12 @@ import jax
 from rich.console import Console
 
 from resnet_jax.machine.program import command_line
+from resnet_jax.plain_json import json_text
 from resnet_jax.training.progress import say
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.training.workdir.records import MetricsRecord, read_records
-from resnet_jax.whole_files import replacing
+from resnet_jax.training.workdir.stored import StoredCheckpoints
+from resnet_jax.whole_files import replacing, write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,6 +75,13 @@ def conclude(
         counted = f"counted {count} of {expected} images"
         say(console, f"{split} accuracy {share:.2%} ({correct} correct; {counted})")
     say(console, f"checkpoint   {files.checkpoints / str(step)}")
+    best = StoredCheckpoints(files.checkpoints).best()
+    if best is not None:
+        accuracy = f"validation accuracy {best[1]:.2%}"
+        say(console, f"best         checkpoint {best[0]}, {accuracy} (--step=best)")
+        if jax.process_index() == 0:
+            values = {"step": best[0], "validation_accuracy": best[1]}
+            write_text(files.best, json_text(values) + "\n")
     tensorboard = shlex.join(["tensorboard", f"--logdir={files.tensorboard}"])
     say(console, f"TensorBoard  {files.tensorboard}  ({tensorboard})")
     say(console, f"metrics      {files.metrics}")

@@ -86,10 +86,11 @@ def train(
         for note in filter(None, (remark, *trainer.source.notes, *evaluated.notes)):
             say(console, note)
         feed, told = open_feed(trainer, batches), Hooks(hooks)
-        if total in checkpoints.steps():
+        start, state, window = _begin_or_restore(trainer, checkpoints, batches, console=console)
+        if start == total:
             return conclude(files, console, start=total, step=total, total_steps=total)
         announce(trainer, splits, workdir=files.root, console=console)
-        start, state, window = _begin_or_restore(trainer, checkpoints, batches, console=console)
+        best = checkpoints.best() or (0, 0.0)
         record_environment(files, start=start)
         skips = SkipWatch(most=config.max_skipped, learning_rate=config.optimizer.learning_rate)
         with (
@@ -98,6 +99,8 @@ def train(
             told.during(RunStart(config, files.root, start, total), read_records(files)),
             ProgressReport(console, start=start, total=total) as progress,
         ):
+            if log.remark is not None:
+                say(console, log.remark)
             stopwatch = Stopwatch(start)
             for first, step in cadence.spans(start, most=feed.most):
                 trace.before(first)
@@ -111,6 +114,10 @@ def train(
                     skips.check()
                     for name, split in cadence.evaluations(step).items():
                         values |= evaluate(evaluator, state.evaluated, splits[split]).values(name)
+                    accuracy = values.get("validation_accuracy")
+                    if accuracy is not None and cadence.keeps_best(step):
+                        best = max(best, (step, accuracy), key=lambda pair: pair[::-1])
+                        values["best_step"] = best[0]
                     log.write(step, values)
                     told.record(step, values)
                     progress.show(step, values)
@@ -134,6 +141,8 @@ def _begin_or_restore(
     Returns:
         The number of steps done, the state after them, and the sums since the last record.
     """
+    for step, reason in checkpoints.unreadable.items():
+        say(console, f"checkpoint {step} cannot be read and was moved aside: {reason}")
     if not checkpoints.steps():
         return 0, trainer.first_state(), Totals()
     restored = checkpoints.restore(trainer.like())
@@ -142,7 +151,8 @@ def _begin_or_restore(
     if restored.broken:
         checkpoints.set_aside(list(restored.broken))
     batches.set_state(restored.notes["data"])
-    say(console, f"resuming at step {restored.step} of {trainer.total_steps}")
+    if restored.step < trainer.total_steps:
+        say(console, f"resuming at step {restored.step} of {trainer.total_steps}")
     return restored.step, restored.state, Totals(restored.notes["window"])
 
 

@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import json
 import signal
 
 import chex
@@ -228,3 +229,31 @@ def test_the_data_give_the_sizes_of_the_network(tmp_path, config, vary):
     train(wide, tmp_path / "wide", console=Console(file=io.StringIO()))
     names = Workdir(tmp_path / "wide").read_inputs().class_names
     assert names == (*"0123456789", "unused 10", "unused 11")
+
+
+def test_a_finished_run_whose_last_checkpoint_is_damaged_does_its_last_steps_again(
+    tmp_path, config, vary
+):
+    short = vary(config, steps=6, schedule__warmup_epochs=0.0, checkpoint__every_steps=3)
+    run(short, tmp_path)
+    expected = without_speed(tmp_path)
+    damaged = next((tmp_path / "checkpoints" / "6" / "live").rglob("manifest.ocdbt"))
+    damaged.write_bytes(damaged.read_bytes()[:-5])
+    assert open_run(tmp_path).remarks[0].startswith("checkpoint 6 cannot be read, so 3 is used")
+    again, text = run(short, tmp_path)
+    assert (again.status, again.step) == ("finished", 6)
+    assert "checkpoint 6 cannot be read and was moved aside" in text
+    assert without_speed(tmp_path) == expected
+    assert run(short, tmp_path)[0].status == "before"
+
+
+def test_the_best_step_stands_in_the_records_in_the_folder_and_on_the_screen(
+    tmp_path, config, vary
+):
+    short = vary(config, steps=9, schedule__warmup_epochs=0.0, checkpoint__every_steps=3)
+    short = vary(short, eval_every_epochs=1)
+    _, text = run(short, tmp_path)
+    best = json.loads((tmp_path / "best.json").read_text())
+    records = read_records(Workdir(tmp_path))
+    assert records[-1]["best_step"] == best["step"] == open_run(tmp_path, step="best").step
+    assert f"checkpoint {best['step']}, validation accuracy" in text

@@ -11,6 +11,7 @@ import hashlib
 import json
 import pathlib
 import threading
+from typing import NamedTuple
 
 from resnet_jax.whole_files import write_text
 
@@ -36,25 +37,9 @@ class Digests:
         self._pending = [future for future in self._pending if not future.done()]
         self._pending.append(self._worker.submit(self._write_when_complete, step))
 
-    def fault(self, step: int) -> str | None:
-        """Compares a checkpoint with its digest.
-
-        Returns:
-            The first difference in words. None if there is none, or if there is no digest because
-            the process was killed before it could write one.
-        """
-        file = self._file(step)
-        try:
-            expected = json.loads(file.read_text())
-        except (OSError, ValueError):
-            return None
-        found = digest(self._directory / str(step))
-        for name in sorted(expected.keys() | found.keys()):
-            if name not in found:
-                return f"{name} is missing"
-            if expected.get(name) != found[name]:
-                return f"{name} changed after it was written"
-        return None
+    def forget(self, step: int) -> None:
+        """Removes the digest of an earlier checkpoint of this number, before a new one is saved."""
+        self._file(step).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Writes the remaining digests; call it after all saves have ended."""
@@ -64,7 +49,7 @@ class Digests:
             future.result()
 
     def _file(self, step: int) -> pathlib.Path:
-        return self._directory / FOLDER / f"{step}.json"
+        return digest_file(self._directory, step)
 
     def _write_when_complete(self, step: int) -> None:
         folder = self._directory / str(step)
@@ -84,6 +69,52 @@ class Digests:
         for file in self._file(0).parent.glob("*.json"):
             if not (self._directory / file.stem).is_dir():
                 file.unlink(missing_ok=True)
+
+
+class DigestFault(NamedTuple):
+    """What is wrong with a checkpoint or with its digest.
+
+    Attributes:
+        reason: In words.
+        spoils: Whether the checkpoint cannot be trusted; otherwise only its digest is damaged.
+    """
+
+    reason: str
+    spoils: bool
+
+
+def digest_fault(directory: pathlib.Path, step: int) -> DigestFault | None:
+    """Compares a checkpoint with its digest.
+
+    Args:
+        directory: The folder of the checkpoints.
+        step: The number of the checkpoint.
+
+    Returns:
+        The first difference. None if there is none, or if there is no digest because the process
+        was killed before it could write one.
+    """
+    file = digest_file(directory, step)
+    try:
+        expected = json.loads(file.read_bytes())
+    except OSError:
+        return None
+    except ValueError:
+        expected = None
+    if not isinstance(expected, dict):
+        return DigestFault(f"{file} is damaged: checkpoint {step} was read unchecked", spoils=False)
+    found = digest(directory / str(step))
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found:
+            return DigestFault(f"{name} is missing", spoils=True)
+        if expected.get(name) != found[name]:
+            return DigestFault(f"{name} changed after it was written", spoils=True)
+    return None
+
+
+def digest_file(directory: pathlib.Path, step: int) -> pathlib.Path:
+    """Names the file of the digest of a checkpoint."""
+    return directory / FOLDER / f"{step}.json"
 
 
 def digest(folder: pathlib.Path) -> dict[str, str]:

@@ -60,6 +60,9 @@ def read_environments(files: Workdir) -> list[Environment]:
     if not files.environment.is_file():
         return []
     try:
-        return [json.loads(line) for line in files.environment.read_text().splitlines()]
+        entries = [json.loads(line) for line in files.environment.read_bytes().splitlines()]
     except ValueError:
-        raise ConfigError(f"{files.environment} is damaged; remove it") from None
+        entries = [None]
+    if not all(isinstance(entry, dict) and isinstance(entry.get("step"), int) for entry in entries):
+        raise ConfigError(f"{files.environment} is damaged; remove it")
+    return entries

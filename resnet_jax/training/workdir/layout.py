@@ -38,6 +38,11 @@ class Workdir:
         return self.root / "checkpoints"
 
     @property
+    def best(self) -> pathlib.Path:
+        """The number and accuracy of the best checkpoint, as JSON."""
+        return self.root / "best.json"
+
+    @property
     def metrics(self) -> pathlib.Path:
         """The records of metrics: one JSON object per line."""
         return self.root / "metrics.jsonl"

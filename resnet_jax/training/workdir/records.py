@@ -35,19 +35,41 @@ MetricsRecord = dict[str, Any]
 
 
 def read_records(workdir: Workdir) -> list[MetricsRecord]:
-    """Reads the records of a run in the order of their steps.
+    """Reads the records of a run in the order of their steps; `damaged_lines` has the rest."""
+    return _split_lines(workdir)[0]
 
-    An incomplete last line, left by a killed process, is ignored.
+
+def damaged_lines(workdir: Workdir) -> list[bytes]:
+    """Lists the lines of `metrics.jsonl` that are not records.
+
+    An incomplete last line, left by a killed process, is none of them.
     """
+    return _split_lines(workdir)[1]
+
+
+def _split_lines(workdir: Workdir) -> tuple[list[MetricsRecord], list[bytes]]:
     if not workdir.metrics.is_file():
-        return []
-    records = []
-    for line in workdir.metrics.read_text().splitlines():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return records
+        return [], []
+    *lines, last = workdir.metrics.read_bytes().split(b"\n")
+    records: list[MetricsRecord] = []
+    damaged: list[bytes] = []
+    for line in lines:
+        record = _record(line)
+        if record is not None:
+            records.append(record)
+        elif line.strip():
+            damaged.append(line)
+    record = _record(last)  # complete but for the end of the line
+    return [*records, *([record] if record else [])], damaged
+
+
+def _record(line: bytes) -> MetricsRecord | None:
+    try:
+        values = json.loads(line)
+    except ValueError:  # of the encoding, too
+        return None
+    step = values.get("step") if isinstance(values, dict) else None
+    return values if isinstance(step, int) and not isinstance(step, bool) else None
 
 
 class MetricsLog:
@@ -56,13 +78,26 @@ class MetricsLog:
     Args:
         workdir: The folder of the run.
         start: The step that the run resumes from. Records of later steps, which a killed process
-            wrote, are removed, so that no step is recorded twice.
+            wrote, are removed, so that no step is recorded twice. Lines that are not records are
+            moved to `metrics.damaged.jsonl`.
+
+    Attributes:
+        remark: What the user should know, or None.
     """
 
     def __init__(self, workdir: Workdir, *, start: int) -> None:
         self._workdir = workdir
         self._writer: SummaryWriter | None = None
+        self.remark: str | None = None
         if jax.process_index() == 0:
+            damaged = damaged_lines(workdir)
+            if damaged:
+                aside = workdir.metrics.with_suffix(".damaged.jsonl")
+                with aside.open("ab") as file:
+                    file.writelines(line + b"\n" for line in damaged)
+                self.remark = (
+                    f"{workdir.metrics} has {len(damaged)} damaged lines, now in {aside.name}"
+                )
             kept = [record for record in read_records(workdir) if record["step"] <= start]
             write_text(workdir.metrics, "".join(f"{json_text(record)}\n" for record in kept))
             # TensorBoard ignores what an earlier process wrote from this step on. That is step 1

@@ -12,7 +12,8 @@ import pytest
 from resnet_jax.training.recipe.config import CheckpointConfig
 from resnet_jax.training.step.state import TrainState, Variables
 from resnet_jax.training.workdir.checkpoint_parts import like
-from resnet_jax.training.workdir.checkpoints import CheckpointError, Checkpoints
+from resnet_jax.training.workdir.checkpoints import Checkpoints
+from resnet_jax.training.workdir.stored import CheckpointError
 
 HERE = jax.sharding.SingleDeviceSharding(jax.devices()[0])
 
@@ -68,7 +69,7 @@ def test_a_state_comes_back_with_its_structure_values_and_notes(saved):
 def test_evaluation_reads_one_set_of_variables(saved, averaged):
     state = make_state(4)
     wanted = state.average if averaged else Variables(state.params, state.batch_stats)
-    step, variables = saved.restore_variables(like(wanted, HERE), averaged=averaged)
+    step, variables, _ = saved.restore_variables(like(wanted, HERE), averaged=averaged)
     chex.assert_trees_all_equal(variables, wanted)
     assert step == 4
 
@@ -159,7 +160,8 @@ import resource, signal, sys
 sys.path.insert(0, {here!r})
 import jax.numpy as jnp
 from test_checkpoints import HERE, make_state, like
-from resnet_jax.training.workdir.checkpoints import CheckpointError, Checkpoints
+from resnet_jax.training.workdir.checkpoints import Checkpoints
+from resnet_jax.training.workdir.stored import CheckpointError
 from resnet_jax.training.recipe.config import CheckpointConfig
 import pathlib
 directory = pathlib.Path({directory!r})
