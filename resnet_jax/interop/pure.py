@@ -9,6 +9,7 @@ from typing import Any
 import jax
 from flax import nnx
 
+from resnet_jax.errors import shown
 from resnet_jax.interop.trees import Tree, TreeLayout
 from resnet_jax.models.initialize import initialize
 
@@ -64,8 +65,8 @@ class PureModule:
             )
         if not callable(module):
             raise TypeError(
-                f"got {module!r} instead of something that builds a module, such as a class; for a "
-                f"network by name, give create_model and the name"
+                f"got {shown(repr(module))} instead of something that builds a module, such as a "
+                f"class; for a network by name, give create_model and the name"
             )
         self._build = lambda rngs: module(*args, rngs=rngs, **kwargs)
         abstract = nnx.eval_shape(lambda: self._build(nnx.Rngs(0)))

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import jax
 from flax import nnx
 
-from resnet_jax.errors import ConfigError
+from resnet_jax.errors import ConfigError, shown
 from resnet_jax.models.indices import resolve_indices
 from resnet_jax.models.trunk import Trunk
 
@@ -33,8 +33,8 @@ class Backbone(Trunk):
         """
         if not isinstance(network, Trunk):
             raise ConfigError(
-                f"Backbone takes a network, not {network!r}: create_model takes a name, with "
-                f"features_only=True."
+                f"Backbone takes a network, not {shown(repr(network))}: create_model takes a "
+                f"name, with features_only=True."
             )
         info = network.feature_info
         indices = range(len(info)) if out_indices is None else out_indices

@@ -49,7 +49,10 @@ def params_key(rngs: nnx.Rngs | None) -> jax.Array:
     if rngs is None:
         rngs = nnx.Rngs(0)
     if not hasattr(rngs, "params"):
-        raise ConfigError(f"rngs={rngs!r} is not an nnx.Rngs; nnx.Rngs takes a seed or a key.")
+        kind = type(rngs).__name__  # what a key prints has two lines
+        raise ConfigError(
+            f"rngs has the type {kind}, not an nnx.Rngs; nnx.Rngs takes a seed or a key."
+        )
     return rngs.params()
 
 

@@ -10,7 +10,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from resnet_jax.blocks import identity
-from resnet_jax.errors import ConfigError
+from resnet_jax.errors import ConfigError, shown
 from resnet_jax.layers import GLOBAL_POOLS, Dropout, classifier_uniform
 from resnet_jax.models.checks import check_floating
 from resnet_jax.models.config import ResNetConfig
@@ -60,8 +60,8 @@ class ResNet(Trunk):
         """
         if not isinstance(config, ResNetConfig):
             raise ConfigError(
-                f"ResNet takes a ResNetConfig, not {config!r}: create_model and model_config take "
-                f"names."
+                f"ResNet takes a ResNetConfig, not {shown(repr(config))}: create_model and "
+                f"model_config take names."
             )
         if dtype is not None:
             check_floating("dtype", dtype)

@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
+from resnet_jax.errors import shown
 from resnet_jax.models import ResNet, ResNetConfig
 from resnet_jax.weights import arrays
 from resnet_jax.weights.errors import WeightsError
@@ -67,7 +68,8 @@ def leaves_of(module: nnx.Module) -> list[Leaf]:
         WeightsError: `module` is not a module.
     """
     if not isinstance(module, nnx.Module):
-        raise WeightsError(f"{module!r} is not a network or a block; create_model builds by name.")
+        given = shown(repr(module))
+        raise WeightsError(f"{given} is not a network or a block; create_model builds by name.")
     state = nnx.state(module, (nnx.Param, nnx.BatchStat))
     return [Leaf(cast(Path, path), variable) for path, variable in nnx.to_flat_state(state)]
 

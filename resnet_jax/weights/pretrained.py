@@ -13,7 +13,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from resnet_jax import zoo
-from resnet_jax.errors import ConfigError
+from resnet_jax.errors import ConfigError, shown
 from resnet_jax.models import Backbone, ResNet, ResNetConfig
 from resnet_jax.models.initialize import initialize, params_key
 from resnet_jax.network_inputs import check_channels
@@ -206,7 +206,9 @@ def _source(name: str | ResNetConfig, pretrained: bool | FilePath | None) -> Fil
             raise ConfigError(f"{name!r} names weights: pass pretrained=True to load them.")
         return None
     if not isinstance(pretrained, bool | str | os.PathLike):
-        raise ConfigError(f"pretrained={pretrained!r} must be True, False, a tag or a file.")
+        raise ConfigError(
+            f"pretrained={shown(repr(pretrained))} must be True, False, a tag or a file."
+        )
     if not isinstance(pretrained, bool):
         text = os.fspath(pretrained)
         if text != pretrained or _is_path(text, network):

@@ -12,7 +12,7 @@ import pathlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from resnet_jax.errors import ConfigError, nearest
+from resnet_jax.errors import ConfigError, nearest, shown
 from resnet_jax.zoo.published import pretrained_info, pretrained_tags
 
 PATH = pathlib.Path(__file__).with_name("catalogue.csv")
@@ -172,7 +172,9 @@ def _patterns(given: str | Iterable[str]) -> list[str]:
     several = [given] if isinstance(given, str) or not isinstance(given, Iterable) else [*given]
     for pattern in several:
         if not isinstance(pattern, str):
-            raise ConfigError(f"{pattern!r} is not a pattern; 'resnet*d', for instance, is one.")
+            raise ConfigError(
+                f"{shown(repr(pattern))} is not a pattern; 'resnet*d', for instance, is one."
+            )
     return [pattern if "." in pattern else f"{pattern}.*" for pattern in several if pattern]
 
 

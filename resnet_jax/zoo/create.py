@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from resnet_jax.errors import ConfigError
+from resnet_jax.errors import ConfigError, shown
 from resnet_jax.models import ResNet, ResNetConfig
 from resnet_jax.models.initialize import initialize, params_key
 from resnet_jax.zoo.catalogue import check_model_name
@@ -30,8 +30,8 @@ def model_config(name: str | ResNetConfig, **changes: Unpack[Changes]) -> ResNet
         check_model_name(name, TABLE)
     elif not isinstance(name, ResNetConfig):
         raise ConfigError(
-            f"{name!r} is neither the name of a model nor a ResNetConfig; resnet_jax.list_models() "
-            f"lists the names."
+            f"{shown(repr(name))} is neither the name of a model nor a ResNetConfig; "
+            f"resnet_jax.list_models() lists the names."
         )
     check_settings(changes)
     config = TABLE[name] if isinstance(name, str) else name

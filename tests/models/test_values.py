@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -102,13 +103,16 @@ def test_settings_of_batch_norm_are_checked():
         ({"dtype": "bf16"}, "dtype='bf16' is not a floating-point dtype; bfloat16"),
         ({"dtype": jnp.int8}, "dtype=.*int8.* is not a floating-point dtype"),
         ({"param_dtype": "complex64"}, "param_dtype='complex64' is not a floating-point dtype"),
-        ({"rngs": 0}, r"rngs=0 is not an nnx.Rngs; nnx.Rngs takes a seed or a key\."),
+        ({"rngs": 0}, r"rngs has the type int, not an nnx.Rngs; nnx.Rngs takes a seed or a key\."),
+        ({"rngs": jax.random.key(0)}, r"rngs has the type PRNGKeyArray, not an nnx.Rngs; .*"),
+        ({"pretrained": jax.random.key(0)}, "pretrained=.* must be True, False, a tag or a file"),
         ({"pretrained": 1}, "pretrained=1 must be True, False, a tag or a file"),
     ],
 )
 def test_arguments_of_create_model_are_checked(settings, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as caught:
         create_model("resnet8", **settings)
+    assert "\n" not in str(caught.value)
 
 
 def test_none_gives_random_weights():
@@ -124,6 +128,7 @@ def test_none_gives_random_weights():
         (lambda: model_config("resnet50.a1_in1k"), ConfigError, "the model is 'resnet50'"),
         (lambda: describe("resnet50.a1_in1k"), ConfigError, "the model is 'resnet50'"),
         (lambda: ResNet("resnet8", rngs=nnx.Rngs(0)), ConfigError, "create_model and model_config"),
+        (lambda: create_model(create_model("resnet8")), ConfigError, "is neither the name"),
         (lambda: Backbone("resnet8"), ConfigError, "create_model takes a name, with features_only"),
         (lambda: functional("resnet8"), TypeError, "give create_model and the name"),
         (lambda: to_linen("resnet8"), TypeError, "give create_model and the name"),
@@ -141,8 +146,9 @@ def test_none_gives_random_weights():
     ],
 )
 def test_what_is_given_instead_gets_a_remedy(call, error, message):
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message) as caught:
         call()
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
