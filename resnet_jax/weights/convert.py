@@ -1,19 +1,17 @@
-"""Converts between modules of this library and PyTorch state dicts, strictly both ways."""
+"""Loads PyTorch state dicts into modules of this library, strictly."""
 
-import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from flax import nnx
 
-from resnet_jax.blocks import PooledProjection
 from resnet_jax.errors import shown
 from resnet_jax.models import Backbone, ResNetConfig
 from resnet_jax.weights import arrays, files, names
 from resnet_jax.weights.entries import empty, find_weights
 from resnet_jax.weights.errors import Mismatch, WeightsError, listed
-from resnet_jax.weights.leaves import Leaf, leaves_of, skeleton
+from resnet_jax.weights.leaves import Leaf, marked_leaves, skeleton
 
 _KEEP_HEAD = "new_head=True keeps the classifier as it was initialised."
 
@@ -72,7 +70,7 @@ def load_mapping(
     The dictionary is emptied, so that the memory of an array that has been loaded is free for the
     next ones.
     """
-    leaves = _marked_leaves(module)
+    leaves = marked_leaves(module)
     dialect = _recognise(leaves, weights, module, origin)
     if new_head:
         leaves = [leaf for leaf in leaves if not names.is_head(leaf.path)]
@@ -116,7 +114,7 @@ def source_sizes(
     Raises:
         WeightsError: The state dict belongs to another model.
     """
-    leaves = _marked_leaves(module)
+    leaves = marked_leaves(module)
     dialect = _recognise(leaves, weights, module, origin)
     classes, channels = 0, None
     for leaf in leaves:
@@ -129,76 +127,9 @@ def source_sizes(
     return classes, channels
 
 
-def to_torch(module: nnx.Module) -> dict[str, np.ndarray]:
-    """Returns the state dict of a network or block for PyTorch.
-
-    The keys are timm's (for ResNets also torchvision's), and the arrays have PyTorch's layouts.
-    Running statistics come with a counter `num_batches_tracked` of 0, so that
-    `load_state_dict(strict=True)` accepts the result. `load_torch` restores it bit for bit.
-
-    Args:
-        module: A network or block of this library.
-
-    Returns:
-        Key -> NumPy array in the dtype of the parameter. `torch.from_numpy` takes these arrays,
-        except for bfloat16, which PyTorch reads only from a `.safetensors` file.
-    """
-    state_dict: dict[str, np.ndarray] = {}
-    for leaf, key, pointwise in _torch_leaves(module):
-        array = arrays.to_torch_layout(leaf.name, leaf.value)
-        state_dict[key] = array[:, :, None, None] if pointwise else array
-        if leaf.name == "mean":
-            state_dict[names.counter_key(key)] = np.zeros((), np.int64)
-    return state_dict
-
-
-def torch_arrays(
-    module: nnx.Module, held: Mapping[str, arrays.ArrayInFile]
-) -> dict[str, arrays.ArrayInFile]:
-    """Returns the state dict that `to_torch` would, of a module whose arrays are in a file.
-
-    Args:
-        module: The module, without values.
-        held: Its arrays, by dotted path.
-    """
-
-    def read(name: str, array: arrays.ArrayInFile, shape: arrays.Shape) -> np.ndarray:
-        return arrays.to_torch_layout(name, array.read()).reshape(shape)
-
-    state_dict = {}
-    for leaf, key, pointwise in _torch_leaves(module):
-        path = ("shortcut" if part == names.POOLED else str(part) for part in leaf.path)
-        array = held[".".join(path)]
-        shape = (*leaf.torch_shape, 1, 1) if pointwise else leaf.torch_shape
-        converted = functools.partial(read, leaf.name, array, shape)
-        state_dict[key] = arrays.ArrayInFile(shape, array.dtype, converted)
-    return state_dict
-
-
-def _torch_leaves(module: nnx.Module) -> Iterator[tuple[Leaf, str, bool]]:
-    """Yields each leaf, its key in timm, and whether it is a matrix that is a 1x1 kernel there."""
-    parts = [part for _, part in nnx.iter_modules(module)]
-    preactivation = any(getattr(part, "preactivation", False) for part in parts)
-    dialect = names.RESNETV2 if preactivation else names.RESNET
-    for leaf in _marked_leaves(module):
-        key = names.torch_key(leaf.path, dialect)
-        yield leaf, key, len(leaf.torch_shape) == 2 and names.is_pointwise(key, dialect)
-
-
-def _marked_leaves(module: nnx.Module) -> list[Leaf]:
-    """Lists the leaves; their paths mark the projections after a pool."""
-    pooled = {path for path, part in nnx.iter_modules(module) if isinstance(part, PooledProjection)}
-    return [
-        Leaf((*leaf.path[:-3], names.POOLED, *leaf.path[-2:]), leaf.variable)
-        if leaf.path[:-2] in pooled
-        else leaf
-        for leaf in leaves_of(module)
-    ]
-
-
 def _keys_of_network(config: ResNetConfig, dialect: names.Dialect) -> set[str]:
     """Returns the keys of the whole network that a backbone belongs to."""
-    return {names.torch_key(leaf.path, dialect) for leaf in _marked_leaves(skeleton(config))}
+    return {names.torch_key(leaf.path, dialect) for leaf in marked_leaves(skeleton(config))}
 
 
 def _recognise(

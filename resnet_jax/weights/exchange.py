@@ -5,11 +5,11 @@ from typing import Any
 
 from resnet_jax import zoo
 from resnet_jax.models import ResNet
-from resnet_jax.weights.convert import to_torch
 from resnet_jax.weights.errors import WeightsError
 from resnet_jax.weights.files import FilePath, is_own_file, write_safetensors
-from resnet_jax.weights.model_file import load, save
+from resnet_jax.weights.own_files import load, save
 from resnet_jax.weights.pretrained import load_pretrained
+from resnet_jax.weights.torch_dicts import to_torch
 
 
 def convert_file(

@@ -9,9 +9,10 @@ import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
+from resnet_jax.blocks import PooledProjection
 from resnet_jax.errors import shown
 from resnet_jax.models import ResNet, ResNetConfig
-from resnet_jax.weights import arrays
+from resnet_jax.weights import arrays, names
 from resnet_jax.weights.errors import WeightsError
 from resnet_jax.weights.names import Path
 
@@ -72,6 +73,17 @@ def leaves_of(module: nnx.Module) -> list[Leaf]:
         raise WeightsError(f"{given} is not a network or a block; create_model builds by name.")
     state = nnx.state(module, (nnx.Param, nnx.BatchStat))
     return [Leaf(cast(Path, path), variable) for path, variable in nnx.to_flat_state(state)]
+
+
+def marked_leaves(module: nnx.Module) -> list[Leaf]:
+    """Lists the leaves; their paths mark the projections after a pool."""
+    pooled = {path for path, part in nnx.iter_modules(module) if isinstance(part, PooledProjection)}
+    return [
+        Leaf((*leaf.path[:-3], names.POOLED, *leaf.path[-2:]), leaf.variable)
+        if leaf.path[:-2] in pooled
+        else leaf
+        for leaf in leaves_of(module)
+    ]
 
 
 def skeleton(

@@ -18,13 +18,14 @@ from resnet_jax.models import Backbone, ResNet, ResNetConfig
 from resnet_jax.models.initialize import initialize, params_key
 from resnet_jax.network_inputs import check_channels
 from resnet_jax.weights import hub
-from resnet_jax.weights.convert import load_mapping, source_sizes, torch_arrays
+from resnet_jax.weights.convert import load_mapping, source_sizes
 from resnet_jax.weights.entries import empty, find_weights
 from resnet_jax.weights.errors import WeightsError
 from resnet_jax.weights.files import FilePath, is_own_file, read_state_dict
 from resnet_jax.weights.leaves import skeleton
-from resnet_jax.weights.model_file import open_model, read_record
 from resnet_jax.weights.names import is_head
+from resnet_jax.weights.own_files import open_model, read_record
+from resnet_jax.weights.torch_dicts import torch_arrays
 
 # The fields that may differ between the network in a file and the one to build.
 _FREE = {*zoo.Changes.__annotations__, "batch_norm"}
@@ -250,7 +251,13 @@ def _state_dict(path: FilePath, config: ResNetConfig) -> Mapping[str, Any]:
     """Reads a file; if it describes its network, that must be the network to build."""
     if not is_own_file(path):
         return read_state_dict(path)
-    held, wanted = (dataclasses.asdict(one) for one in (read_record(path).config, config))
+    record = read_record(path)
+    if record.out_indices is not None:
+        raise WeightsError(
+            f"{path} holds a backbone, and create_model fills whole networks: "
+            f"resnet_jax.load(FILE, features_only=True) returns the backbone."
+        )
+    held, wanted = (dataclasses.asdict(one) for one in (record.config, config))
     for field in held.keys() - _FREE:
         if held[field] != wanted[field]:
             raise WeightsError(

@@ -10,10 +10,20 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
-from resnet_jax import Backbone, ResNet, create_model, list_models, load, model_config, save
+from resnet_jax import (
+    Backbone,
+    ResNet,
+    ResNetConfig,
+    create_model,
+    list_models,
+    load,
+    model_config,
+    save,
+)
 from resnet_jax.weights import WeightsError, load_torch, read_record, to_torch
 from resnet_jax.weights.files import read_safetensors, write_safetensors
-from resnet_jax.weights.model_file import VERSION
+from resnet_jax.weights.own_files import VERSION
+from resnet_jax.weights.own_files.metadata import parse_json
 from resnet_jax.zoo import Preprocessing
 
 
@@ -31,7 +41,7 @@ def same(one, other):
 
 
 def rewrite(file, **metadata):
-    """Writes the same arrays under changed metadata."""
+    """Writes the same arrays with changed metadata."""
     arrays, old = read_safetensors(file)
     write_safetensors(file, arrays, {k: v for k, v in (old | metadata).items() if v is not None})
 
@@ -85,11 +95,10 @@ def test_preprocessing_and_class_names_travel_along(network, tiny, preprocessing
         assert record.preprocessing == preprocessing
 
 
-def test_every_config_survives_the_file(file):
+def test_every_config_survives_the_file():
     for name in list_models():
         config = model_config(name)
-        rewrite(file, config=json.dumps(dataclasses.asdict(config)))
-        assert read_record(file).config == config
+        assert parse_json(ResNetConfig, json.dumps(dataclasses.asdict(config))) == config
 
 
 @pytest.mark.parametrize(
@@ -117,7 +126,7 @@ def test_metadata_that_cannot_be_used_gets_one_line(metadata, message, file):
         ({"stem": "imagenot"}, "stem='imagenot' is unknown"),
         ({"colour": "blue"}, "unknown field 'colour'"),
         ({"batch_norm": {"shift": 1}}, "unknown field 'batch_norm.shift'"),
-        ({"depths": [1, 3]}, "does not match its own config.* missing: stages.1.2.conv1.kernel"),
+        ({"depths": [2, 1]}, "does not match its own config.* missing: stages.0.1.conv1.kernel"),
         ({"num_classes": 6}, r"head.bias \[5\] for \[6\]"),
         ({"groups": "many"}, "groups: Input should be a valid integer"),
     ],
@@ -205,6 +214,56 @@ def test_another_stem_of_a_backbone_is_saved_in_one_built_with_it(network, tmp_p
     same(load(path, features_only=True), new)
 
 
+def stride(model):
+    old = model.stages[1][0].conv1
+    old.strides = (2, 2)
+
+
+def another_kind(model):
+    old = model.stages[0][0].norm1
+    model.stages[0][0].norm1 = nnx.BatchNorm(
+        old.scale.shape[0], use_running_average=False, rngs=nnx.Rngs(0)
+    )
+
+
+# What surgery leaves the names and shapes of -> what the refusal says.
+SURGERY = {
+    "stride": (stride, "stages.1.0.conv1 has strides=(2, 2), not (1, 1)."),
+    "activation": (
+        lambda model: setattr(model.stages[0][0], "act", jax.nn.gelu),
+        "stages.0.0 has act=",
+    ),
+    "epsilon": (
+        lambda model: setattr(model.stem.norm, "epsilon", 1e-3),
+        "stem.norm has epsilon=0.001, not 1e-05.",
+    ),
+    "kind": (another_kind, "stages.0.0.norm1 is a BatchNorm"),
+}
+
+
+@pytest.mark.parametrize("kind", [ResNet, Backbone])
+@pytest.mark.parametrize("name", SURGERY)
+def test_surgery_that_keeps_the_shapes_is_not_lost(name, kind, network, tmp_path):
+    operate, message = SURGERY[name]
+    model = network() if kind is ResNet else Backbone(network())
+    operate(model)
+    text = refusal(model, tmp_path / "tiny.safetensors")
+    assert message in text
+    assert text.endswith("pickle.dump(model, FILE) keeps a network that no config describes.")
+
+
+def test_modes_and_notes_are_no_surgery(network, tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    model = network(param_dtype=jnp.bfloat16, drop_path_rate=0.1)
+    model.stem.eval()
+    model.note = "mine"
+    save(model, path)
+    model.eval()
+    model.set_remat()
+    save(model, path)
+    assert load(path).config.remat
+
+
 @pytest.mark.parametrize("kind", [ResNet, Backbone])
 def test_what_no_config_describes_is_pickled(network, kind, tmp_path):
     model = network() if kind is ResNet else Backbone(network())
@@ -228,6 +287,21 @@ def test_a_backbone_is_saved(network, out_indices, tmp_path):
         load(path)
     with pytest.raises(WeightsError, match="class_names has 5 names for 0 classes"):
         save(backbone, path, class_names="abcde")
+
+
+def test_a_saved_backbone_does_not_fill_a_network(network, tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    backbone = Backbone(network())
+    save(backbone, path)
+    for features_only in (False, True):
+        with pytest.raises(
+            WeightsError, match=r"load\(FILE, features_only=True\) returns the"
+        ) as it:
+            create_model(backbone.config, pretrained=path, features_only=features_only)
+        assert str(it.value).endswith(
+            "resnet_jax.load(FILE, features_only=True) returns the backbone."
+        )
+    same(load(path, features_only=True), backbone)
 
 
 def test_the_backbone_of_a_saved_network(network, file):
