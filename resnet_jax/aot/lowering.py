@@ -10,8 +10,8 @@ from jax.sharding import Mesh
 
 from resnet_jax.machine.mesh import check_divides, split_by_example
 from resnet_jax.training.checks import check_groups
-from resnet_jax.training.programs import make_eval_program, make_train_program
 from resnet_jax.training.recipe.config import TrainConfig
+from resnet_jax.training.step.programs import make_eval_program, make_train_program
 from resnet_jax.training.step.state import make_graphs
 from resnet_jax.training.workdir.checkpoint_parts import like
 

@@ -26,9 +26,9 @@ from resnet_jax.data.sources import Source, load_split
 from resnet_jax.machine.mesh import check_divides, make_mesh, put_batch
 from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.training.checks import check_channels_fit, check_groups, fit_to_data
-from resnet_jax.training.programs import make_eval_program, make_train_program
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.resizing import shrink, size_at
+from resnet_jax.training.step.programs import make_eval_program, make_train_program
 from resnet_jax.training.step.state import (
     Graphs,
     TrainState,

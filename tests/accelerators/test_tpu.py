@@ -17,8 +17,8 @@ from resnet_jax.data.on_device.mixing import build_mix
 from resnet_jax.data.on_device.resident import ResidentData
 from resnet_jax.machine.mesh import mesh_of, replicated, split_by_example
 from resnet_jax.training.feeds import STEPS_PER_DISPATCH, make_run
-from resnet_jax.training.programs import make_train_program
 from resnet_jax.training.recipe.config import MeshConfig, ModelConfig
+from resnet_jax.training.step.programs import make_train_program
 from resnet_jax.training.step.state import make_graphs
 from resnet_jax.training.workdir.checkpoint_parts import like
 from tests.accelerators.conftest import finish
