@@ -20,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from resnet_jax.data.config import MAX_PIXELS
 from resnet_jax.data.image_names import unread_content
 from resnet_jax.data.images.bounds import decoding_excess, find_excess, scans_excess
+from resnet_jax.data.images.levels import join_bytes, open_low_bytes, scale_levels
 from resnet_jax.data.images.orientation import (
     FIRST_TURNED,
     ORIENTATION,
@@ -202,9 +203,9 @@ def decode_opened(opened: Image.Image, *, channels: int = 3) -> NDArray[np.uint8
     Raises:
         BadImageError: Its pixels cannot be converted.
     """
-    opened.load()  # which turns a TIFF upright, and takes its orientation away
+    eight_bit = _eight_bit(opened)
     orientation = _orientation(opened)
-    decoded = np.asarray(_eight_bit(opened).convert(_MODES[channels]))
+    decoded = np.asarray(eight_bit.convert(_MODES[channels]))
     decoded = decoded.reshape(*decoded.shape[:2], channels)
     return np.ascontiguousarray(turn_upright(decoded, orientation))
 
@@ -249,16 +250,16 @@ def _opened(image: bytes, max_pixels: int) -> Iterator[Image.Image]:
 
 
 def _eight_bit(opened: Image.Image) -> Image.Image:
-    """Scales 16-bit levels to 8 bits, where Pillow would cut them off at 255."""
-    if not opened.mode.startswith("I"):
-        if opened.mode == "F":
-            raise BadImageError("the pixels are floating-point numbers of unknown range")
-        return opened
-    levels = np.asarray(opened).clip(0, 65535).astype(np.uint32)
-    levels *= 255  # in place: a large image has a few of these arrays at a time as it is
-    levels += 32767
-    levels //= 65535
-    return Image.fromarray(levels.astype(np.uint8))
+    """Scales 16-bit levels to 8 bits, where Pillow would cut them off."""
+    if opened.mode == "F":
+        raise BadImageError("the pixels are floating-point numbers of unknown range")
+    low = open_low_bytes(opened)
+    opened.load()  # which turns a TIFF upright, and takes its orientation away
+    if low is not None:
+        return scale_levels(join_bytes(opened, low))
+    if opened.mode.startswith("I"):
+        return scale_levels(np.asarray(opened).clip(0, 65535).astype(np.uint32))
+    return opened
 
 
 def _refuse(reason: str) -> None:

@@ -44,7 +44,7 @@ def make_train_step(
     """Makes the function `train_step(state, batch) -> (state, sums)`.
 
     It is pure: its randomness depends on the run's seed and the number of the step. If the loss or
-    the gradient is not finite, it changes only the counters of skipped steps.
+    the gradient is not finite, it changes only counters: of skipped steps, and the schedule's.
 
     Args:
         graphs: From `make_graphs`.
@@ -155,11 +155,33 @@ def _step_keys(seed: int, state: TrainState) -> _Keys:
     return _Keys(*jax.random.split(jax.random.fold_in(jax.random.key(seed), number), 3))
 
 
+def advance_schedule(opt_state: optax.OptState) -> optax.OptState:
+    """Lets the learning rate of a step pass unused, and changes nothing else of the optimizer.
+
+    A schedule counts batches, as in PyTorch: the rate that a record gives is the one that the step
+    had, and the schedule ends with the run however many steps were skipped. The counts of Adam and
+    its like, which correct their moments, count updates.
+    """
+
+    def is_schedule(part: Any) -> bool:
+        return isinstance(part, optax.ScaleByScheduleState)
+
+    return jax.tree.map(
+        lambda part: part._replace(count=part.count + 1) if is_schedule(part) else part,
+        opt_state,
+        is_leaf=is_schedule,
+    )
+
+
 def _choose(finite: jax.Array, updated: TrainState, state: TrainState) -> TrainState:
     """Chooses the update or, if it is not finite, the old state with increased counters."""
     if searches_for_nans():
         return updated  # the search needs to see the NaN
-    skipped = state._replace(skipped=state.skipped + 1, skipped_in_row=state.skipped_in_row + 1)
+    skipped = state._replace(
+        skipped=state.skipped + 1,
+        skipped_in_row=state.skipped_in_row + 1,
+        opt_state=advance_schedule(state.opt_state),
+    )
     return jax.tree.map(lambda new, old: jnp.where(finite, new, old), updated, skipped)
 
 

@@ -2,6 +2,7 @@ import io
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
@@ -210,3 +211,16 @@ def test_float_pixels_are_refused():
 def test_formats_that_are_not_read_are_named(content, message):
     with pytest.raises(BadImageError, match=message):
         decode_image(content)
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+@pytest.mark.parametrize("colours", [3, 4])
+def test_sixteen_bits_of_a_colour_are_scaled(kind, colours):
+    levels = np.random.default_rng(0).integers(65536, size=(9, 7, colours), dtype=np.uint16)
+    levels[0, :5, 0] = 0, 255, 256, 65407, 65535
+    written = levels[..., [2, 1, 0, 3][:colours]]  # OpenCV writes blue first
+    data = cv2.imencode(f".{kind}", written)[1].tobytes()
+    expected = (levels[..., :3].astype(np.int64) * 255 + 32767) // 65535
+    np.testing.assert_array_equal(decode_image(data), expected)
+    grey = np.asarray(Image.fromarray(expected.astype(np.uint8)).convert("L"))
+    np.testing.assert_array_equal(decode_image(data, channels=1)[..., 0], grey)

@@ -7,11 +7,18 @@ import pytest
 from flax import nnx
 
 from resnet_jax.data.config import AugmentConfig
-from resnet_jax.training.recipe.config import EmaConfig, ModelConfig, OptimizerConfig, TrainConfig
+from resnet_jax.training.recipe.config import (
+    EmaConfig,
+    FinetuneConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TrainConfig,
+)
 from resnet_jax.training.setup import make_evaluator, make_trainer
 from resnet_jax.training.step import steps
+from resnet_jax.training.step.optimizers import make_optimizer
 from resnet_jax.training.step.state import Graphs, TrainState, Variables, make_graphs
-from resnet_jax.training.step.steps import make_eval_step, make_train_step
+from resnet_jax.training.step.steps import advance_schedule, make_eval_step, make_train_step
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +112,12 @@ def test_a_step_that_is_not_finite_changes_only_the_counters(trainer, step, batc
     state.params["head"]["kernel"] = kernel.at[0, 0].set(jnp.inf)
     before = copied(state)
     after, sums = step(state, batch)
-    chex.assert_trees_all_equal(
-        copied(after), before._replace(skipped=np.int32(1), skipped_in_row=np.int32(1))
+    expected = before._replace(
+        skipped=np.int32(1),
+        skipped_in_row=np.int32(1),
+        opt_state=advance_schedule(before.opt_state),
     )
+    chex.assert_trees_all_equal(copied(after), expected)
     assert {name: float(value) for name, value in sums.items()} == {
         "loss": 0,
         "top1": 0,
@@ -120,6 +130,25 @@ def test_a_step_that_is_not_finite_changes_only_the_counters(trainer, step, batc
     after.params["head"]["kernel"] = kernel
     healed, _ = step(after, batch)
     assert (int(healed.step), int(healed.skipped), int(healed.skipped_in_row)) == (2, 1, 0)
+
+
+@pytest.mark.parametrize("name", ["sgd", "lars", "lamb", "adamw", "lion", "muon"])
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_the_rate_of_a_skipped_step_is_not_used_later(name, frozen):
+    """A step after skips moves a weight by the rate that its number in the run has."""
+    schedule = optax.linear_schedule(1.0, 0.0, 10)
+    finetune = FinetuneConfig(frozen_stages=frozen)
+    optimizer = make_optimizer(
+        OptimizerConfig(name=name, weight_decay=0.0), schedule, finetune=finetune
+    )
+    params = {"stem": {"w": jnp.ones((2, 2))}, "stages": {}, "head": {"w": jnp.eye(2)}}
+    gradient = jax.tree.map(lambda param: 0.3 * param, params)
+    start = optimizer.init(params)
+    usual, _ = optimizer.update(gradient, start, params)
+    late, _ = optimizer.update(gradient, advance_schedule(advance_schedule(start)), params)
+    expected = jax.tree.map(lambda update: 0.8 * update, usual)
+    chex.assert_trees_all_close(late, expected, rtol=1e-6)
+    assert float(jnp.abs(usual["head"]["w"]).max()) > 0
 
 
 def test_a_gradient_that_is_not_finite_is_skipped_whatever_the_loss(roots, batch):
