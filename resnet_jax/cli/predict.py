@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from resnet_jax.cli.command import Command, say_error
 from resnet_jax.cli.hints import INPUTS
-from resnet_jax.cli.model_flags import INPUTS_NOTE, add_model_flags, open_from_flags
+from resnet_jax.cli.model_flags import INPUTS_NOTE, add_model_flags, note, open_from_flags
 
 FAILED_STATUS = 1
 
@@ -28,6 +28,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Classifies images as they come; a bad one prints one line on standard error."""
     from resnet_jax.inference.classifier import Classifier
+    from resnet_jax.inference.image_files import find_files
     from resnet_jax.inference.predict import predict
     from resnet_jax.machine.cpu import use_every_core
 
@@ -35,12 +36,16 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     trained = open_from_flags(flags, overrides)
     classifier = Classifier(trained, batch_size=flags.batch_size, tta=flags.tta)
     status = 0
-    for prediction in predict(classifier, expand(flags.images), top=flags.top):
+    skipped: list[str] = []
+    files = find_files(expand(flags.images), skipped=skipped)
+    for prediction in predict(classifier, files, top=flags.top):
         if prediction.problem:
             say_error(f"{prediction.path}: {prediction.problem}")
             status = FAILED_STATUS
         else:
             print(prediction.to_json() if flags.json else prediction.to_text(), flush=True)
+    if skipped:
+        note(f"skipped {len(skipped)} files that are not images by their names, {skipped[0]} first")
     return status
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_jax.data.image_names import is_image
+from resnet_jax.data.image_names import is_image, unread_format
 from resnet_jax.data.images.bounds import MAX_BYTES
 from resnet_jax.data.images.decode import BadImageError, decode_image
 from resnet_jax.data.images.record import Record
@@ -38,28 +38,33 @@ class ImageFile(NamedTuple):
     problem: str = ""
 
 
-def find_files(names: Iterable[str]) -> Iterator[str]:
+def find_files(names: Iterable[str], *, skipped: list[str] | None = None) -> Iterator[str]:
     """Yields files, and the image files in folders, searched recursively in name order.
 
-    In folders, hidden files and files without an image extension are skipped. Files that are named
-    directly are yielded regardless of their extension, and so is a folder that cannot be read.
+    In folders, hidden files and files without an image extension are skipped. Images of formats
+    that are not read are yielded: reading them says what to do. Files that are named directly are
+    yielded regardless of their extension, and so is a folder that cannot be read.
 
     Args:
         names: Files and folders, consumed lazily.
+        skipped: Takes the files without an image extension.
     """
+    skipped = [] if skipped is None else skipped
     for name in names:
         if not _is_folder(name):
             yield name
             continue
         found = False
-        for file in _below(pathlib.Path(name)):
+        for file in _below(pathlib.Path(name), skipped):
             found = True
             yield str(file)
         if not found:
             yield name  # reading it fails, which tells the user about it
 
 
-def _below(folder: pathlib.Path, above: frozenset[str] = frozenset()) -> Iterator[pathlib.Path]:
+def _below(
+    folder: pathlib.Path, skipped: list[str], above: frozenset[str] = frozenset()
+) -> Iterator[pathlib.Path]:
     place = os.path.realpath(folder)
     if place in above:
         return  # a link to a folder above
@@ -72,9 +77,11 @@ def _below(folder: pathlib.Path, above: frozenset[str] = frozenset()) -> Iterato
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            yield from _below(entry, above | {place})
-        elif is_image(entry.name):
+            yield from _below(entry, skipped, above | {place})
+        elif is_image(entry.name) or unread_format(entry.name):
             yield entry
+        else:
+            skipped.append(str(entry))
 
 
 def _is_folder(name: str) -> bool:

@@ -19,6 +19,18 @@ def classifier(colour_sighted):
     return Classifier(colour_sighted, batch_size=4)
 
 
+def test_files_that_are_not_images_are_counted(tmp_path):
+    for name in ("b.png", "README.md", "sub/labels.csv", "sub/c.jfif", "sub/d.heic", ".hidden"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0\0\0\x18ftypheic")
+    skipped = []
+    found = list(find_files([str(tmp_path)], skipped=skipped))
+    assert found == [str(tmp_path / name) for name in ("b.png", "sub/c.jfif", "sub/d.heic")]
+    assert skipped == [str(tmp_path / name) for name in ("README.md", "sub/labels.csv")]
+    problem = read_image_file(found[-1], NetworkInputs(size=8)).problem
+    assert problem.startswith("HEIC is not read; convert it to JPEG")
+
+
 def test_a_folder_is_classified_in_the_order_of_names_by_one_program(classifier, image_folder):
     found = list(predict(classifier, [str(image_folder / "test")], top=2))
     assert [prediction.path for prediction in found] == sorted(

@@ -78,6 +78,18 @@ def test_a_folder_of_parquet_is_read(table, tmp_path):
     assert [example["label"] for example in source] == [0, 1, 0]
 
 
+def test_a_folder_with_a_table_of_labels_is_read(datasets, png, tmp_path):
+    (tmp_path / "pets" / "train").mkdir(parents=True)
+    for red in range(6):
+        (tmp_path / "pets" / "train" / f"{red}.png").write_bytes(png(red))
+    rows = [f"{red}.png,{('cat', 'dog')[red % 2]}" for red in range(6)]
+    table = "\n".join(["file_name,label", *rows])
+    (tmp_path / "pets" / "train" / "metadata.csv").write_text(table)
+    source = open_split(f"hf:{tmp_path / 'pets'}", "train")
+    assert source.class_names == ("cat", "dog")
+    assert all(example["label"] == example["image"][0, 0, 0] % 2 for example in source)
+
+
 def test_a_bad_image_is_named_or_skipped(datasets, table, tmp_path):
     rows = table(0, 4)
     bad = rows.cast_column("image", datasets.Image(decode=False)).to_list()
