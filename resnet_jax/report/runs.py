@@ -50,7 +50,10 @@ class Run:
     @property
     def is_finished(self) -> bool:
         """Whether the last step of the run is recorded."""
-        return self.total_steps is not None and self.step >= self.total_steps
+        # With early stopping, the record with the test split is the last.
+        may_stop = self.config.early_stopping is not None and bool(self.records)
+        stopped = may_stop and "test_count" in self.records[-1]
+        return stopped or (self.total_steps is not None and self.step >= self.total_steps)
 
     @property
     def state(self) -> str:

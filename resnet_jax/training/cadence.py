@@ -3,9 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 from resnet_jax.training.recipe.config import TrainConfig
+from resnet_jax.training.workdir.records import MetricsRecord
+
+_VALIDATION = "validation"
+
+
+def early_end(config: TrainConfig, records: Sequence[MetricsRecord]) -> int | None:
+    """Finds the step at which early stopping ends a run; None if the run goes on.
+
+    Args:
+        config: The run.
+        records: Its records so far.
+    """
+    rule = config.early_stopping
+    if rule is None:
+        return None
+    sign = 1 if rule.metric == "validation_accuracy" else -1
+    best, waited = -math.inf, 0
+    for record in records:
+        value = record.get(rule.metric)
+        if f"{_VALIDATION}_count" not in record:
+            continue
+        # A loss that is not finite is recorded as None.
+        score = -math.inf if value is None or math.isnan(value) else sign * value
+        waited = 0 if score > best + rule.least_change else waited + 1
+        best = score if waited == 0 else best
+        if waited == rule.patience:
+            return int(record["step"])
+    return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +90,7 @@ class Cadence:
         data = self.config.data
         splits = {}
         if data.validation_split and self.is_due_for_validation(step):
-            splits["validation"] = data.validation_split
+            splits[_VALIDATION] = data.validation_split
         if self.has_test and self.is_last(step):
             splits["test"] = data.test_split
         return splits

@@ -28,6 +28,19 @@ def check_groups(config: TrainConfig) -> None:
             )
 
 
+def check_early_stopping(config: TrainConfig) -> None:
+    """Checks that a run which may end early has something to decide that by.
+
+    Raises:
+        ConfigError: It has no validation split.
+    """
+    if config.early_stopping is not None and config.data.validation_split is None:
+        raise ConfigError(
+            "early_stopping needs a validation split: set data.validation_split, or "
+            "early_stopping=none"
+        )
+
+
 def fit_to_data(config: TrainConfig, source: Source) -> TrainConfig:
     """Takes from the training split what the recipe leaves to it: classes and channels.
 

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 
 from resnet_jax.data.loading.iterator import BatchIterator
+from resnet_jax.data.loading.pipeline import EvalLoader
 from resnet_jax.data.sources import Source
 from resnet_jax.local_paths import local_path
 from resnet_jax.machine.debugging import StepTrace
 from resnet_jax.machine.processes import naming_lost_peers
 from resnet_jax.machine.signals import Interruption
 from resnet_jax.training.announcement import announce
-from resnet_jax.training.cadence import Cadence
+from resnet_jax.training.cadence import Cadence, early_end
 from resnet_jax.training.conclusion import Result, conclude
 from resnet_jax.training.evaluation import evaluate, open_splits
 from resnet_jax.training.feeds import open_feed
@@ -22,7 +23,7 @@ from resnet_jax.training.hooks import Hook, Hooks, RunStart
 from resnet_jax.training.progress import ProgressReport, Stopwatch, say
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.recipe.overrides import validate
-from resnet_jax.training.setup import Trainer, make_evaluator, make_trainer
+from resnet_jax.training.setup import Evaluator, Trainer, make_evaluator, make_trainer
 from resnet_jax.training.step.metrics import SkipWatch, Totals, training_values
 from resnet_jax.training.step.state import TrainState
 from resnet_jax.training.workdir.checkpoints import Checkpoints
@@ -87,8 +88,8 @@ def train(
             say(console, note)
         feed, told = open_feed(trainer, batches), Hooks(hooks)
         start, state, window = _begin_or_restore(trainer, checkpoints, batches, console=console)
-        if start == total:
-            return conclude(files, console, start=total, step=total, total_steps=total)
+        if start in (total, early_end(config, read_records(files))):
+            return conclude(files, console, start=start, step=start, total_steps=start)
         announce(trainer, splits, workdir=files.root, console=console)
         best = checkpoints.best() or (0, 0.0)
         record_environment(files, start=start)
@@ -101,6 +102,7 @@ def train(
         ):
             if log.remark is not None:
                 say(console, log.remark)
+            records = [record for record in read_records(files) if record["step"] <= start]
             stopwatch = Stopwatch(start)
             for first, step in cadence.spans(start, most=feed.most):
                 trace.before(first)
@@ -112,17 +114,23 @@ def train(
                 if cadence.is_due_for_record(step):
                     values = _training_values(trainer, step, window=window, stopwatch=stopwatch)
                     skips.check()
-                    for name, split in cadence.evaluations(step).items():
-                        values |= evaluate(evaluator, state.evaluated, splits[split]).values(name)
+                    values |= _measured(evaluator, state, splits, due=cadence.evaluations(step))
                     accuracy = values.get("validation_accuracy")
                     if accuracy is not None and cadence.keeps_best(step):
                         best = max(best, (step, accuracy), key=lambda pair: pair[::-1])
                         values["best_step"] = best[0]
+                    records.append({"step": step, **values})
+                    if step < total and early_end(config, records) == step:
+                        total = step  # the run ends here, with what its last step would evaluate
+                        rest = cadence.evaluations(trainer.total_steps).items()
+                        due = {name: split for name, split in rest if f"{name}_count" not in values}
+                        values |= _measured(evaluator, state, splits, due=due)
+                        say(console, f"stopping early after step {step}: see early_stopping")
                     log.write(step, values)
                     told.record(step, values)
                     progress.show(step, values)
                     window, stopwatch = Totals(), Stopwatch(step)
-                stop = interruption.is_due(step)
+                stop = interruption.is_due(step) or step == total
                 if stop or cadence.is_due_for_checkpoint(step):
                     notes = {"data": batches.get_state(), "window": window.fetch()}
                     accuracy = values.get("validation_accuracy")
@@ -131,6 +139,27 @@ def train(
                 if stop:
                     break
     return conclude(files, console, start=start, step=step, total_steps=total)
+
+
+def _measured(
+    evaluator: Evaluator,
+    state: TrainState,
+    splits: Mapping[str, EvalLoader],
+    *,
+    due: Mapping[str, str],
+) -> dict[str, float | None]:
+    """Evaluates splits.
+
+    Args:
+        evaluator: The evaluator of the run.
+        state: The state to evaluate.
+        splits: Every split that the run evaluates, opened.
+        due: The names of the metrics, and their splits.
+    """
+    measured: dict[str, float | None] = {}
+    for name, split in due.items():
+        measured |= evaluate(evaluator, state.evaluated, splits[split]).values(name)
+    return measured
 
 
 def _begin_or_restore(

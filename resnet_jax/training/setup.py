@@ -25,7 +25,12 @@ from resnet_jax.data.loading.pipeline import (
 from resnet_jax.data.sources import Source, load_split
 from resnet_jax.machine.mesh import check_divides, make_mesh, put_batch
 from resnet_jax.network_inputs import NetworkInputs
-from resnet_jax.training.checks import check_channels_fit, check_groups, fit_to_data
+from resnet_jax.training.checks import (
+    check_channels_fit,
+    check_early_stopping,
+    check_groups,
+    fit_to_data,
+)
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.resizing import shrink, size_at
 from resnet_jax.training.step.programs import make_eval_program, make_train_program
@@ -235,6 +240,7 @@ def make_trainer(evaluator: Evaluator) -> Trainer:
     config, mesh, source = evaluator.config, evaluator.mesh, evaluator.training
     check_divides(config.batch_size, mesh, field="batch_size", parts=config.accumulation)
     check_groups(config)
+    check_early_stopping(config)
     per_epoch = steps_per_epoch(len(source), config.batch_size)
     program = make_train_program(config, evaluator.graphs, mesh, steps_per_epoch=per_epoch)
     return Trainer(

@@ -203,6 +203,23 @@ class CheckpointConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class EarlyStoppingConfig:
+    """Ends a run that no longer improves on the validation split.
+
+    The learning rate is that of the whole run up to there.
+
+    Attributes:
+        patience: Evaluations in a row without an improvement; then the run ends.
+        metric: What has to improve: `validation_accuracy` rises or `validation_loss` falls.
+        least_change: Smaller changes are no improvement.
+    """
+
+    patience: PositiveInt = 5
+    metric: Literal["validation_accuracy", "validation_loss"] = "validation_accuracy"
+    least_change: NonNegativeFloat = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
 class MeshConfig:
     """The devices that share the work.
 
@@ -247,6 +264,7 @@ class TrainConfig:
         max_skipped: The most steps in a row with a non-finite loss or gradient; then the run stops.
         log_every_steps: Steps from one record of metrics to the next.
         eval_every_epochs: Epochs from one evaluation on the validation split to the next.
+        early_stopping: When to end before the last step, or None.
         checkpoint: When to save.
         mesh: The devices to run on.
     """
@@ -276,5 +294,6 @@ class TrainConfig:
     max_skipped: PositiveInt = 20
     log_every_steps: PositiveInt = 50
     eval_every_epochs: PositiveInt = 1
+    early_stopping: EarlyStoppingConfig | None = None
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)

@@ -24,6 +24,7 @@ from resnet_jax.whole_files import write_text
 _FREE = (
     "mesh.",
     "checkpoint.",
+    "early_stopping",
     "eval_batch_size",
     "log_every_steps",
     "eval_every_epochs",
