@@ -87,10 +87,10 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     from resnet_jax.machine.debugging import search_for_nans
     from resnet_jax.machine.processes import Processes, join
     from resnet_jax.machine.signals import RESUME_STATUS
+    from resnet_jax.training.hooks import open_trackers
     from resnet_jax.training.loop import train as run_recipe
     from resnet_jax.training.recipe.load import DEFAULT_RECIPE, load_recipe
     from resnet_jax.training.recipe.overrides import parse_overrides
-    from resnet_jax.training.trackers import open_trackers
     from resnet_jax.training.workdir.stored import CheckpointError
 
     recipe = flags.config or DEFAULT_RECIPE

@@ -8,10 +8,9 @@ import pytest
 from rich.console import Console
 
 from resnet_jax.errors import ConfigError
-from resnet_jax.training.hooks import Hook
+from resnet_jax.training.hooks import Hook, MlflowHook, WandbHook, open_trackers
 from resnet_jax.training.loop import train
 from resnet_jax.training.recipe.config import TrainConfig
-from resnet_jax.training.trackers import MlflowHook, WandbHook, open_trackers
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.training.workdir.records import read_records
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from resnet_jax.errors import ConfigError, nearest
-from resnet_jax.training.hooks import Hook, RunStart
+from resnet_jax.training.hooks.hook import Hook, RunStart
 from resnet_jax.training.recipe.fields import values_by_field
 from resnet_jax.training.workdir.records import MetricsRecord
 from resnet_jax.whole_files import write_text
