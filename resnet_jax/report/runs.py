@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 
 from resnet_jax.errors import ConfigError
 from resnet_jax.local_paths import local_path
+from resnet_jax.training.cadence import early_end
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.recipe.overrides import to_json
 from resnet_jax.training.workdir.layout import Workdir
@@ -50,10 +51,9 @@ class Run:
     @property
     def is_finished(self) -> bool:
         """Whether the last step of the run is recorded."""
-        # With early stopping, the record with the test split is the last.
-        may_stop = self.config.early_stopping is not None and bool(self.records)
-        stopped = may_stop and "test_count" in self.records[-1]
-        return stopped or (self.total_steps is not None and self.step >= self.total_steps)
+        if early_end(self.config, self.records) == self.step > 0:
+            return True
+        return self.total_steps is not None and self.step >= self.total_steps
 
     @property
     def state(self) -> str:

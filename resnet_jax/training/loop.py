@@ -136,6 +136,8 @@ def train(
                     accuracy = values.get("validation_accuracy")
                     checkpoints.save(step, state, notes, validation_accuracy=accuracy)
                     told.checkpoint(step, files.checkpoints / str(step))
+                if step == total:
+                    told.finish()
                 if stop:
                     break
     return conclude(files, console, start=start, step=step, total_steps=total)

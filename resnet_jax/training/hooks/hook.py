@@ -71,6 +71,7 @@ class Hooks:
     def __init__(self, hooks: Sequence[Hook]) -> None:
         self._hooks = tuple(hooks) if jax.process_index() == 0 else ()
         self._last: MetricsRecord = {}
+        self._is_over = False
 
     @contextlib.contextmanager
     def during(self, run: RunStart, records: Sequence[MetricsRecord]) -> Iterator[None]:
@@ -88,8 +89,7 @@ class Hooks:
                 hook.start(run)
                 started.append(hook)
             yield
-            # The record with the test split is the last of a run.
-            status = "finished" if "test_count" in self._last else "interrupted"
+            status = "finished" if self._is_over else "interrupted"
         finally:
             for hook in started:
                 hook.end(status, self._last)
@@ -99,6 +99,10 @@ class Hooks:
         self._last = {"step": step, **values}
         for hook in self._hooks:
             hook.record(step, values)
+
+    def finish(self) -> None:
+        """Notes that the run has done its last step."""
+        self._is_over = True
 
     def checkpoint(self, step: int, path: pathlib.Path) -> None:
         """Passes a checkpoint on."""
