@@ -58,8 +58,8 @@ def fit_to_data(config: TrainConfig, source: Source) -> TrainConfig:
     if classes == 1:
         raise ConfigError(
             f"{config.data.name} has one class, {source.class_names[0]!r}; a classifier needs two "
-            "or more: add a folder for each further class, or name the labels in a table with "
-            "csv:FILE"
+            "or more: add a folder for each further class, or write metadata.csv for hf:PATH "
+            "(docs/data.md)"
         )
     model = dataclasses.replace(
         config.model,

@@ -117,7 +117,7 @@ def _find(reading: _Reading, paths: dict[str, list[str]]) -> dict[str, Classes]:
         raise ConfigError(
             f"{reading.files.origin}: the folders {', '.join(tops)} are named as splits and hold "
             f"images without classes; put the images of each class into a folder of its own, as "
-            f"{tops[0]}/CLASS/FILE, or name the labels in a table with csv:FILE"
+            f"{tops[0]}/CLASS/FILE, or write metadata.csv for hf:PATH (docs/data.md)"
         )
     if splits:
         reading.notes.append(
@@ -179,8 +179,8 @@ def _sort(reading: _Reading, paths: dict[str, list[str]]) -> dict[str, Classes]:
     if stray and len(stray) == len(paths):
         raise ConfigError(
             f"{reading.files.origin} has {len(stray)} images and no folders of classes; put the "
-            "images of each class into a folder of its own, as CLASS/FILE, or name the labels in a "
-            "table with csv:FILE"
+            "images of each class into a folder of its own, as CLASS/FILE, or write "
+            "metadata.csv for hf:PATH (docs/data.md)"
         )
     for name in stray:
         reading.refuse(name, "the file lies in no folder of a class")
