@@ -6,21 +6,17 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
-from flax import nnx
-
 from resnet_jax import weights as weight_files
 from resnet_jax.data.config import DataConfig
 from resnet_jax.errors import ConfigError, nearest
 from resnet_jax.inference.inputs import FilePath, find_inputs, recorded_inputs
 from resnet_jax.local_paths import local_path
-from resnet_jax.machine.mesh import make_mesh, replicated
 from resnet_jax.models import ResNet
 from resnet_jax.network_inputs import NetworkInputs, check_channels
 from resnet_jax.training.recipe.config import TrainConfig
-from resnet_jax.training.step.state import Variables, build_model, make_graphs, variables_of
-from resnet_jax.training.workdir.checkpoint_parts import like
 from resnet_jax.training.workdir.layout import Workdir
-from resnet_jax.training.workdir.stored import Step, StoredCheckpoints
+from resnet_jax.training.workdir.stored import Step
+from resnet_jax.training.workdir.trained_network import read_network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,12 +142,8 @@ def open_run(root: FilePath, *, step: Step = None, config: TrainConfig | None = 
     """
     files = Workdir(local_path(root))
     config = config or files.read_config()
-    graphs = make_graphs(config.model)
-    restored = StoredCheckpoints(files.checkpoints).restore_variables(
-        _variables_like(config), averaged=config.ema is not None, step=step
-    )
-    number, variables, remarks = restored.step, restored.variables, list(restored.remarks)
-    inputs = files.read_inputs()
+    network = read_network(files, config, step=step)
+    inputs, remarks = files.read_inputs(), list(network.remarks)
     if inputs.class_names is None:
         lacks = "class names" if inputs.size else "class names and image size"
         remarks.append(
@@ -159,19 +151,13 @@ def open_run(root: FilePath, *, step: Step = None, config: TrainConfig | None = 
             "with --class-names=FILE and --inputs.size=N, or resume the run, which records them"
         )
     return Trained(
-        model=nnx.merge(graphs.evaluate, variables.params, variables.batch_stats),
+        model=network.model,
         inputs=inputs,
         origin=str(root),
-        step=number,
+        step=network.step,
         data=config.data,
         remarks=tuple(remarks),
     )
-
-
-def _variables_like(config: TrainConfig) -> Variables:
-    """Describes a run's variables on this machine's devices, regardless of where it trained."""
-    model = nnx.eval_shape(lambda: build_model(config.model, rngs=nnx.Rngs(0)))
-    return like(variables_of(model), replicated(make_mesh()))
 
 
 def _open_file(path: pathlib.Path) -> Trained:

@@ -23,6 +23,7 @@ from resnet_jax.data.loading.pipeline import (
     train_loader,
 )
 from resnet_jax.data.sources import Source, load_split
+from resnet_jax.local_paths import local_path
 from resnet_jax.machine.mesh import check_divides, make_mesh, put_batch
 from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.training.checks import (
@@ -44,6 +45,8 @@ from resnet_jax.training.step.state import (
 )
 from resnet_jax.training.step.steps import EvalStep, TrainStep
 from resnet_jax.training.workdir.checkpoint_parts import like
+from resnet_jax.training.workdir.layout import Workdir
+from resnet_jax.training.workdir.trained_network import variables_of_run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,15 +169,20 @@ class Trainer:
         """Initializes the state at random, or from the trained weights that the recipe names.
 
         Raises:
-            ConfigError: The weights do not exist.
+            ConfigError: The weights do not exist, or the run is one of another network.
             WeightsError: They cannot be read, or do not fit the network.
+            CheckpointError: The run has no such checkpoint.
         """
         finetune = self.config.finetune
         initial = functools.partial(initial_state, self.config, self.optimizer)
         state = jax.jit(initial, out_shardings=self.shardings)()
         if finetune is None or finetune.weights is None:
             return state
-        return start_from(state, load_variables(self.config, finetune.weights))
+        place = local_path(finetune.weights)
+        if not place.is_dir():
+            return start_from(state, load_variables(self.config, finetune.weights))
+        variables = variables_of_run(self.config, Workdir(place), step=finetune.step)
+        return start_from(state, variables)
 
     def like(self) -> TrainState:
         """Describes the state without its values, for restoring a checkpoint."""

@@ -152,14 +152,17 @@ class FinetuneConfig:
     """The trained weights to start from, and which parts are trained.
 
     Attributes:
-        weights: A file (`.safetensors`, `.pth`), the tag of published weights such as `a1_in1k`, or
-            None to start at random. If the number of classes differs, the head is new.
+        weights: A file (`.safetensors`, `.pth`), the folder of a run, the tag of published weights
+            such as `a1_in1k`, or None to start at random. If the number of classes differs, the
+            head is new.
+        step: For a run: the checkpoint to start from, or `best`; None takes the last one.
         frozen_stages: Number of frozen parts, from the input: 1 is the stem, 2 the stem and the
             first stage, and so on. Their BatchNorms use their running statistics unchanged.
         rate_decay: Factor of the learning rate from each stage to the one before; the head has 1.
     """
 
     weights: str | None = None
+    step: PositiveInt | Literal["best"] | None = None
     frozen_stages: NonNegativeInt = 0
     rate_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
 
