@@ -1,3 +1,4 @@
+import argparse
 import dataclasses
 import io
 import json
@@ -12,11 +13,12 @@ import pytest
 from rich.console import Console
 
 from resnet_jax import cli
+from resnet_jax.cli import study as command
 from resnet_jax.data.on_device.augment import normalize
 from resnet_jax.study.figures import title
 from resnet_jax.study.gradient_record import convolution_norms, record_gradients
 from resnet_jax.study.images import open_sources
-from resnet_jax.study.plan import make_plan
+from resnet_jax.study.plan import BUDGETS, make_plan
 from resnet_jax.study.reading import Reader, look_at
 from resnet_jax.study.run import run_study
 
@@ -170,6 +172,15 @@ def test_plans():
     assert paper.recipe.optimizer.learning_rate == 0.05
     assert paper.recipe.schedule.warmup_epochs == 0.5
     assert (paper.data, paper.recipe.data.name) == ("zip:a/photos.zip", "given:photos.zip")
+
+
+def test_the_command_takes_every_budget():
+    parser = argparse.ArgumentParser()
+    command.add_flags(parser)
+    for name, budget in BUDGETS.items():
+        flags = parser.parse_args([f"--budget={name}"])
+        assert make_plan(flags.budget).depths == budget.depths
+    assert parser.parse_args([]).budget == "minutes"
 
 
 def test_the_plan_for_two_cores():
