@@ -55,7 +55,7 @@ def main() -> int:
         for row in rows:
             contest.show(row)
         if flags.json:
-            _merge(flags.json, rows)
+            merge(flags.json, rows)
     return 0
 
 
@@ -139,7 +139,7 @@ def _rows(
     ]
 
 
-def _merge(path: pathlib.Path, rows: list[contest.Row]) -> None:
+def merge(path: pathlib.Path, rows: list[contest.Row]) -> None:
     """Writes the rows, after those of the file with other names."""
     names = {row.name for row in rows}
     old = json.loads(path.read_text())["rows"] if path.exists() else []

@@ -107,7 +107,7 @@ def estimate_step(
     try:
         compiled = compile_for(topology, lowered)
         module = parse_hlo(compiled)
-        memory, traffic = _memory_of(compiled), memory_traffic(module, platform=chip.platform)
+        memory, traffic = memory_of(compiled), memory_traffic(module, platform=chip.platform)
     except jax.errors.JaxRuntimeError as error:
         module, memory, traffic = None, _memory_asked_for(error), None
     took = time.perf_counter() - start
@@ -142,7 +142,7 @@ def _on_one_device(state: Any) -> float:
     )
 
 
-def _memory_of(compiled: jax.stages.Compiled) -> float:
+def memory_of(compiled: jax.stages.Compiled) -> float:
     """Adds up the memory of a program; outputs that take the place of arguments count once."""
     stats = compiled.memory_analysis()
     if stats is None:
