@@ -67,6 +67,25 @@ SECTIONS = {
         "own. `lax` is the convolution as Flax calls it; `limit` is the time at the speed of a "
         "matrix product.",
     ),
+    "compiled": (
+        "What compilers of accelerators make of a training step",
+        "python -m benchmarks.compiled v5e v6e v5p h200 --json benchmarks/results/compiled.json",
+        "Nothing has run: these are counts of compiled programs. Traffic is what the instructions "
+        "read from and write to the chip's memory, `linen` the step of Flax's ImageNet example. "
+        "The limit of the traffic is its floor for layers that run one after another "
+        "(resnet_jax/aot/floor.py): each convolution and each of its gradients is one pass, with "
+        "norm and activation fused: forward 11.1 GB, backward 39.1, block sums 8.5. It counts the "
+        "gradient of the images, 1.0 GB, which nobody computes. With one kernel for both gradients "
+        "of a convolution it would be 47.4 GB. `images/s at most` is the traffic at the full speed "
+        "of the memory. The limit of the memory is that of the chip.",
+    ),
+    "compiled_scaling": (
+        "What chips exchange in a training step",
+        "python -m benchmarks.compiled_scaling --json benchmarks/results/compiled_scaling.json",
+        "Nothing has run. All figures are those of one chip, whose share of the batch is always "
+        "the same. `groups of a chip`: BatchNorm sees the images of a chip. `fsdp`: the state is "
+        "sharded as well, and gathered before the network computes.",
+    ),
     "networks_gpu": (
         "Networks on a GPU",
         "python -m benchmarks.networks --device=gpu --json benchmarks/results/networks_gpu.json",

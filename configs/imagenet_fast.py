@@ -11,13 +11,14 @@ Published: 73.8% in 16 epochs, 75.6% in 24, 76.6% in 32, 77.2% in 40, 78.0% in 5
            with flips at test time
 Result:    not yet run
 
-SGD with momentum 0.9, batch 4096 (512 on each of 8 GPUs, which is the batch of BatchNorm), learning
-rate 1.7 after 2 epochs of warm-up from a ten-thousandth, then linear to 0, decay 1e-4 on all but
-norms, label smoothing 0.1, images of 160 pixels for three quarters of the run and then of 192, half
-precision, tested at 256 of 292. Differences: ffcv blurs before each strided convolution, while this
-recipe blurs after the activation that follows it and in the stem's pool, as timm's resnetblur50
-does; images are cropped at 192 and shrunk to 160 on the accelerator; in runs of other lengths than
-16 epochs they grow in the middle of ffcv's ramp, while ffcv waits for the end of the epoch.
+SGD with momentum 0.9, batch 4096 (512 on each of 8 GPUs, which is the batch of BatchNorm, so that 8
+chips exchange no statistics), learning rate 1.7 after 2 epochs of warm-up from a ten-thousandth,
+then linear to 0, decay 1e-4 on all but norms, label smoothing 0.1, images of 160 pixels for three
+quarters of the run and then of 192, half precision, tested at 256 of 292. Differences: ffcv blurs
+before each strided convolution, while this recipe blurs after the activation that follows it and in
+the stem's pool, as timm's resnetblur50 does; images are cropped at 192 and shrunk to 160 on the
+accelerator; in runs of other lengths than 16 epochs they grow in the middle of ffcv's ramp, while
+ffcv waits for the end of the epoch.
 """
 
 from resnet_jax.data.config import AugmentConfig, DataConfig

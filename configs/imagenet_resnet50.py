@@ -13,7 +13,8 @@ Result:    not yet run
 SGD with momentum 0.9, weight decay 1e-4 on every parameter, batch 256, learning rate 0.1, a tenth
 of it after 30 and after 60 epochs, random resized crops of 224 and flips, tested on 224 of 256,
 float32, no zero-initialised scales. BatchNorm sees groups of 32 images, as each of torchvision's 8
-GPUs did. Difference: an epoch is 5,004 full batches; torchvision adds an incomplete 5,005th.
+GPUs did; on 8 chips each holds a group, so that no statistics are exchanged. Difference: an epoch
+is 5,004 full batches; torchvision adds an incomplete 5,005th.
 """
 
 from resnet_jax.data.config import AugmentConfig, DataConfig

@@ -18,7 +18,8 @@ SGD with momentum 0.9, learning rate 0.5, batch 1024, cosine to 0 after 5 epochs
 hundredth, decay 2e-5 on all but norms, label smoothing 0.1, mixup 0.2 or CutMix 1 with equal
 probability, TrivialAugment, random erasing 0.1, repeated augmentation 4, crops of 176 for training
 and of 224 out of 232 for the test, float32, an average every 32 steps. BatchNorm and mixup see
-groups of 128 images, as on each of torchvision's 8 GPUs. torchvision's decay of the average,
+groups of 128 images, as on each of torchvision's 8 GPUs; 8 chips hold a group each, and
+exchange neither statistics nor images. torchvision's decay of the average,
 0.99998, is scaled by batch * 32 / epochs to 0.99891. Differences: the learning rate changes every
 step (torchvision: every epoch); the average warms up gradually, while torchvision's is a copy of
 the weights for 5 epochs; an erased part is at most a third of the image (torchvision: 0.33).

@@ -2,12 +2,14 @@
 
 import dataclasses
 import importlib.util
+import pathlib
 import re
 
 import jax
 import jax.numpy as jnp
 import pytest
 
+from resnet_jax.aot.estimate import estimate_step, recipe_image_size, without_data
 from resnet_jax.aot.hlo import collectives, memory_traffic, opcodes
 from resnet_jax.aot.lowering import lower_step
 from resnet_jax.aot.topology import describe_topology
@@ -18,6 +20,7 @@ from resnet_jax.data.on_device.resident import ResidentData
 from resnet_jax.machine.mesh import mesh_of, replicated, split_by_example
 from resnet_jax.training.feeds import STEPS_PER_DISPATCH, make_run
 from resnet_jax.training.recipe.config import MeshConfig, ModelConfig
+from resnet_jax.training.recipe.load import load_recipe
 from resnet_jax.training.step.programs import make_train_program
 from resnet_jax.training.step.state import make_graphs
 from resnet_jax.training.workdir.checkpoint_parts import like
@@ -87,6 +90,30 @@ def test_every_kernel_of_a_sharded_state_is_constrained(sharded, name, step):
     kernels = 1 + {"resnet20": 19, "resnet50": 53}[name]  # and the head
     replicated_ones = re.findall(r"sdy.sharding_constraint .*\[(?:\{\}, )*\{\}\]> : tensor<", text)
     assert len(replicated_ones) >= kernels
+
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+RECIPES = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_lowers(recipe):
+    config = without_data(load_recipe(f"configs/{recipe}.py"))
+    mesh = mesh_of(describe_topology(V5E).devices)
+    size = recipe_image_size(config)
+    lowered = lower_step(config, mesh, step="training", size=size).lowered
+    assert "stablehlo.convolution" in lowered.as_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("step", ["training", "evaluation"])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_compiles(optimized, recipe, step):
+    config = without_data(load_recipe(f"configs/{recipe}.py"))
+    size = recipe_image_size(config)
+    found = estimate_step(config, describe_topology("v5e:4x4"), step=step, size=size)
+    assert found.memory > 0
 
 
 CHANGES = {
