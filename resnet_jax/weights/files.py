@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from resnet_jax.errors import shown
 from resnet_jax.local_paths import local_path
 from resnet_jax.weights import torch_files
 from resnet_jax.weights.arrays import ArrayInFile
@@ -30,6 +31,7 @@ _DTYPES = {
     },
 }
 _NO_DTYPE = np.dtype("V1")
+_MOST_AXES = 64
 _MAPPED = 2**24  # bytes of a file that are read before it is opened anew
 
 FilePath = str | os.PathLike[str]
@@ -94,7 +96,13 @@ def open_safetensors(path: FilePath) -> tuple[dict[str, ArrayInFile], dict[str, 
             part = reader.get_slice(key)
             dtype = _DTYPES.get(part.get_dtype(), _NO_DTYPE)
             read = functools.partial(source.read, key)
-            arrays[key] = ArrayInFile(tuple(part.get_shape()), dtype, read)
+            shape = tuple(part.get_shape())
+            if len(shape) > _MOST_AXES:
+                raise WeightsError(
+                    f"{file} cannot be read: {shown(key)!r} has {len(shape)} axes, and NumPy's "
+                    f"arrays have at most {_MOST_AXES}; save it in another shape."
+                )
+            arrays[key] = ArrayInFile(shape, dtype, read)
         return arrays, reader.metadata() or {}
 
 

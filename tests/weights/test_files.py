@@ -1,6 +1,7 @@
 """Files of weights: what is read, and what is refused with one line."""
 
 import io
+import json
 import os
 import pickle
 import random
@@ -187,3 +188,15 @@ def test_the_published_checkpoint_recognises_photos(resnet20, shared_data):
     logits = jax.jit(lambda x: resnet20(x))(((images / 255 - mean) / std).astype(np.float32))
     assert len(labels) == 200
     assert (np.argmax(logits, -1) == labels).mean() > 0.75
+
+
+def test_more_axes_than_numpy_has_are_one_line(folder):
+    entry = {"dtype": "F32", "shape": [1] * 65, "data_offsets": [0, 4]}
+    header = json.dumps({"odd\n" * 100: entry}).encode()
+    file = folder / "a.safetensors"
+    file.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    with pytest.raises(
+        WeightsError, match=r"has 65 axes, and NumPy's arrays have at most 64"
+    ) as it:
+        read_safetensors(file)
+    assert str(it.value).isprintable()
