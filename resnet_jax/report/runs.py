@@ -145,10 +145,7 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
 def _read(path: pathlib.Path, label: str) -> Run:
     files = Workdir(path)
     config = files.read_config()
-    records = read_records(files)
-    if not all(isinstance(record, dict) and _is_number(record.get("step")) for record in records):
-        raise ConfigError(f"{files.metrics} contains lines that are not records of a run; fix them")
-    return Run(label, files, config, tuple(records))
+    return Run(label, files, config, tuple(read_records(files)))
 
 
 def _is_number(value: Any) -> TypeGuard[float]:

@@ -79,7 +79,7 @@ def conclude(
     if best is not None:
         accuracy = f"validation accuracy {best[1]:.2%}"
         say(console, f"best         checkpoint {best[0]}, {accuracy} (--step=best)")
-        if jax.process_index() == 0:
+        if jax.process_index() == 0 and not (status == "before" and files.best.is_file()):
             values = {"step": best[0], "validation_accuracy": best[1]}
             write_text(files.best, json_text(values) + "\n")
     tensorboard = shlex.join(["tensorboard", f"--logdir={files.tensorboard}"])

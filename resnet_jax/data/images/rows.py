@@ -7,8 +7,10 @@ Pillow's. What is refused here is left to Pillow, which says why.
 
 from __future__ import annotations
 
+import importlib
 import struct
-from typing import NamedTuple
+import zlib
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,10 +18,16 @@ from numpy.typing import NDArray
 
 from resnet_jax.data.images.bounds import find_excess
 
-try:
-    from isal import isal_zlib as inflate  # twice as fast
-except ImportError:  # processors other than those of x86 and ARM
-    import zlib as inflate
+
+def _inflater() -> Any:
+    """Returns isal's zlib, which is twice as fast; Python's where there is none."""
+    try:
+        return importlib.import_module("isal.isal_zlib")
+    except ImportError:  # processors other than those of x86 and ARM
+        return zlib
+
+
+_ZLIB = _inflater()
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _HEADER = struct.Struct(">IIBBBBB")
@@ -113,8 +121,8 @@ def _png_of_rows(image: bytes, plain: PlainRows, rows: int) -> bytes | None:
         return None
     size = rows * (plain.width * plain.samples + 1)
     try:
-        filtered = inflate.decompressobj().decompress(packed, size)
-    except inflate.error:
+        filtered = _ZLIB.decompressobj().decompress(packed, size)
+    except _ZLIB.error:
         return None
     if len(filtered) != size:
         return None
@@ -132,7 +140,7 @@ def _packed_pixels(image: bytes) -> bytes | None:
             return None
         end = at + _CHUNK.size + length
         if kind in (b"IHDR", b"IDAT"):
-            if inflate.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+            if _ZLIB.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
                 return None
             if kind == b"IDAT":
                 parts.append(view[at + _CHUNK.size : end])
@@ -150,12 +158,12 @@ def _stored(content: bytes) -> bytes:
         block = view[at : at + _BLOCK_BYTES]
         last = at + _BLOCK_BYTES >= len(content)
         parts += [struct.pack("<BHH", last, len(block), len(block) ^ 0xFFFF), block]
-    return b"".join([*parts, struct.pack(">I", inflate.adler32(content))])
+    return b"".join([*parts, struct.pack(">I", _ZLIB.adler32(content))])
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
     body = kind + content
-    return struct.pack(">I", len(content)) + body + struct.pack(">I", inflate.crc32(body))
+    return struct.pack(">I", len(content)) + body + struct.pack(">I", _ZLIB.crc32(body))
 
 
 def _webp_of_rows(image: bytes, plain: PlainRows, rows: int) -> bytes:

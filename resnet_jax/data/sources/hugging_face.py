@@ -47,7 +47,10 @@ class HuggingFaceSource(Source):
             for name, start, end in zip(tables, starts, self._ends, strict=True)
         }
         self._rows = np.array(select_split(ranges, split, origin=origin, seed=0), dtype=np.int64)
-        self.class_names, self._labels = _classes(tables, self._label_key)
+        found = np.searchsorted(self._ends, self._rows, side="right")
+        named = list(tables)
+        used = {named[part]: tables[named[part]] for part in np.unique(found)} or dict(tables)
+        self.class_names, self._labels = _classes(tables, used, self._label_key)
         self.channels = channels
         self.image_shape = None
 
@@ -59,16 +62,12 @@ class HuggingFaceSource(Source):
         row = int(self._rows[index])
         part = int(np.searchsorted(self._ends, row, side="right"))
         values = self._parts[part][row - (int(self._ends[part - 1]) if part else 0)]
-        return Record(_content(values[self._image_key]), self._label(values[self._label_key]))
+        label = values[self._label_key]
+        return Record(_content(values[self._image_key]), self._labels[part].get(label, -1))
 
     def name(self, index: int) -> str:
         """Names the dataset, the split and the row."""
         return f"{self._origin}, example {index}"
-
-    def _label(self, value: Any) -> int:
-        if self._labels is None:
-            return -1 if value is None else int(value)
-        return self._labels.get(value, -1)
 
     def _undecoded(self, table: Any) -> Any:
         import datasets
@@ -143,14 +142,33 @@ def _image_and_label(tables: Mapping[str, Any], origin: str) -> tuple[str, str]:
     return images[0], labels[0]
 
 
-def _classes(tables: Mapping[str, Any], key: str) -> tuple[tuple[str, ...], dict[Any, int] | None]:
-    """Names the classes; where the labels are no numbers from 0, maps them to their places."""
-    names = getattr(next(iter(tables.values())).features[key], "names", None)
-    if names:
-        return tuple(names), None
-    seen = {value for table in tables.values() for value in table.unique(key)} - {None}
-    values = sorted(seen)
-    return tuple(map(str, values)), {value: place for place, value in enumerate(values)}
+def _classes(
+    tables: Mapping[str, Any], used: Mapping[str, Any], key: str
+) -> tuple[tuple[str, ...], list[dict[Any, int]]]:
+    """Names the classes of a split, and maps the values of each table to them.
+
+    Each table has names of its own, which may be in another order than those of the next one. Those
+    of the first table of the split become the classes. Where labels have no names, their values in
+    all tables do.
+    """
+    own = {name: getattr(table.features[key], "names", None) for name, table in tables.items()}
+    classes = own[next(iter(used))]
+    if classes is None or not all(own.values()):
+        seen = {value for table in tables.values() for value in table.unique(key)} - {None}
+        values = sorted(seen)
+        places = {value: place for place, value in enumerate(values)}
+        return tuple(map(str, values)), [places] * len(own)
+    maps = []
+    for name, names in own.items():
+        place_of = {text: place for place, text in enumerate(classes)}
+        odd = [text for text in names or () if text not in place_of]
+        if odd and name in used:
+            raise ConfigError(
+                f"the splits {', '.join(used)} have other classes: {name} has {odd[0]!r}, which "
+                f"{next(iter(used))} lacks; give one split"
+            )
+        maps.append({label: place_of.get(text, -1) for label, text in enumerate(names or ())})
+    return tuple(classes), maps
 
 
 def _content(image: Mapping[str, Any] | None) -> bytes:

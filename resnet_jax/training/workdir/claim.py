@@ -15,6 +15,7 @@ import jax
 from resnet_jax.data.labels import name_differences
 from resnet_jax.errors import ConfigError
 from resnet_jax.network_inputs import NetworkInputs
+from resnet_jax.plain_json import json_text
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.recipe.overrides import differing_fields, to_json
 from resnet_jax.training.workdir.layout import Workdir
@@ -108,7 +109,9 @@ def claim(files: Workdir, config: TrainConfig, inputs: NetworkInputs) -> str | N
     if jax.process_index() == 0:
         files.root.mkdir(parents=True, exist_ok=True)
         write_text(files.config, to_json(config))
-        write_text(files.inputs, json.dumps(dataclasses.asdict(inputs), indent=2) + "\n")
+        text = json_text(dataclasses.asdict(inputs), indent=2) + "\n"
+        if not (files.inputs.is_file() and files.inputs.read_text(encoding="utf-8") == text):
+            write_text(files.inputs, text)
     return remark
 
 

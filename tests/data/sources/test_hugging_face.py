@@ -42,6 +42,22 @@ def reds(source):
     return [int(example["image"][0, 0, 0]) for example in source]
 
 
+def test_labels_are_those_of_their_own_split(datasets, table, tmp_path):
+    splits = {"train": table(0, 4), "test": table(100, 4, ("dog", "cat")), "odd": table(9, 2, "xy")}
+    datasets.DatasetDict(splits).save_to_disk(tmp_path / "pets")
+    name = f"hf:{tmp_path / 'pets'}"
+    test = open_split(name, "test")
+    assert (test.class_names, [example["label"] for example in test]) == (
+        ("dog", "cat"),
+        [0, 1, 0, 1],
+    )
+    both = open_split(name, "train+test")
+    assert both.class_names == ("cat", "dog")
+    assert [example["label"] for example in both] == [0, 1, 0, 1, 1, 0, 1, 0]
+    with pytest.raises(ConfigError, match="odd has 'x', which train lacks"):
+        open_split(name, "train+odd")
+
+
 def test_a_set_saved_to_disk_is_read(datasets, table, tmp_path):
     splits = {"train": table(0, 10), "val": table(100, 4), "test": table(200, 6)}
     datasets.DatasetDict(splits).save_to_disk(tmp_path / "pets")
