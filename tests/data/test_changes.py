@@ -66,7 +66,7 @@ def test_the_page_quotes_what_the_command_prints(monkeypatch, tmp_path, capsys):
     assert left.value.code == 0
     printed = capsys.readouterr().out
     assert printed.endswith(f"\n{quoted}")
-    assert "  seed=0 epochs=600 " in printed
+    assert "  epochs=600 batch_size=2048 " in printed
     assert " optimizer.learning_rate=0.005 " in printed
     assert max(map(len, printed.splitlines())) <= 80
     assert list(tmp_path.iterdir()) == []

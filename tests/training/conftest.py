@@ -39,7 +39,7 @@ def config():
     return TrainConfig(
         epochs=2,
         batch_size=64,
-        model=ModelConfig(name="tiny", in_features=1),
+        model=ModelConfig(name="tiny", num_classes=10, in_features=1),
         optimizer=OptimizerConfig(nesterov=True),
         schedule=ScheduleConfig(warmup_epochs=0.5, warmup_start=0.1),
         label_smoothing=0.1,

@@ -222,7 +222,13 @@ def test_numbers_that_contradict_the_data_are_refused(tmp_path, config, changes,
 
 
 def test_the_data_give_the_sizes_of_the_network(tmp_path, config, vary):
-    free = vary(config, steps=1, schedule__warmup_epochs=0.0, model__in_features=None)
+    free = vary(
+        config,
+        steps=1,
+        schedule__warmup_epochs=0.0,
+        model__num_classes=None,
+        model__in_features=None,
+    )
     train(free, tmp_path / "free", console=Console(file=io.StringIO()))
     assert Workdir(tmp_path / "free").read_config().model.sizes() == (10, 1)
     wide = vary(free, model__num_classes=12, model__unused_outputs=True)
