@@ -127,7 +127,7 @@ def _rows(
             contest.command(),
         ),
         contest.Row(
-            f"{what}, GB of memory at its peak",
+            f"{what}, GB of memory",
             ours.memory / 1e9,
             {},
             ours.available / 1e9,

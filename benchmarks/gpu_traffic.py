@@ -19,7 +19,6 @@ import jax
 from jax import lax
 
 from benchmarks.compiled import CONFIG, SIZE
-from resnet_jax.aot.estimate import memory_of
 from resnet_jax.aot.hlo import memory_traffic, opcodes, parse_hlo
 from resnet_jax.aot.lowering import lower_step
 from resnet_jax.aot.topology import compile_for, describe_topology
@@ -88,10 +87,11 @@ def main() -> int:
     except jax.errors.JaxRuntimeError as error:
         found = {"failed": " ".join(str(error).split())[:200]}
     else:
-        module = parse_hlo(compiled)
+        module, stats = parse_hlo(compiled), compiled.memory_analysis()
+        assert stats is not None
         found = {
             "gigabytes": memory_traffic(module, platform="cuda") / 1e9,
-            "gigabytes_of_memory": memory_of(compiled) / 1e9,
+            "temporary_gigabytes": stats.temp_size_in_bytes / 1e9,
             "fusions": opcodes(module)["fusion"],
         }
     print(flags.attempt, found, flush=True)
