@@ -105,8 +105,10 @@ def array_text(array: np.ndarray | None) -> str:
     """Returns shape and values, in the widest dtype; "skipped" for what NumPy has not."""
     if array is None:
         return "skipped"
+    if not array.size:
+        return f"{array.shape}"
     if array.dtype.kind == "c":
-        array = array.astype(np.complex128).view(np.float64)
+        array = np.stack([array.real, array.imag]).astype(np.float64)
     elif array.dtype.kind not in "biu":
         array = array.astype(np.float64)
     else:

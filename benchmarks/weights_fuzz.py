@@ -142,7 +142,7 @@ def wait(child: int, log: pathlib.Path, start: int, end: int) -> tuple[int, str 
             return following, None if following == end or status == 0 else "crash"
         if done != seen:
             seen, since = done, time.monotonic()
-        if time.monotonic() - since > 6 * SECONDS:  # a signal interrupts Python only
+        if time.monotonic() - since > 2 * SECONDS:  # a signal interrupts Python only
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             return max(done + 1, start), "hang"

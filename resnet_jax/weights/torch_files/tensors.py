@@ -13,6 +13,7 @@ from resnet_jax.weights.torch_files.errors import UnsupportedError
 Order = Literal["<", ">"]
 _MOST_AXES = 64  # of NumPy and PyTorch
 _LARGEST = 2**63 - 1
+_WIDEST = 16  # bytes of the largest numbers that an array may become
 _DEEPEST = 100
 
 
@@ -97,7 +98,7 @@ class TensorView(NamedTuple):
         _check_places(self.offset, *self.shape, *self.strides)
         if len(self.shape) != len(self.strides) or len(self.shape) > _MOST_AXES:
             raise pickle.UnpicklingError("a tensor of too many axes")
-        if math.prod(filter(None, self.shape)) * self.dtype.itemsize > _LARGEST:
+        if math.prod(filter(None, self.shape)) * _WIDEST > _LARGEST:
             raise pickle.UnpicklingError("a tensor larger than any memory")
         if 0 in self.shape:
             return
