@@ -196,7 +196,7 @@ def as_key(value: Any) -> Any:
     """
     if type(value) not in _KEYS or (type(value) is int and value.bit_length() > _KEY_BITS):
         raise UnsupportedError(
-            f"it has a {type(value).__name__} as a key, where only texts and numbers are read"
+            f"it has a key that is not a text, None or a number of at most {_KEY_BITS} bits"
         )
     return value
 
