@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 
 from resnet_jax.data.loading.iterator import BatchIterator
-from resnet_jax.data.loading.pipeline import EvalLoader
 from resnet_jax.data.sources import Source
 from resnet_jax.local_paths import local_path
 from resnet_jax.machine.debugging import StepTrace
@@ -17,14 +16,15 @@ from resnet_jax.machine.signals import Interruption
 from resnet_jax.training.announcement import announce
 from resnet_jax.training.cadence import Cadence, early_end
 from resnet_jax.training.conclusion import Result, conclude
-from resnet_jax.training.evaluation import evaluate, open_splits
+from resnet_jax.training.evaluation import open_splits
 from resnet_jax.training.feeds import open_feed
 from resnet_jax.training.hooks import Hook, Hooks, RunStart
-from resnet_jax.training.progress import ProgressReport, Stopwatch, say
+from resnet_jax.training.measuring import Measuring
+from resnet_jax.training.progress import ProgressReport, say
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.recipe.overrides import validate
-from resnet_jax.training.setup import Evaluator, Trainer, make_evaluator, make_trainer
-from resnet_jax.training.step.metrics import SkipWatch, Totals, training_values
+from resnet_jax.training.setup import Trainer, make_evaluator, make_trainer
+from resnet_jax.training.step.metrics import SkipWatch, Totals
 from resnet_jax.training.step.state import TrainState
 from resnet_jax.training.workdir.checkpoints import Checkpoints
 from resnet_jax.training.workdir.claim import claimed
@@ -71,7 +71,6 @@ def train(
     config, trainer = evaluator.config, make_trainer(evaluator)
     total = trainer.total_steps
     evaluated = open_splits(config, evaluator)
-    splits = evaluated.loaders
     cadence = Cadence(
         evaluated.config,
         steps_per_epoch=trainer.steps_per_epoch,
@@ -88,80 +87,57 @@ def train(
             say(console, note)
         feed, told = open_feed(trainer, batches), Hooks(hooks)
         start, state, window = _begin_or_restore(trainer, checkpoints, batches, console=console)
-        if start in (total, early_end(config, read_records(files))):
+        records = [record for record in read_records(files) if record["step"] <= start]
+        if start in (total, early_end(config, records)):
             return conclude(files, console, start=start, step=start, total_steps=start)
-        announce(trainer, splits, workdir=files.root, console=console)
-        best = checkpoints.best() or (0, 0.0)
+        announce(trainer, evaluated.loaders, workdir=files.root, console=console)
         record_environment(files, start=start)
         skips = SkipWatch(most=config.max_skipped, learning_rate=config.optimizer.learning_rate)
         with (
             StepTrace(files.profile if profile else None, first=start + 10) as trace,
             MetricsLog(files, start=start) as log,
-            told.during(RunStart(config, files.root, start, total), read_records(files)),
+            told.during(RunStart(config, files.root, start, total), records),
             ProgressReport(console, start=start, total=total) as progress,
         ):
             if log.remark is not None:
                 say(console, log.remark)
-            records = [record for record in read_records(files) if record["step"] <= start]
-            stopwatch = Stopwatch(start)
+            measuring = Measuring(
+                trainer,
+                evaluator,
+                evaluated.loaders,
+                cadence,
+                start=start,
+                window=window,
+                records=records,
+                best=checkpoints.best(),
+            )
             for first, step in cadence.spans(start, most=feed.most):
                 trace.before(first)
                 state, sums = feed.advance(state, first, step - first)
                 skips.add(step, sums.pop("skipped_in_row"), step - first)
-                window.add(sums, step - first)
+                measuring.add(sums, step - first)
                 progress.advance(step - first)
                 values: dict[str, float | None] = {}
                 if cadence.is_due_for_record(step):
-                    values = _training_values(trainer, step, window=window, stopwatch=stopwatch)
                     skips.check()
-                    values |= _measured(evaluator, state, splits, due=cadence.evaluations(step))
-                    accuracy = values.get("validation_accuracy")
-                    if accuracy is not None and cadence.keeps_best(step):
-                        best = max(best, (step, accuracy), key=lambda pair: pair[::-1])
-                        values["best_step"] = best[0]
-                    records.append({"step": step, **values})
-                    if step < total and early_end(config, records) == step:
-                        total = step  # the run ends here, with what its last step would evaluate
-                        rest = cadence.evaluations(trainer.total_steps).items()
-                        due = {name: split for name, split in rest if f"{name}_count" not in values}
-                        values |= _measured(evaluator, state, splits, due=due)
-                        say(console, f"stopping early after step {step}: see early_stopping")
+                    values = measuring.take(step, state)
                     log.write(step, values)
                     told.record(step, values)
                     progress.show(step, values)
-                    window, stopwatch = Totals(), Stopwatch(step)
-                stop = interruption.is_due(step) or step == total
+                ends = step == measuring.end
+                stop = interruption.is_due(step) or ends
                 if stop or cadence.is_due_for_checkpoint(step):
-                    notes = {"data": batches.get_state(), "window": window.fetch()}
+                    notes = {"data": batches.get_state(), "window": measuring.since_last_record()}
                     accuracy = values.get("validation_accuracy")
                     checkpoints.save(step, state, notes, validation_accuracy=accuracy)
                     told.checkpoint(step, files.checkpoints / str(step))
-                if step == total:
+                if ends:
                     told.finish()
                 if stop:
                     break
-    return conclude(files, console, start=start, step=step, total_steps=total)
-
-
-def _measured(
-    evaluator: Evaluator,
-    state: TrainState,
-    splits: Mapping[str, EvalLoader],
-    *,
-    due: Mapping[str, str],
-) -> dict[str, float | None]:
-    """Evaluates splits.
-
-    Args:
-        evaluator: The evaluator of the run.
-        state: The state to evaluate.
-        splits: Every split that the run evaluates, opened.
-        due: The names of the metrics, and their splits.
-    """
-    measured: dict[str, float | None] = {}
-    for name, split in due.items():
-        measured |= evaluate(evaluator, state.evaluated, splits[split]).values(name)
-    return measured
+    if ends and step < total:
+        say(console, f"stopped early after step {step}: see early_stopping")
+    return conclude(files, console, start=start, step=step, total_steps=measuring.end)
 
 
 def _begin_or_restore(
@@ -185,15 +161,3 @@ def _begin_or_restore(
     if restored.step < trainer.total_steps:
         say(console, f"resuming at step {restored.step} of {trainer.total_steps}")
     return restored.step, restored.state, Totals(restored.notes["window"])
-
-
-def _training_values(
-    trainer: Trainer, step: int, *, window: Totals, stopwatch: Stopwatch
-) -> dict[str, float | None]:
-    """Collects the metrics of the steps since the last record; waits for the device."""
-    return {
-        "epoch": step / trainer.steps_per_epoch,
-        "learning_rate": float(trainer.schedule(step - 1)),
-        **training_values(window.fetch()),
-        "images_per_second": trainer.config.batch_size * stopwatch.steps_per_second(step),
-    }

@@ -60,7 +60,7 @@ def test_a_run_ends_early_and_goes_on_with_more_patience(tmp_path, config, vary)
     impatient = EarlyStoppingConfig(patience=1, least_change=1.0)
     result, text = run(impatient)
     assert (result.status, result.step, result.total_steps) == ("finished", 40, 40)
-    assert "stopping early after step 40" in text
+    assert "stopped early after step 40" in text
     assert result.record["test_count"] == 360
     again, text = run(impatient)
     assert (again.status, again.record) == ("before", result.record)
