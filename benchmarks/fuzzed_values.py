@@ -84,7 +84,7 @@ class Digest:
         if hasattr(value, "dtype") and hasattr(value, "shape"):
             return array_text(as_stored(value))
         if isinstance(value, dict):
-            items = (f"{key!r}:{self.of(inner)}," for key, inner in value.items())
+            items = (f"{self._text(key)}:{self.of(inner)}," for key, inner in value.items())
             return "dict" + "".join(sorted(items))  # safetensors keeps no order
         if name in ("Skipped", "Storage", "TypedStorage"):
             return "skipped"
