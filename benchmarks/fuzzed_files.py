@@ -45,7 +45,6 @@ _DTYPES: tuple[str, ...] = (
     "U8",
     "U64",
     "BOOL",
-    "C64",
 )
 _DTYPES += ("F8_E4M3", "F8_E5M2", "F8_E8M0", "F6_E2M3", "F6_E3M2", "F4", "F128", "")
 
