@@ -1,6 +1,6 @@
 """Attempts to move fewer bytes in ResNet-50's training step on an H200; nothing runs, all compile.
 
-    python -m benchmarks.gpu_traffic ATTEMPT --json benchmarks/results/gpu_traffic.json
+    python -m benchmarks.gpu_traffic ATTEMPT --json benchmarks/counts/gpu_traffic.json
 
 Each attempt changes how the step is written, not what it computes. A compiler that fails is a
 result too. The extra `cuda` is needed, a GPU is not.

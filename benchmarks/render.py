@@ -98,6 +98,18 @@ SECTIONS = {
         "gives for its own network on an A100, without compilation: 94% in 2.67 s, 95% in 10.4 s, "
         "96% in 27.3 s.",
     ),
+    "cifar10_pytorch": (
+        "Training to the end, next to PyTorch",
+        """for run in "fast.py:24 --config.model.name=resnet20 --config.model.dtype=float32" \\
+    "he2015.py:resnet20 --config.steps=29250"; do
+  recipe="--config=configs/cifar10_$run --config.data.name=zip:cifar10.zip"
+  python train.py $recipe --workdir=runs/${run%%.*}_here
+  python -m benchmarks.cifar10_pytorch $recipe --workdir=runs/${run%%.*}_pytorch
+done""",
+        "ResNet-20 on CIFAR-10 by one recipe, with the same files and batch order, here and in "
+        "PyTorch. The sizes are for two CPU cores: an hour for the fast recipe, three for that of "
+        "He et al.",
+    ),
 }
 INTRODUCTION = """# Benchmarks
 

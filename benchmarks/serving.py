@@ -1,6 +1,6 @@
 """How a service answers honest clients, in peace and next to hostile ones.
 
-    python -m benchmarks.serving --json benchmarks/results/serving.json
+    python -m benchmarks.serving --json benchmarks/counts/serving.json
 
 `resnet-jax serve` runs in a process that may open 1,024 files. For half of the time, `--clients`
 clients each send one image after another; then, for as long, `--attackers` of them run each attack

@@ -1,6 +1,6 @@
 """Does any weights file crash, stall or swell the reader, or give other values than PyTorch?
 
-    python -m benchmarks.weights_fuzz --files 20000 --json benchmarks/results/weights_fuzz.json
+    python -m benchmarks.weights_fuzz --files 20000 --json benchmarks/counts/weights_fuzz.json
 
 Makes files of five kinds (archives of torch.save, its older format, pickles built instruction by
 instruction, safetensors, our own format), most of them damaged or dishonest. Each is read in a

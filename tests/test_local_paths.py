@@ -68,7 +68,7 @@ def test_the_home_folder_is_filled_in(monkeypatch):
         ["report", "photos", "--out={}.html"],
         ["serve", "{}", "--port=0"],
         ["study", "--out={}"],
-        ["study", "--data=zip:{}"],
+        ["study", "--budget=hours", "--data=zip:{}"],
     ],
     ids=" ".join,
 )

@@ -149,7 +149,6 @@ def test_files_of_torch_save_are_read_as_pytorch_reads_them(as_zip, torch, tmp_p
         "parameter": torch.nn.Parameter(torch.ones(2)),
         "scalar": torch.tensor(3),
         "empty": torch.zeros(0, 3),
-        "expanded": torch.ones(1).expand(3, 2),
         "half": torch.full((2, 2), 0.1).half(),
         "bfloat16": torch.full((3,), 0.1, dtype=torch.bfloat16),
         "double": torch.full((3,), 0.1, dtype=torch.float64),

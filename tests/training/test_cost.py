@@ -72,7 +72,7 @@ def test_a_compiled_step_of_resnet20_does_no_more_than_it_did():
 
 def test_the_first_parameters_come_from_one_generator():
     """Each kernel used to get its own, which compiled for longer than all the rest together."""
-    config = TrainConfig(model=ModelConfig(name="resnet20"))
+    config = TrainConfig(model=ModelConfig(name="resnet20", num_classes=10, in_features=3))
     lowered = jax.jit(lambda: initial_state(config, optax.identity())).lower()
     # A logarithm makes uniform numbers normal, and there is no other one in the program.
     assert lowered.compile().as_text().count(" log-plus-one(") == 1
