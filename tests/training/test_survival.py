@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import resource
 import signal
 import subprocess
@@ -69,7 +70,7 @@ def stop(process, workdir, number, *, beyond):
         time.sleep(0.05)
     process.send_signal(number)
     out, err = finish(process, RESUME_STATUS)
-    assert err == ""
+    assert re.fullmatch(r"\nfinishing this step; press (Ctrl-C|again) to leave now\n", err)
     (line,) = [line for line in out.splitlines() if line.startswith("interrupted:")]
     step = int(line.split()[3])
     assert line == f"interrupted: saved step {step} of 1000000 in {workdir}"
