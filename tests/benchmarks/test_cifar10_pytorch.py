@@ -43,7 +43,7 @@ def test_a_step_is_ours_but_for_the_random_changes(peer):
         ema=EmaConfig(decay=0.9),
     )
     theirs = peer.Training(config)
-    trainer = make_trainer(config, make_evaluator(config))
+    trainer = make_trainer(make_evaluator(config))
     state = start_from(trainer.first_state(), taken_over(theirs.network))
     with trainer.batches() as batches:
         for step in range(3):
