@@ -116,7 +116,9 @@ def test_a_process_that_dies_is_replaced(large):
 @pytest.mark.slow
 def test_memory_has_a_limit(large, monkeypatch):
     monkeypatch.setattr(decoders, "_PIXEL_BYTES", 0)
-    monkeypatch.setattr(decoders, "_BASE_BYTES", 2**28)  # the libraries take 2**27.5
+    monkeypatch.setattr(
+        decoders, "_BASE_BYTES", 5 * 2**27
+    )  # enough for libraries, not for the image
     limits = Limits(decoders=1, image_pixels=9 * 10**7)
 
     async def use(pool):
