@@ -31,7 +31,7 @@ from resnet_jax.training.step.metrics import Totals
 from resnet_jax.training.step.state import TrainState, initial_state
 from resnet_jax.training.step.steps import make_train_step
 from resnet_jax.training.workdir.checkpoints import Checkpoints
-from resnet_jax.training.workdir.claim import claim, claimed
+from resnet_jax.training.workdir.claim import claimed
 from resnet_jax.training.workdir.layout import Workdir
 
 
@@ -84,16 +84,30 @@ def obtain(
         InterruptedStudyError: A signal came; all whole epochs are kept.
     """
     evaluator = make_evaluator(config, workdir=folder, sources=sources)
-    claim(Workdir(folder), config, evaluator.inputs)
-    trained = kept(config, folder)
-    if trained is not None:
-        progress.found(run, config.epochs)
-        progress.say(f"{run.name}: trained before")
+    with claimed(Workdir(folder), config, evaluator.inputs):
+        trained = kept(config, folder)
+        if trained is not None:
+            progress.found(run, config.epochs)
+            progress.say(f"{run.name}: trained before")
+            return trained
+        trained = _train(evaluator, run, folder, progress=progress, interruption=interruption)
+        keep(trained, folder)
         return trained
+
+
+def _train(
+    evaluator: Evaluator,
+    run: StudyRun,
+    folder: pathlib.Path,
+    *,
+    progress: StudyProgress,
+    interruption: Interruption,
+) -> TrainedNetwork:
+    """Trains a network to its last epoch; each epoch is saved with what was measured in it."""
+    config = evaluator.config
     trainer = _recording(make_trainer(evaluator), evaluator)
     tests = evaluator.batches(config.data.test_split)
     with (
-        claimed(Workdir(folder), config, evaluator.inputs),
         Checkpoints(Workdir(folder).checkpoints, config.checkpoint) as checkpoints,
         trainer.batches() as batches,
     ):
@@ -111,9 +125,7 @@ def obtain(
             notes = {"data": feed.batches.get_state(), **dataclasses.asdict(history)}
             checkpoints.save(int(state.step), state, notes)
             progress.trained(run, seconds=seconds, result=_phrase(history.epochs[-1]))
-    trained = _finish(evaluator, state, history, test_count=tests.examples)
-    keep(trained, folder)
-    return trained
+    return _finish(evaluator, state, history, test_count=tests.examples)
 
 
 def _begin_or_restore(
