@@ -82,7 +82,7 @@ def write_report(
     runs = read_runs(paths)
     for run in runs:
         if tell and (damaged := damaged_lines(run.files)):
-            tell(f"{run.files.metrics} has {len(damaged)} damaged lines, which are left out")
+            tell(f"{run.files.metrics} has damaged lines ({len(damaged)}), which are left out")
     outcomes = []
     for run in runs if evaluate else ():
         if tell:

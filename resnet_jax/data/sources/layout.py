@@ -178,7 +178,7 @@ def _sort(reading: _Reading, paths: dict[str, list[str]]) -> dict[str, Classes]:
     stray = [name for name, parts in paths.items() if parts[-1] and len(parts) < 3]
     if stray and len(stray) == len(paths):
         raise ConfigError(
-            f"{reading.files.origin} has {len(stray)} images and no folders of classes; put the "
+            f"{reading.files.origin} has images ({len(stray)}) and no folders of classes; put the "
             "images of each class into a folder of its own, as CLASS/FILE, or write "
             "metadata.csv for hf:PATH (docs/data.md)"
         )

@@ -96,7 +96,7 @@ class MetricsLog:
                 with aside.open("ab") as file:
                     file.writelines(line + b"\n" for line in damaged)
                 self.remark = (
-                    f"{workdir.metrics} has {len(damaged)} damaged lines, now in {aside.name}"
+                    f"{workdir.metrics} has damaged lines ({len(damaged)}), now in {aside.name}"
                 )
             kept = [record for record in read_records(workdir) if record["step"] <= start]
             write_text(workdir.metrics, "".join(f"{json_text(record)}\n" for record in kept))

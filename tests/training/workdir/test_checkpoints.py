@@ -13,7 +13,7 @@ from resnet_jax.training.recipe.config import CheckpointConfig
 from resnet_jax.training.step.state import TrainState, Variables
 from resnet_jax.training.workdir.checkpoint_parts import like
 from resnet_jax.training.workdir.checkpoints import Checkpoints
-from resnet_jax.training.workdir.stored import CheckpointError
+from resnet_jax.training.workdir.stored import CheckpointError, StoredCheckpoints
 
 HERE = jax.sharding.SingleDeviceSharding(jax.devices()[0])
 
@@ -142,6 +142,64 @@ def test_digests_go_with_their_checkpoints(saved, tmp_path):
     # A process that was killed right after a save leaves none: the checkpoint counts all the same.
     (tmp_path / "digests" / "4.json").unlink()
     assert saved.restore(like(make_state(4), HERE)).step == 4
+
+
+@pytest.mark.parametrize("text", ["[]", '{"a": "b"', "", "5"])
+def test_a_damaged_digest_is_told_and_its_checkpoint_is_read(saved, tmp_path, text):
+    (tmp_path / "digests" / "4.json").write_text(text)
+    restored = saved.restore(like(make_state(4), HERE))
+    assert restored.step == 4
+    (remark,) = restored.remarks
+    assert remark.endswith("4.json is damaged: checkpoint 4 was read unchecked")
+
+
+def test_a_digest_of_an_earlier_run_goes_before_a_new_checkpoint_comes(tmp_path):
+    """A process that is killed in between leaves no digest rather than a wrong one."""
+    file = tmp_path / "digests" / "4.json"
+    file.parent.mkdir()
+    file.write_text('{"live/d": "of an earlier run"}')
+    with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
+        checkpoints.save(4, make_state(4), {})
+        assert not file.exists() or "earlier" not in file.read_text()
+    assert StoredCheckpoints(tmp_path).restore(like(make_state(4), HERE)).remarks == ()
+
+
+@pytest.mark.parametrize("content", [b'{"validation_acc', b"[]", b"\xff", b""])
+def test_a_checkpoint_with_damaged_metrics_is_set_aside_and_can_be_made_again(
+    saved, tmp_path, content
+):
+    saved.close()
+    (tmp_path / "4" / "metrics" / "metrics").write_bytes(content)
+    readers = StoredCheckpoints(tmp_path)
+    restored = readers.restore_variables(like(make_state(4).average, HERE), averaged=True)
+    assert restored.step == 3
+    (remark,) = restored.remarks
+    assert remark.startswith("checkpoint 4 cannot be read, so 3 is used: metrics/metrics changed")
+    assert (tmp_path / "4").is_dir()  # reading renames nothing
+    with Checkpoints(tmp_path, CheckpointConfig()) as again:
+        assert again.unreadable == {4: "its metrics are damaged"}
+        assert again.steps() == [2, 3]
+        again.save(4, make_state(4), {}, validation_accuracy=0.7)
+    assert (tmp_path / "broken-4").is_dir()
+    assert readers.steps()[-1] == 4
+
+
+def test_the_best_checkpoint_is_the_last_of_the_most_accurate(saved, tmp_path):
+    readers = StoredCheckpoints(tmp_path)
+    assert readers.best() == (2, 0.9)
+    wanted = like(make_state(2).average, HERE)
+    assert readers.restore_variables(wanted, averaged=True, step="best").step == 2
+    saved.save(5, make_state(5), {}, validation_accuracy=0.9)
+    saved.close()
+    assert readers.best() == (5, 0.9)
+
+
+def test_without_a_measured_checkpoint_none_is_the_best(tmp_path):
+    with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
+        checkpoints.save(1, make_state(1), {})
+    wanted = like(make_state(1).average, HERE)
+    with pytest.raises(CheckpointError, match="none is the best; give the number of one"):
+        StoredCheckpoints(tmp_path).restore_variables(wanted, averaged=True, step="best")
 
 
 def test_damaged_checkpoints_make_room_for_new_ones(saved, tmp_path):

@@ -11,7 +11,7 @@ from tensorboardX.proto import event_pb2
 from resnet_jax.training.conclusion import draw_curves
 from resnet_jax.training.progress import ProgressReport
 from resnet_jax.training.workdir.layout import Workdir
-from resnet_jax.training.workdir.records import MetricsLog, read_records
+from resnet_jax.training.workdir.records import MetricsLog, damaged_lines, read_records
 
 
 def steps(files):
@@ -31,6 +31,24 @@ def test_no_step_stands_twice_after_a_resume(tmp_path):
     assert steps(files) == [10, 20, 30]
     assert [record["train_loss"] for record in read_records(files)] == [1.0, 1.0, 2.0]
     assert len(list(files.tensorboard.glob("events.out.tfevents.*"))) >= 1
+
+
+@pytest.mark.parametrize("line", [b"\xff\xfe", b"5", b'{"step": "x"}', b'{"step": 2', b"[1]"])
+def test_a_damaged_line_costs_no_other_record_and_is_kept(tmp_path, line):
+    files = Workdir(tmp_path)
+    with MetricsLog(files, start=0) as log:
+        log.write(10, {"epoch": 1})
+        with files.metrics.open("ab") as file:
+            file.write(line + b"\n")
+        log.write(20, {"epoch": 2})
+    assert steps(files) == [10, 20]
+    assert damaged_lines(files) == [line]
+    with MetricsLog(files, start=20) as log:
+        assert log.remark.endswith("has damaged lines (1), now in metrics.damaged.jsonl")
+    assert (tmp_path / "metrics.damaged.jsonl").read_bytes() == line + b"\n"
+    assert (steps(files), damaged_lines(files)) == ([10, 20], [])
+    with MetricsLog(files, start=20) as log:
+        assert log.remark is None
 
 
 def events(files):
