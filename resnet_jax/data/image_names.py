@@ -19,6 +19,13 @@ _UNREAD = {
 _BRANDS = {b"heic": "heic", b"heix": "heic", b"hevc": "heic", b"mif1": "heif", b"msf1": "heif"}
 _BRANDS |= {b"avif": "avif", b"avis": "avif"}
 
+_LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
+
+
+def is_litter(path: str) -> bool:
+    """Whether a path leads to a hidden file, or to what a file manager left behind."""
+    return any(part.startswith(".") or part.lower() in _LITTER for part in path.split("/") if part)
+
 
 def is_image(name: str) -> bool:
     """Whether a file is read as an image, by its name."""

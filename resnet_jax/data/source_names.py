@@ -23,12 +23,14 @@ class SourceKind(NamedTuple):
             is called as `function(name, split, channels=..., bad_examples=...)`.
         files: Lists and reads the files of a path, as `module:class`, where there are such;
             `resnet-jax prepare` takes these sources.
+        layout: Reads the splits and classes of such files, as `module:function`.
         is_offered: Whether messages and help offer it; a program's own source has only a name.
     """
 
     takes: str
     opener: str
     files: str | None = None
+    layout: str = f"{_SOURCES}.layouts.paths:read_paths"
     is_offered: bool = True
 
 
@@ -38,6 +40,12 @@ SOURCES = {
     ),
     "zip": SourceKind(
         "PATH", f"{_SOURCES}.folders:open_file_split", files=f"{_SOURCES}.files:ZipFiles"
+    ),
+    "csv": SourceKind(
+        "PATH",
+        f"{_SOURCES}.folders:open_file_split",
+        files=f"{_SOURCES}.layouts.tables:CsvFiles",
+        layout=f"{_SOURCES}.layouts.tables:read_table",
     ),
     "hf": SourceKind("NAME", f"{_SOURCES}.hugging_face:open_hugging_face_split"),
     "given": SourceKind("NAME", f"{_SOURCES}.given:open_given_split", is_offered=False),

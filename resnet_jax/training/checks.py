@@ -58,7 +58,7 @@ def fit_to_data(config: TrainConfig, source: Source) -> TrainConfig:
     if classes == 1:
         raise ConfigError(
             f"{config.data.name} has one class, {source.class_names[0]!r}; a classifier needs two "
-            "or more: add a folder for each further class, or write metadata.csv for hf:PATH "
+            "or more: add a folder for each further class, or write a table for csv:PATH "
             "(docs/data.md)"
         )
     model = dataclasses.replace(

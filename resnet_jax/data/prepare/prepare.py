@@ -29,8 +29,8 @@ from resnet_jax.data.source_names import FILE_FORMS, source_kind
 from resnet_jax.data.sources.bad_examples import BadExamples
 from resnet_jax.data.sources.digits import default_data_dir, prepare_digits
 from resnet_jax.data.sources.files import Files
-from resnet_jax.data.sources.folders import open_files
-from resnet_jax.data.sources.layout import Layout, read_layout
+from resnet_jax.data.sources.folders import open_layout
+from resnet_jax.data.sources.layouts.layout import Layout
 from resnet_jax.data.sources.tfds_sets import find_prepared
 from resnet_jax.errors import ConfigError
 from resnet_jax.local_paths import local_path
@@ -53,9 +53,9 @@ def prepare(
     """Prepares a dataset.
 
     Args:
-        source: `folder:PATH`, `zip:PATH`, `digits`, or a name of the TFDS catalogue, which is
-            downloaded and needs TensorFlow.
-        name: Name of the dataset; None for that of the folder or archive.
+        source: `folder:PATH`, `zip:PATH`, `csv:PATH`, `digits`, or a name of the TFDS catalogue,
+            which is downloaded and needs TensorFlow.
+        name: Name of the dataset; None for that of the folder, archive or table.
         data_dir: Folder of prepared datasets; None for the one in the user's cache.
         shard: `I/N`, I from 1 to N: writes only every N-th part, and joins nothing. A last call
             without it joins the parts that all N calls wrote, and writes what is missing.
@@ -87,8 +87,7 @@ def prepare(
             f"{target} exists already and is not overwritten; use it with data.name={name}, remove "
             "it, or give another name"
         )
-    files = open_files(source)
-    layout = read_layout(files, bad_examples=bad_examples)
+    files, layout = open_layout(source, bad_examples=bad_examples)
     parts = plan_parts(layout)
     _check_plan(scratch, layout)
     chosen = parts if shard is None else _share(parts, shard)
@@ -105,7 +104,8 @@ def _refuse_options(source: str, options: Mapping[str, object]) -> None:
     for option, value in options.items():
         if value is not None:
             raise ConfigError(
-                f"--{option} is for {' and '.join(FILE_FORMS)}; leave it out for {source}"
+                f"--{option} is for {', '.join(FILE_FORMS[:-1])} and {FILE_FORMS[-1]}; leave it "
+                f"out for {source}"
             )
 
 

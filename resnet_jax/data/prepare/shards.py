@@ -11,7 +11,7 @@ from typing import Any
 from resnet_jax.data.images.decode import BadImageError, image_size
 from resnet_jax.data.sources.bad_examples import REMEDY, BadExamples
 from resnet_jax.data.sources.files import Files
-from resnet_jax.data.sources.layout import Layout
+from resnet_jax.data.sources.layouts.layout import Layout
 from resnet_jax.errors import ConfigError
 from resnet_jax.plain_json import json_text
 from resnet_jax.whole_files import replacing, write_text

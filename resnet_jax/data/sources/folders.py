@@ -9,7 +9,7 @@ from resnet_jax.data.source_names import source_kind
 from resnet_jax.data.sources.bad_examples import BadExamples
 from resnet_jax.data.sources.examples import Source
 from resnet_jax.data.sources.files import Files
-from resnet_jax.data.sources.layout import read_layout
+from resnet_jax.data.sources.layouts.layout import Layout
 from resnet_jax.data.sources.splits import select_split
 
 
@@ -53,13 +53,19 @@ class FileSource(Source):
         return f"{self._files.origin}/{self._entries[index][0]}"
 
 
-def open_files(name: str) -> Files:
-    """Opens the files of a source that is made of files, such as `folder:PATH`."""
+def open_layout(name: str, *, bad_examples: BadExamples | None) -> tuple[Files, Layout]:
+    """Opens the files of a source, and reads their splits and classes.
+
+    Args:
+        name: One of `resnet_jax.data.source_names.FILE_FORMS`, such as `folder:PATH`.
+        bad_examples: Takes the files and classes that are skipped; None stops at the first.
+    """
     kind = source_kind(name)
     assert kind is not None
     assert kind.files is not None
     files: Files = pkgutil.resolve_name(kind.files)(name.partition(":")[2])
-    return files
+    layout: Layout = pkgutil.resolve_name(kind.layout)(files, bad_examples=bad_examples)
+    return files, layout
 
 
 def open_file_split(
@@ -73,8 +79,7 @@ def open_file_split(
         channels: 1 or 3; None for 3.
         bad_examples: Takes the examples that are skipped; None stops at the first.
     """
-    files = open_files(name)
-    layout = read_layout(files, bad_examples=bad_examples)
+    files, layout = open_layout(name, bad_examples=bad_examples)
     entries = select_split(layout.splits, split, origin=files.origin)
     source = FileSource(
         files,

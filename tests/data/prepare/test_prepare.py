@@ -169,12 +169,12 @@ def test_a_split_of_bad_files_alone_is_refused(flowers, tmp_path):
         (
             "digits",
             {"name": "a"},
-            "--name is for folder:PATH and zip:PATH; leave it out for d",
+            "--name is for folder:PATH, zip:PATH and csv:PATH; leave it out for d",
         ),
         (
             "cifar10",
             {"shard": "1/2"},
-            "--shard is for folder:PATH and zip:PATH",
+            "--shard is for folder:PATH, zip:PATH and csv:PATH",
         ),
         ("flowers", {"workers": 0}, "workers=0 can write nothing; give 1 or more"),
         (

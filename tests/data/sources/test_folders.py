@@ -175,7 +175,7 @@ def test_a_class_may_be_called_train(stored):
         (("train", "test"), "test, train are named as splits and hold images without classes"),
         (("Train/a", "training/a"), "both 'Train' and 'training' mean the split train"),
         (("train/a", "val/a", "valid/a"), "both 'val' and 'valid' mean the split validation"),
-        (("",), "has images \\(10\\) and no folders of classes; .* hf:PATH"),
+        (("",), "has images \\(10\\) and no folders of classes; .* csv:PATH"),
         (("photos",), None),
     ],
 )

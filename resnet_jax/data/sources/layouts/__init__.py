@@ -1,0 +1,1 @@
+"""What lies in files: their splits and classes, read from paths or from a table."""

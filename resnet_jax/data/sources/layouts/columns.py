@@ -1,0 +1,149 @@
+"""Which column of a table of labels means what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from resnet_jax.data.image_names import is_image
+from resnet_jax.data.sources.splits import split_named
+from resnet_jax.errors import ConfigError
+
+Rows = Sequence[Sequence[str]]
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_FILE = _words(
+    "file files filename filenames fname filepath path paths imagepath imgpath image images img "
+    "imagename imgname imagefile imagefilename relativepath"
+)
+_FILE_ID = _words("id imageid imgid fileid name key")
+_LABEL = _words(
+    "label labels class classes classname classlabel labelname category categories categoryname "
+    "target targets tag tags"
+)
+_LABEL_ID = _words("classid classindex labelid labelindex categoryid targetid")
+_SPLIT = _words("split splits subset partition phase set dataset isvalid")
+_INDEX = frozenset({"", "index", "unnamed0"})  # what pandas writes of its own
+
+_SPLIT_OF_FLAG = {"true": "validation", "1": "validation", "false": "train", "0": "train"}
+_FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+
+
+class Columns(NamedTuple):
+    """The columns of a table, by their place.
+
+    Attributes:
+        file: The files.
+        labels: The labels; or the columns of the classes, which say 1 or 0 of each image.
+        has_flags: Whether it is the latter.
+        split: The splits, if there is such a column.
+        notes: Lines for the user.
+    """
+
+    file: int
+    labels: tuple[int, ...]
+    has_flags: bool
+    split: int | None
+    notes: tuple[str, ...]
+
+
+def choose_columns(header: Sequence[str], rows: Rows, *, origin: str) -> Columns:
+    """Finds the columns of files, labels and splits by their names, in any case and spelling.
+
+    Args:
+        header: The names.
+        rows: The cells of each row.
+        origin: The table, for messages.
+
+    Raises:
+        ConfigError: A column is missing, or two could be meant; the message names them.
+    """
+    if any(map(is_image, header)):
+        raise ConfigError(
+            f"{origin}: its first row names an image ({', '.join(header)}); write the names of the "
+            "columns above it, such as file,label"
+        )
+    spellings = [re.sub(r"[\W_]+", "", name.casefold()) for name in header]
+    rest = [at for at, spelling in enumerate(spellings) if spelling not in _INDEX]
+    named = {at: repr(header[at]) for at in rest}
+
+    def one_of(meaning: str, *groups: frozenset[str]) -> int | None:
+        for words in groups:
+            found = [at for at in rest if spellings[at] in words]
+            if len(found) > 1:
+                raise ConfigError(
+                    f"{origin}: the columns {' and '.join(named[at] for at in found)} could both "
+                    f"be the {meaning}; rename or remove all but one"
+                )
+            if found:
+                rest.remove(found[0])
+                return found[0]
+        return None
+
+    file = one_of("files", _FILE, _FILE_ID)
+    if file is None:
+        raise ConfigError(
+            f"{origin} has no column of files among {', '.join(named.values())}; call one of them "
+            "file"
+        )
+    split = one_of("splits", _SPLIT)
+    label = one_of("labels", _LABEL, _LABEL_ID)
+    if label is not None:
+        return Columns(file, (label,), False, split, _left_out(named, rest))
+    return _unnamed_labels(named, rows, rest, file, split, origin)
+
+
+def _unnamed_labels(
+    named: dict[int, str], rows: Rows, rest: list[int], file: int, split: int | None, origin: str
+) -> Columns:
+    """Reads the only column that is left as the labels, or columns of 0 and 1 as classes."""
+    if not rest:
+        raise ConfigError(f"{origin} has no column of labels; add one, called label")
+    if len(rest) == 1:
+        note = f"read the column {named[rest[0]]} as the labels"
+        return Columns(file, (rest[0],), False, split, (note,))
+    if all(row[at].casefold() in _FLAGS for row in rows for at in rest):
+        note = f"read the {len(rest)} columns of 0 and 1 as classes"
+        return Columns(file, tuple(rest), True, split, (note,))
+    words = ", ".join(named[at] for at in rest)
+    raise ConfigError(
+        f"{origin}: any of the columns {words} could be the labels; call the one that is, label"
+    )
+
+
+def _left_out(named: dict[int, str], rest: list[int]) -> tuple[str, ...]:
+    words = ", ".join(named[at] for at in rest)
+    return (f"left out the columns {words}",) if words else ()
+
+
+def is_set(cell: str) -> bool:
+    """Whether a cell of a class's column says that an image has the class."""
+    return _FLAGS[cell.casefold()]
+
+
+def split_reader(name: str, cells: Sequence[str], *, origin: str) -> Callable[[str], str]:
+    """Returns the function that reads the cells of the column of splits.
+
+    Args:
+        name: Of the column: in `is_valid`, 1 and True mean validation, and 0 and False train.
+        cells: All of its cells.
+        origin: The table, for messages.
+
+    Raises:
+        ConfigError: A cell means none of the splits.
+    """
+    flags = "valid" in name.casefold()
+    meant = {cell: (_SPLIT_OF_FLAG.get(cell.casefold()) if flags else None) for cell in set(cells)}
+    meant = {cell: split or split_named(cell) for cell, split in meant.items()}
+    odd = sorted(cell for cell, split in meant.items() if split is None)
+    if odd:
+        raise ConfigError(
+            f"{origin}: {odd[0]!r} in the column {name!r} is no split; write train, validation or "
+            "test"
+        )
+    return lambda cell: str(meant[cell])

@@ -1,0 +1,155 @@
+"""Splits and classes of files, and what is held back where the files have no splits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from resnet_jax.data.images.decode import BadImageError
+from resnet_jax.data.sources.bad_examples import REMEDY, BadExamples
+from resnet_jax.data.sources.files import Files
+from resnet_jax.errors import ConfigError, nearest
+
+HELD_OUT = 0.1
+"""Where the files have no splits: the share of each class for validation, and again for test."""
+
+FEWEST = 5
+"""Images of a class from which one is held back for each of them."""
+
+ALL = "all"
+"""Stands for the split of files that have none."""
+
+LISTED = 3
+"""Names that a line lists."""
+
+Classes = dict[str, list[str]]
+"""The files of each class."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What lies in the files.
+
+    Attributes:
+        class_names: The names of the classes, sorted.
+        splits: For each split its files with their labels, in an order that a seed decides, so
+            that a part of a split is a random sample of it.
+        notes: Lines for the user: what was inferred, and what was left out.
+    """
+
+    class_names: tuple[str, ...]
+    splits: dict[str, list[tuple[str, int]]]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class LayoutReading:
+    """What is known while a layout is read.
+
+    Attributes:
+        files: The files.
+        bad_examples: Takes files and classes that are skipped; None stops at the first.
+        splits_by: What would say which split a file belongs to, for notes and messages.
+        notes: Lines for the user.
+    """
+
+    files: Files
+    bad_examples: BadExamples | None
+    splits_by: str
+    notes: list[str] = field(default_factory=list)
+
+    def refuse(self, name: str, reason: str) -> None:
+        """Stops at a file that cannot be used, or skips and lists it."""
+        full_name = f"{self.files.origin}/{name.rstrip('/')}"
+        if self.bad_examples is None:
+            raise BadImageError(f"{full_name}: {reason}; {REMEDY}")
+        self.bad_examples.add(full_name, reason)
+
+
+def label_files(
+    reading: LayoutReading,
+    found: dict[str, Classes],
+    *,
+    seed: int,
+    order: Callable[[str], Any] = str,
+) -> Layout:
+    """Numbers the classes, and divides files without splits.
+
+    Args:
+        reading: The files.
+        found: For each split, or for `ALL`, the files of each class.
+        seed: Decides the order of the files and what is held back.
+        order: What the names of the classes are sorted by.
+
+    Raises:
+        ConfigError: A class has no images, or `train` lacks the class of another split.
+    """
+    named = (
+        found["train"] if "train" in found else {name for part in found.values() for name in part}
+    )
+    class_names = tuple(sorted(named, key=order))
+    labels = {name: label for label, name in enumerate(class_names)}
+    splits: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    _note_held_out(reading, found.get(ALL, {}))
+    for split, classes in found.items():
+        for name, members in sorted(classes.items()):
+            if name not in labels:
+                hint = nearest(name, labels).strip()
+                reason = f"the class {name!r} is none of train" + (f" ({hint})" if hint else "")
+                reading.refuse(f"{split}/{name}", reason)
+            elif not members:
+                reading.refuse(f"{split}/{name}", "the class has no images")
+            else:
+                for part, chosen in _cut(split, shuffled(members, seed)).items():
+                    splits[part].extend((member, labels[name]) for member in chosen)
+    ordered = {
+        split: sorted(entries, key=lambda entry: _rank(entry[0], seed))
+        for split, entries in splits.items()
+    }
+    return Layout(class_names, ordered, tuple(reading.notes))
+
+
+def _note_held_out(reading: LayoutReading, classes: Classes) -> None:
+    """Says what is held back where the files have no splits."""
+    if not classes:
+        return
+    few = {name: len(members) for name, members in classes.items() if 0 < len(members) < FEWEST}
+    counts = ", ".join(f"{name} ({count})" for name, count in list(few.items())[:LISTED])
+    counts += ", ..." if len(few) > LISTED else ""
+    if few and not any(len(members) >= FEWEST for members in classes.values()):
+        raise ConfigError(
+            f"{reading.files.origin}: each class has fewer than {FEWEST} images, {counts}, so that "
+            "none can be held back for validation and test; add images, or lay them out as "
+            "train/CLASS, val/CLASS and test/CLASS"
+        )
+    reading.notes.append(
+        f"no {reading.splits_by}: a tenth of each class is held back for validation and a tenth "
+        "for test"
+    )
+    if few:
+        reading.notes.append(f"classes of fewer than {FEWEST} images are only trained on: {counts}")
+
+
+def _cut(split: str, members: list[str]) -> dict[str, list[str]]:
+    if split != ALL:
+        return {split: members}
+    held_out = max(round(len(members) * HELD_OUT), int(len(members) >= FEWEST))
+    parts = {
+        "train": members[2 * held_out :],
+        "validation": members[:held_out],
+        "test": members[held_out : 2 * held_out],
+    }
+    return {name: part for name, part in parts.items() if part}
+
+
+def shuffled(names: Iterable[str], seed: int) -> list[str]:
+    """Orders names by a seed, the same on every machine and whatever other names there are."""
+    return sorted(names, key=lambda name: _rank(name, seed))
+
+
+def _rank(name: str, seed: int) -> bytes:
+    text = f"{seed}:{name}".encode(errors="surrogateescape")  # a name may be any bytes
+    return hashlib.blake2b(text, digest_size=8).digest()

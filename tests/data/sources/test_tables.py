@@ -1,0 +1,197 @@
+import numpy as np
+import pytest
+
+from resnet_jax.data.config import DataConfig
+from resnet_jax.data.prepare.prepare import prepare
+from resnet_jax.data.sources import load_split, open_split
+from resnet_jax.errors import ConfigError
+
+SPLITS = ("train", "validation", "test")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "set").mkdir()
+    return tmp_path / "set"
+
+
+@pytest.fixture
+def table(folder, png):
+    """Writes a table next to images `0.png`, `1.png`, ..., and gives the name of the source."""
+
+    def write(text, *, count=12, images="{}.png", encoding="utf-8"):
+        for red in range(count):
+            path = folder / images.format(red)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(png(red))
+        (folder / "labels.csv").write_text(text, encoding=encoding)
+        return f"csv:{folder}/labels.csv"
+
+    return write
+
+
+def rows(header, cells, count=12):
+    """A table whose rows are `cells` formatted with the number and the class of an image."""
+    lines = (cells.format(number, ("cat", "dog")[number % 2]) for number in range(count))
+    return "\n".join([header, *lines])
+
+
+def classes_of(source):
+    """Maps the red of each image to the name of its class."""
+    return {
+        int(example["image"][0, 0, 0]): source.class_names[example["label"]] for example in source
+    }
+
+
+def expected(count=12):
+    return {red: ("cat", "dog")[red % 2] for red in range(count)}
+
+
+@pytest.mark.parametrize(
+    ("header", "cells"),
+    [
+        ("file,label", "{}.png,{}"),
+        ("File Name;Class", "{}.png;{}"),
+        ("image_path\tcategory", "./{}.png\t{}"),
+        (",filename,target", "{0},{0}.png,{1}"),
+        ("Unnamed: 0, image , Labels ", '{0},"{0}.png" , {1} '),
+        ("id,breed", "{},{}"),
+        ("id,file,label", "{0},{0}.png,{1}"),
+        ("label_id,label,img", "7,{1},{0}.png"),
+        ("image_id,label,caption", '{},{},"a, b"'),
+    ],
+)
+def test_columns_go_by_their_usual_names(table, header, cells):
+    name = table(rows(header, cells), encoding="utf-8-sig")
+    found = {}
+    for split in SPLITS:
+        source = open_split(name, split)
+        assert source.class_names == ("cat", "dog")
+        found |= classes_of(source)
+    assert found == expected()
+    assert any("no column split: a tenth of each class is" in note for note in source.notes)
+
+
+@pytest.mark.parametrize(
+    ("header", "train", "validation"),
+    [("file,label,split", "Train", "val"), ("file,label,is_valid", "False", "True")],
+)
+def test_a_column_may_say_the_split(table, header, train, validation):
+    text = rows(header, "{}.png,{}," + train, count=8).splitlines()
+    text += [f"{red}.png,dog,{validation}" for red in (9, 11)]
+    name = table("\n".join(text))
+    assert classes_of(open_split(name, "train")) == expected(8)
+    assert classes_of(open_split(name, "validation")) == {9: "dog", 11: "dog"}
+    with pytest.raises(ConfigError, match="has no split 'test'"):
+        open_split(name, "test")
+
+
+def test_columns_of_flags_are_classes(table):
+    text = "image,cat,dog\n" + "\n".join(f"{red}.png,{1 - red % 2},{red % 2}" for red in range(12))
+    source = open_split(table(text), "train+validation+test")
+    assert classes_of(source) == expected()
+    assert source.notes[0] == "read the 2 columns of 0 and 1 as classes"
+
+
+@pytest.mark.parametrize("images", ["train_images/{}.png", "../elsewhere/{}.png", "a/b/{}.png"])
+def test_files_are_found_below_the_folder_of_the_table(table, folder, images):
+    name = table(rows("file,label", "../elsewhere/{}.png,{}"), images=images)
+    if images.startswith(".."):
+        source = open_split(name, "train+validation+test")
+        assert classes_of(source) == expected()
+        return
+    with pytest.raises(ConfigError, match=r"row 2 of labels.csv: there is no such file; paths are"):
+        open_split(name, "train")
+    source = open_split(table(rows("file,label", "{}.png,{}"), images=images), "train[:100%]")
+    assert f"found 12 files by their names, such as 0.png as {images.format(0)}" in source.notes
+    assert classes_of(source).items() <= expected().items()
+    absolute = table(rows("file,label", f"{folder}/{images}" + ",{}"), images=images)
+    assert len(open_split(absolute, "train+validation+test")) == 12
+
+
+def test_classes_that_are_numbers_are_in_their_order(table):
+    text = "file,label\n" + "\n".join(f"{red}.png,{red}" for red in range(12))
+    train = text.replace("label", "label,split").replace("\n", ",train\n") + ",train"
+    train = train.replace("split,train", "split")
+    source = open_split(table(train), "train")
+    assert source.class_names == tuple(map(str, range(12)))
+
+
+GOOD = rows("file,label", "{}.png,{}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label,class\n0.png,a,b", "columns 'label' and 'class' could both be the labels"),
+        ("file,path,label\n0.png,0.png,b", "columns 'file' and 'path' could both be the files"),
+        ("id,image_id,label\n0,0,b", "columns 'id' and 'image_id' could both be the files"),
+        ("file,colour,shape\n0.png,red,round", "any of the columns 'colour', 'shape' could be"),
+        ("a,b\n0.png,cat", "has no column of files among 'a', 'b'; call one of them file"),
+        ("file\n0.png", "has no column of labels; add one, called label"),
+        ("0.png,cat\n1.png,dog", r"first row names an image \(0.png, cat\); write the names"),
+        ("file,label", "has no rows below the names of its columns"),
+        ("file,label,label\n0.png,a,b", "has several columns 'label'; rename or remove one"),
+        ("file,label\n0.png,a,b", "row 2: 3 cells for 2 columns; put cells that contain"),
+        ("file,label,split\n0.png,a,fold1", "'fold1' in the column 'split' is no split; write"),
+        (GOOD + "\n0.png,dog", "0.png is 'cat' in row 2 and 'dog' in row 14; remove one of the"),
+        (
+            "file,label,split\n0.png,a,train\n1.png,a,train\n0.png,a,test",
+            "0.png is 'train' in row 2 and 'test' in row 4; remove one of the rows",
+        ),
+        ("file,label\n90.png,a", "has no row that can be used"),
+    ],
+)
+def test_a_table_that_cannot_be_read_in_one_way_is_refused(table, tmp_path, text, message):
+    config = DataConfig(name=table(text), on_error="skip")
+    with pytest.raises(ConfigError, match=message) as error:
+        load_split(config, "train", workdir=tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ("0.png,cat", "the file stands in row 2 as well"),
+        ("none.png,cat", "there is no such file; paths are relative to"),
+        ("\0.png,cat", "there is no such file; paths are relative to"),
+        ("x" * 300 + ",cat", "there is no such file; paths are relative to"),
+        (",cat", "it names no file"),
+        ("spare.png,", "it has no label"),
+        ("twin,cat", "the file could be p/twin.png or q/twin.png; write the whole path"),
+        ("one.heic,cat", "HEIC is not read; convert it"),
+        ("labels.csv,cat", "it is not an image by its name"),
+    ],
+)
+def test_a_row_that_cannot_be_used_stops_or_is_listed(table, folder, tmp_path, png, row, problem):
+    name = table(f"{GOOD}\n{row}")
+    for path in ("spare.png", "p/twin.png", "q/twin.png", "one.heic"):
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_bytes(png(0))
+    with pytest.raises(ConfigError, match=f"row 14 of labels.csv: {problem}.*skip") as error:
+        open_split(name, "train")
+    assert "\n" not in str(error.value)
+    config = DataConfig(name=name, on_error="skip")
+    source = load_split(config, "train+validation+test", workdir=tmp_path)
+    assert classes_of(source) == expected()
+    (line,) = (tmp_path / "bad_examples.jsonl").read_text().splitlines()
+    assert "row 14" in line
+
+
+def test_a_file_that_is_no_table_is_named(table, tmp_path):
+    with pytest.raises(ConfigError, match=r"csv:.*/none.csv': there is no such file"):
+        open_split(f"csv:{tmp_path}/none.csv", "train")
+    with pytest.raises(ConfigError, match=r"it is a folder; write csv:.*/labels.csv or"):
+        open_split(f"csv:{tmp_path}", "train")
+    with pytest.raises(ConfigError, match="is not UTF-8 text; save it as CSV in UTF-8"):
+        open_split(table(GOOD.replace("cat", "Käfer"), encoding="latin-1"), "train")
+
+
+def test_a_table_can_be_prepared(table, tmp_path):
+    name = table(rows("file,label,split", "{}.png,{},train"))
+    assert prepare(name, data_dir=tmp_path / "sets") == tmp_path / "sets" / "labels" / "1.0.0"
+    prepared = open_split("labels", "train", data_dir=tmp_path / "sets")
+    assert prepared.class_names == ("cat", "dog")
+    for one, other in zip(prepared, open_split(name, "train"), strict=True):
+        np.testing.assert_array_equal(one["image"], other["image"])
+        assert one["label"] == other["label"]
