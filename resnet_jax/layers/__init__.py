@@ -13,8 +13,8 @@ from resnet_jax.layers.global_pool import (
 )
 from resnet_jax.layers.initializers import Supply, classifier_uniform, kaiming_normal, supplied
 from resnet_jax.layers.norm import BatchNorm
-from resnet_jax.layers.ops import compute_once, max_pool
-from resnet_jax.layers.pool import average_pool, blur_pool, global_average_pool
+from resnet_jax.layers.ops import blur_pool, compute_once, max_pool
+from resnet_jax.layers.pool import average_pool, global_average_pool
 from resnet_jax.layers.settings import LayerSettings
 
 __all__ = [

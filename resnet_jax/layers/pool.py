@@ -1,11 +1,10 @@
-"""Average and blur pooling; `max_pool` is in `resnet_jax.layers.ops`."""
+"""Average pooling; `max_pool` and `blur_pool` are in `resnet_jax.layers.ops`."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import lax
 
 from resnet_jax.layers.dtypes import at_least_float32
 
@@ -52,27 +51,3 @@ def average_pool(
         padding="SAME" if partial_windows else "VALID",
         count_include_pad=count_padding,
     )
-
-
-def blur_pool(x: jax.Array, *, stride: int) -> jax.Array:
-    """Applies the binomial filter (1 2 1) / 4 in both directions, with a stride.
-
-    Args:
-        x: [batch, height, width, features]; it is reflected at its edges.
-        stride: Step in both directions.
-
-    Returns:
-        [batch, ceil(height / stride), ceil(width / stride), features], x's dtype.
-
-    References:
-        Zhang 2019, "Making Convolutional Networks Shift-Invariant Again",
-        https://arxiv.org/abs/1904.11486.
-    """
-    for axis in (1, 2):
-        pads = [(1, 1) if i == axis else (0, 0) for i in range(x.ndim)]
-        padded = jnp.pad(x, pads, mode="reflect")
-        before, centre, after = (
-            lax.slice_in_dim(padded, i, i + x.shape[axis], stride, axis) for i in range(3)
-        )
-        x = 0.25 * before + 0.5 * centre + 0.25 * after
-    return x

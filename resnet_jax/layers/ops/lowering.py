@@ -64,6 +64,10 @@ class Forms(abc.ABC):
         """Computes it on a GPU; by default as on the other platforms."""
         return self.default(*arguments)
 
+    def tpu(self, *arguments: Any, **_: Any) -> jax.Array:
+        """Computes it on a TPU; by default as on the other platforms."""
+        return self.default(*arguments)
+
     def differentiated(self) -> Forms:
         """Returns the function to use when it is differentiated."""
         raise NotImplementedError(f"{self} has no derivative; give it one by jax.custom_jvp")
@@ -202,6 +206,9 @@ class _Gradient(Bilinear):
     def gpu(self, *arguments: jax.Array) -> jax.Array:
         return transpose(self.function.gpu, self.argument, self.like, *arguments)
 
+    def tpu(self, *arguments: jax.Array) -> jax.Array:
+        return transpose(self.function.tpu, self.argument, self.like, *arguments)
+
     def default(self, x: jax.Array, y: jax.Array) -> jax.Array:
         return transpose(self.function.default, self.argument, self.like, x, y)
 
@@ -231,6 +238,9 @@ class _Batched(Bilinear):
 
     def gpu(self, *arguments: jax.Array) -> jax.Array:
         return jax.vmap(self.function.gpu, self.axes)(*arguments)
+
+    def tpu(self, *arguments: jax.Array) -> jax.Array:
+        return jax.vmap(self.function.tpu, self.axes)(*arguments)
 
     def default(self, *arguments: jax.Array) -> jax.Array:
         return jax.vmap(self.function.default, self.axes)(*arguments)
@@ -307,6 +317,11 @@ mlir.register_lowering(
     per_platform_p,
     mlir.lower_fun(lambda *arguments, function: function.gpu(*arguments), multiple_results=False),
     platform="gpu",
+)
+mlir.register_lowering(
+    per_platform_p,
+    mlir.lower_fun(lambda *arguments, function: function.tpu(*arguments), multiple_results=False),
+    platform="tpu",
 )
 
 
