@@ -29,7 +29,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from resnet_jax.training.setup import make_evaluator, make_trainer
+from resnet_jax.training.evaluator import make_evaluator
+from resnet_jax.training.trainer import make_trainer
 from resnet_jax.training.workdir.checkpoints import Checkpoints
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.training.workdir.records import MetricsRecord, read_records

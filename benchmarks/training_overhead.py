@@ -35,13 +35,14 @@ from benchmarks import contest
 from resnet_jax.machine.cpu import keep_freed_memory, use_every_core
 from resnet_jax.training import loop
 from resnet_jax.training.cadence import Cadence
+from resnet_jax.training.evaluator import make_evaluator
 from resnet_jax.training.progress import ProgressReport
 from resnet_jax.training.recipe.config import EmaConfig, ModelConfig, TrainConfig
 from resnet_jax.training.recipe.load import load_recipe
-from resnet_jax.training.setup import make_evaluator, make_trainer
 from resnet_jax.training.step.metrics import SkipWatch, Totals
 from resnet_jax.training.step.optimizers import make_optimizer
 from resnet_jax.training.step.state import TrainState, initial_state
+from resnet_jax.training.trainer import make_trainer
 from resnet_jax.training.workdir.records import MetricsLog
 
 WARM_UP = 20

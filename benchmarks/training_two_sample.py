@@ -43,14 +43,15 @@ from resnet_jax.data.loading.pipeline import train_loader
 from resnet_jax.data.on_device.augment import normalize
 from resnet_jax.errors import ConfigError
 from resnet_jax.machine.cpu import keep_freed_memory
+from resnet_jax.training.evaluator import make_evaluator
 from resnet_jax.training.recipe.config import (
     ModelConfig,
     OptimizerConfig,
     ScheduleConfig,
     TrainConfig,
 )
-from resnet_jax.training.setup import Trainer, make_evaluator, make_trainer
 from resnet_jax.training.step.state import start_from, variables_of
+from resnet_jax.training.trainer import Trainer, make_trainer
 from resnet_jax.weights import load_torch
 from resnet_jax.weights.leaves import skeleton
 from resnet_jax.zoo import model_config

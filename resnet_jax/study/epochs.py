@@ -24,12 +24,13 @@ from resnet_jax.study.networks import Epoch, TrainedNetwork, Training, keep, kep
 from resnet_jax.study.plan import StudyRun
 from resnet_jax.study.progress import StudyProgress
 from resnet_jax.training.evaluation import Evaluation, evaluate
+from resnet_jax.training.evaluator import Evaluator, make_evaluator
 from resnet_jax.training.feeds import Feed, open_feed
 from resnet_jax.training.recipe.config import TrainConfig
-from resnet_jax.training.setup import Evaluator, Trainer, make_evaluator, make_trainer
 from resnet_jax.training.step.metrics import Totals
 from resnet_jax.training.step.state import TrainState, initial_state
 from resnet_jax.training.step.steps import make_train_step
+from resnet_jax.training.trainer import Trainer, make_trainer
 from resnet_jax.training.workdir.checkpoints import Checkpoints
 from resnet_jax.training.workdir.claim import claimed
 from resnet_jax.training.workdir.layout import Workdir

@@ -14,7 +14,7 @@ from resnet_jax.data.loading.pipeline import EvalLoader
 from resnet_jax.data.sources import Source
 from resnet_jax.training.progress import say
 from resnet_jax.training.recipe.config import TrainConfig
-from resnet_jax.training.setup import Trainer
+from resnet_jax.training.trainer import Trainer
 from resnet_jax.zoo.catalogue import stored_costs
 
 _SCREEN = 80

@@ -14,8 +14,8 @@ from resnet_jax.data.loading.batches import Batch
 from resnet_jax.data.loading.pipeline import EvalLoader
 from resnet_jax.data.sources.splits import MissingSplitError
 from resnet_jax.machine.mesh import put_batch
+from resnet_jax.training.evaluator import Evaluator
 from resnet_jax.training.recipe.config import TrainConfig
-from resnet_jax.training.setup import Evaluator
 from resnet_jax.training.step.state import Variables
 
 _USUAL = {"validation_split": "validation", "test_split": "test"}

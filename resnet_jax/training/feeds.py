@@ -16,10 +16,10 @@ from resnet_jax.data.sources.examples import InMemorySource, Source
 from resnet_jax.errors import ConfigError
 from resnet_jax.machine.mesh import replicated, split_by_example
 from resnet_jax.training.recipe.config import TrainConfig
-from resnet_jax.training.setup import Trainer
 from resnet_jax.training.step.metrics import MetricSums
 from resnet_jax.training.step.state import TrainState
 from resnet_jax.training.step.steps import TrainStep
+from resnet_jax.training.trainer import Trainer
 
 STEPS_PER_DISPATCH = 64
 

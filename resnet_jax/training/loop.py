@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from rich.console import Console
 
@@ -14,23 +16,24 @@ from resnet_jax.machine.debugging import StepTrace
 from resnet_jax.machine.processes import naming_lost_peers
 from resnet_jax.machine.signals import Interruption
 from resnet_jax.training.announcement import announce
-from resnet_jax.training.cadence import Cadence, early_end
+from resnet_jax.training.cadence import early_end
 from resnet_jax.training.conclusion import Result, conclude
 from resnet_jax.training.evaluation import open_splits
-from resnet_jax.training.feeds import open_feed
+from resnet_jax.training.evaluator import make_evaluator
+from resnet_jax.training.feeds import Feed, open_feed
 from resnet_jax.training.hooks import Hook, Hooks, RunStart
-from resnet_jax.training.measuring import Measuring
+from resnet_jax.training.measuring import Measuring, Values
 from resnet_jax.training.progress import ProgressReport, say
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.recipe.overrides import validate
-from resnet_jax.training.setup import Trainer, make_evaluator, make_trainer
-from resnet_jax.training.step.metrics import SkipWatch, Totals
+from resnet_jax.training.step.metrics import Totals
 from resnet_jax.training.step.state import TrainState
+from resnet_jax.training.trainer import Trainer, make_trainer
 from resnet_jax.training.workdir.checkpoints import Checkpoints
 from resnet_jax.training.workdir.claim import claimed
 from resnet_jax.training.workdir.environment import record_environment
 from resnet_jax.training.workdir.layout import Workdir
-from resnet_jax.training.workdir.records import MetricsLog, read_records
+from resnet_jax.training.workdir.records import MetricsLog, MetricsRecord, read_records
 
 
 @naming_lost_peers()
@@ -69,73 +72,43 @@ def train(
     files = Workdir(local_path(workdir))
     evaluator = make_evaluator(config, workdir=files.root, sources=sources)
     config, trainer = evaluator.config, make_trainer(evaluator)
-    total = trainer.total_steps
-    evaluated = open_splits(config, evaluator)
-    cadence = Cadence(
-        evaluated.config,
-        steps_per_epoch=trainer.steps_per_epoch,
-        total_steps=total,
-        has_test=evaluated.has_test,
-    )
+    splits = open_splits(config, evaluator)
     with (
         claimed(files, config, evaluator.inputs) as remark,
         Interruption() as interruption,
         Checkpoints(files.checkpoints, config.checkpoint) as checkpoints,
         trainer.batches() as batches,
     ):
-        for note in filter(None, (remark, *trainer.source.notes, *evaluated.notes)):
+        for note in filter(None, (remark, *trainer.source.notes, *splits.notes)):
             say(console, note)
-        feed, told = open_feed(trainer, batches), Hooks(hooks)
+        feed = open_feed(trainer, batches)
         start, state, window = _begin_or_restore(trainer, checkpoints, batches, console=console)
         records = [record for record in read_records(files) if record["step"] <= start]
-        if start in (total, early_end(config, records)):
+        if start in (trainer.total_steps, early_end(config, records)):
             return conclude(files, console, start=start, step=start, total_steps=start)
-        announce(trainer, evaluated.loaders, workdir=files.root, console=console)
+        announce(trainer, splits.loaders, workdir=files.root, console=console)
         record_environment(files, start=start)
-        skips = SkipWatch(most=config.max_skipped, learning_rate=config.optimizer.learning_rate)
-        with (
-            StepTrace(files.profile if profile else None, first=start + 10) as trace,
-            MetricsLog(files, start=start) as log,
-            told.during(RunStart(config, files.root, start, total), records),
-            ProgressReport(console, start=start, total=total) as progress,
-        ):
-            if log.remark is not None:
-                say(console, log.remark)
+        run = RunStart(config, files.root, start, trainer.total_steps)
+        with _reporting(run, records, hooks=hooks, console=console, profile=profile) as reports:
             measuring = Measuring(
                 trainer,
                 evaluator,
-                evaluated.loaders,
-                cadence,
-                start=start,
+                splits=splits,
                 window=window,
+                start=start,
                 records=records,
                 best=checkpoints.best(),
             )
-            for first, step in cadence.spans(start, most=feed.most):
-                trace.before(first)
-                state, sums = feed.advance(state, first, step - first)
-                skips.add(step, sums.pop("skipped_in_row"), step - first)
-                measuring.add(sums, step - first)
-                progress.advance(step - first)
-                values: dict[str, float | None] = {}
-                if cadence.is_due_for_record(step):
-                    skips.check()
-                    values = measuring.take(step, state)
-                    log.write(step, values)
-                    told.record(step, values)
-                    progress.show(step, values)
-                ends = step == measuring.end
-                stop = interruption.is_due(step) or ends
-                if stop or cadence.is_due_for_checkpoint(step):
-                    notes = {"data": batches.get_state(), "window": measuring.since_last_record()}
-                    accuracy = values.get("validation_accuracy")
-                    checkpoints.save(step, state, notes, validation_accuracy=accuracy)
-                    told.checkpoint(step, files.checkpoints / str(step))
-                if ends:
-                    told.finish()
-                if stop:
-                    break
-    if ends and step < total:
+            step = _take_steps(
+                feed,
+                state,
+                start=start,
+                measuring=measuring,
+                reports=reports,
+                checkpoints=checkpoints,
+                interruption=interruption,
+            )
+    if step == measuring.end < trainer.total_steps:
         say(console, f"stopped early after step {step}: see early_stopping")
     return conclude(files, console, start=start, step=step, total_steps=measuring.end)
 
@@ -161,3 +134,89 @@ def _begin_or_restore(
     if restored.step < trainer.total_steps:
         say(console, f"resuming at step {restored.step} of {trainer.total_steps}")
     return restored.step, restored.state, Totals(restored.notes["window"])
+
+
+class _Reports(NamedTuple):
+    """Everyone who follows a run: the trace, the file of records, the hooks and the screen."""
+
+    files: Workdir
+    trace: StepTrace
+    log: MetricsLog
+    hooks: Hooks
+    progress: ProgressReport
+
+    def record(self, step: int, values: Values) -> None:
+        """Passes on the record of a step."""
+        self.log.write(step, values)
+        self.hooks.record(step, values)
+        self.progress.show(step, values)
+
+
+@contextlib.contextmanager
+def _reporting(
+    run: RunStart,
+    records: Sequence[MetricsRecord],
+    *,
+    hooks: Sequence[Hook],
+    console: Console,
+    profile: bool,
+) -> Iterator[_Reports]:
+    """Opens everything that follows a run, and closes it with the block."""
+    files, told = Workdir(run.workdir), Hooks(hooks)
+    with (
+        StepTrace(files.profile if profile else None, first=run.step + 10) as trace,
+        MetricsLog(files, start=run.step) as log,
+        told.during(run, records),
+        ProgressReport(console, start=run.step, total=run.total_steps) as progress,
+    ):
+        if log.remark is not None:
+            say(console, log.remark)
+        yield _Reports(files, trace, log, told, progress)
+
+
+def _take_steps(
+    feed: Feed,
+    state: TrainState,
+    *,
+    start: int,
+    measuring: Measuring,
+    reports: _Reports,
+    checkpoints: Checkpoints,
+    interruption: Interruption,
+) -> int:
+    """Trains until the run ends or is interrupted; measures, records and saves on the way.
+
+    Args:
+        feed: Runs the steps.
+        state: The state after `start` steps.
+        start: The number of steps done.
+        measuring: Says what is due after which step, and when the run ends.
+        reports: Are told of every record and checkpoint.
+        checkpoints: Keep the state.
+        interruption: Says when a signal has arrived.
+
+    Returns:
+        The number of steps done, the last of which is saved.
+    """
+    cadence = measuring.cadence
+    for first, step in cadence.spans(start, most=feed.most):
+        reports.trace.before(first)
+        state, sums = feed.advance(state, first, step - first)
+        measuring.add(step, sums, step - first)
+        reports.progress.advance(step - first)
+        values: Values = {}
+        if cadence.is_due_for_record(step):
+            values = measuring.take(step, state)
+            reports.record(step, values)
+        ends = step == measuring.end
+        stop = interruption.is_due(step) or ends
+        if stop or cadence.is_due_for_checkpoint(step):
+            notes = {"data": feed.batches.get_state(), "window": measuring.since_last_record()}
+            accuracy = values.get("validation_accuracy")
+            checkpoints.save(step, state, notes, validation_accuracy=accuracy)
+            reports.hooks.checkpoint(step, reports.files.checkpoints / str(step))
+        if ends:
+            reports.hooks.finish()
+        if stop:
+            break
+    return step

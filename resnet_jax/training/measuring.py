@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from resnet_jax.data.loading.pipeline import EvalLoader
 from resnet_jax.training.cadence import Cadence, early_end
-from resnet_jax.training.evaluation import evaluate
+from resnet_jax.training.evaluation import EvaluatedSplits, evaluate
+from resnet_jax.training.evaluator import Evaluator
 from resnet_jax.training.progress import Stopwatch
-from resnet_jax.training.setup import Evaluator, Trainer
-from resnet_jax.training.step.metrics import MetricSums, Totals, training_values
+from resnet_jax.training.step.metrics import MetricSums, SkipWatch, Totals, training_values
 from resnet_jax.training.step.state import TrainState
+from resnet_jax.training.trainer import Trainer
 from resnet_jax.training.workdir.records import MetricsRecord
 
 Values = dict[str, float | None]
@@ -23,13 +23,13 @@ class Measuring:
         trainer: The run.
         evaluator: Its evaluator.
         splits: Every split that the run evaluates, opened.
-        cadence: What is due after which step.
-        start: The number of steps done.
         window: The sums of the steps since the last record.
+        start: The number of steps done.
         records: The records so far.
         best: The step of the best checkpoint and its accuracy on the validation split, or None.
 
     Attributes:
+        cadence: What is due after which step.
         end: The last step of the run; early stopping brings it forward.
     """
 
@@ -37,26 +37,44 @@ class Measuring:
         self,
         trainer: Trainer,
         evaluator: Evaluator,
-        splits: Mapping[str, EvalLoader],
-        cadence: Cadence,
         *,
-        start: int,
+        splits: EvaluatedSplits,
         window: Totals,
+        start: int,
         records: Sequence[MetricsRecord],
         best: tuple[int, float] | None,
     ) -> None:
+        config = trainer.config
         self.end = trainer.total_steps
+        self.cadence = Cadence(
+            splits.config,
+            steps_per_epoch=trainer.steps_per_epoch,
+            total_steps=trainer.total_steps,
+            has_test=splits.has_test,
+        )
         self._trainer = trainer
         self._evaluator = evaluator
-        self._splits = splits
-        self._cadence = cadence
+        self._loaders = splits.loaders
         self._window = window
+        self._skips = SkipWatch(
+            most=config.max_skipped, learning_rate=config.optimizer.learning_rate
+        )
         self._stopwatch = Stopwatch(start)
         self._records = list(records)
         self._best = best or (0, 0.0)
 
-    def add(self, sums: MetricSums, steps: int) -> None:
-        """Adds the sums of steps to those since the last record."""
+    def add(self, step: int, sums: MetricSums, steps: int) -> None:
+        """Adds the sums of steps to those since the last record.
+
+        Args:
+            step: The number of the last of them.
+            sums: Of `train_step`, as a feed returns them.
+            steps: How many.
+
+        Raises:
+            DivergedError: Too many steps in a row were skipped.
+        """
+        self._skips.add(step, sums.pop("skipped_in_row"), steps)
         self._window.add(sums, steps)
 
     def since_last_record(self) -> dict[str, float]:
@@ -69,7 +87,11 @@ class Measuring:
         Args:
             step: The number of the step.
             state: The state after it.
+
+        Raises:
+            DivergedError: Too many steps in a row were skipped.
         """
+        self._skips.check()
         values: Values = {
             "epoch": step / self._trainer.steps_per_epoch,
             "learning_rate": float(self._trainer.schedule(step - 1)),
@@ -77,14 +99,14 @@ class Measuring:
             "images_per_second": self._trainer.config.batch_size
             * self._stopwatch.steps_per_second(step),
         }
-        values |= self._evaluate(state, self._cadence.evaluations(step))
+        values |= self._evaluate(state, self.cadence.evaluations(step))
         accuracy = values.get("validation_accuracy")
-        if accuracy is not None and self._cadence.keeps_best(step):
+        if accuracy is not None and self.cadence.keeps_best(step):
             self._best = max(self._best, (step, accuracy), key=lambda pair: pair[::-1])
             values["best_step"] = self._best[0]
         self._records.append({"step": step, **values})
         if step < self.end and early_end(self._trainer.config, self._records) == step:
-            last = self._cadence.evaluations(self.end).items()
+            last = self.cadence.evaluations(self.end).items()
             due = {name: split for name, split in last if f"{name}_count" not in values}
             values |= self._evaluate(state, due)
             self.end = step
@@ -95,5 +117,5 @@ class Measuring:
         """Evaluates splits, which `due` gives by the name of their metrics."""
         values: Values = {}
         for name, split in due.items():
-            values |= evaluate(self._evaluator, state.evaluated, self._splits[split]).values(name)
+            values |= evaluate(self._evaluator, state.evaluated, self._loaders[split]).values(name)
         return values

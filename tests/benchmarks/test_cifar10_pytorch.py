@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from resnet_jax.data.config import DataConfig
+from resnet_jax.training.evaluator import make_evaluator
 from resnet_jax.training.recipe.config import (
     EmaConfig,
     ModelConfig,
@@ -13,8 +14,8 @@ from resnet_jax.training.recipe.config import (
     ScheduleConfig,
     TrainConfig,
 )
-from resnet_jax.training.setup import make_evaluator, make_trainer
 from resnet_jax.training.step.state import start_from, variables_of
+from resnet_jax.training.trainer import make_trainer
 from resnet_jax.weights import load_torch
 from resnet_jax.weights.leaves import skeleton
 from resnet_jax.zoo import model_config

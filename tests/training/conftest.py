@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from resnet_jax.models import ResNetConfig
-from resnet_jax.training import setup
+from resnet_jax.training.evaluator import make_evaluator
 from resnet_jax.training.recipe.config import (
     CheckpointConfig,
     EmaConfig,
@@ -15,6 +15,7 @@ from resnet_jax.training.recipe.config import (
     TrainConfig,
 )
 from resnet_jax.training.step import state
+from resnet_jax.training.trainer import make_trainer
 
 TINY = ResNetConfig(depths=(1, 1), widths=(8, 16), stem="cifar", stem_features=8, shortcut="a")
 
@@ -68,8 +69,8 @@ def make(config):
     """Builds the compiled parts of a run."""
 
     def make(chosen=config):
-        evaluator = setup.make_evaluator(chosen)
-        return evaluator, setup.make_trainer(evaluator)
+        evaluator = make_evaluator(chosen)
+        return evaluator, make_trainer(evaluator)
 
     return make
 

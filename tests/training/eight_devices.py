@@ -18,9 +18,10 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from resnet_jax.layers.ops import convolve
 from resnet_jax.machine.mesh import put_batch
+from resnet_jax.training.evaluator import make_evaluator
 from resnet_jax.training.recipe.load import load_recipe
 from resnet_jax.training.recipe.overrides import parse_overrides
-from resnet_jax.training.setup import make_evaluator, make_trainer
+from resnet_jax.training.trainer import make_trainer
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BYTES = {"f32": 4, "bf16": 2, "s32": 4, "u32": 4, "pred": 1, "u8": 1, "s64": 8, "f64": 8, "u64": 8}

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from resnet_jax.machine.signals import RESUME_STATUS
-from resnet_jax.training import setup
+from resnet_jax.training.evaluator import make_evaluator
 from resnet_jax.training.recipe.config import MeshConfig
+from resnet_jax.training.trainer import make_trainer
 from resnet_jax.training.workdir.checkpoints import Checkpoints
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.training.workdir.records import read_records
@@ -109,7 +110,7 @@ def movement(workdir):
     """
     files = Workdir(workdir)
     config = dataclasses.replace(files.read_config(), mesh=MeshConfig())
-    trainer = setup.make_trainer(setup.make_evaluator(config))
+    trainer = make_trainer(make_evaluator(config))
     with Checkpoints(files.checkpoints, config.checkpoint) as checkpoints:
         state = checkpoints.restore(trainer.like()).state
     before, after = (

@@ -9,9 +9,10 @@ from rich.console import Console
 from resnet_jax.data.config import DataConfig
 from resnet_jax.errors import ConfigError
 from resnet_jax.training.evaluation import open_splits
+from resnet_jax.training.evaluator import make_evaluator
 from resnet_jax.training.loop import train
 from resnet_jax.training.recipe.config import ModelConfig, TrainConfig
-from resnet_jax.training.setup import make_evaluator, make_trainer
+from resnet_jax.training.trainer import make_trainer
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 
 from resnet_jax.data.config import AugmentConfig
+from resnet_jax.training.evaluator import make_evaluator
 from resnet_jax.training.recipe.config import (
     EmaConfig,
     FinetuneConfig,
@@ -14,11 +15,11 @@ from resnet_jax.training.recipe.config import (
     OptimizerConfig,
     TrainConfig,
 )
-from resnet_jax.training.setup import make_evaluator, make_trainer
 from resnet_jax.training.step import steps
 from resnet_jax.training.step.optimizers import make_optimizer
 from resnet_jax.training.step.state import Graphs, TrainState, Variables, make_graphs
 from resnet_jax.training.step.steps import advance_schedule, make_eval_step, make_train_step
+from resnet_jax.training.trainer import make_trainer
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ import pytest
 from rich.console import Console
 
 from resnet_jax.errors import ConfigError
+from resnet_jax.training.evaluator import make_evaluator
 from resnet_jax.training.loop import train
 from resnet_jax.training.recipe.config import FinetuneConfig
-from resnet_jax.training.setup import make_evaluator, make_trainer
+from resnet_jax.training.trainer import make_trainer
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.training.workdir.trained_network import read_network, variables_of_run
 

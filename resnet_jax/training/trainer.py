@@ -1,124 +1,36 @@
-"""Builds the parts of a run: devices, data, network, compiled steps."""
+"""Builds what training needs in addition: batches, a first state, the optimizer and its step."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import pathlib
-from collections.abc import Mapping
 from typing import Any
 
 import jax
 import optax
 from jax.sharding import Mesh
 
-from resnet_jax.data.images.transforms import eval_transform, train_transform
-from resnet_jax.data.labels import match_labels
+from resnet_jax.data.images.transforms import train_transform
 from resnet_jax.data.loading.batches import Batch
-from resnet_jax.data.loading.pipeline import (
-    BatchIterator,
-    EvalLoader,
-    eval_loader,
-    steps_per_epoch,
-    train_loader,
-)
-from resnet_jax.data.sources import Source, load_split
+from resnet_jax.data.loading.pipeline import BatchIterator, steps_per_epoch, train_loader
+from resnet_jax.data.sources import Source
 from resnet_jax.local_paths import local_path
-from resnet_jax.machine.mesh import check_divides, make_mesh, put_batch
-from resnet_jax.network_inputs import NetworkInputs
-from resnet_jax.training.checks import (
-    check_channels_fit,
-    check_early_stopping,
-    check_groups,
-    fit_to_data,
-)
+from resnet_jax.machine.mesh import check_divides, put_batch
+from resnet_jax.training.checks import check_early_stopping, check_groups
+from resnet_jax.training.evaluator import Evaluator
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.resizing import shrink, size_at
-from resnet_jax.training.step.programs import make_eval_program, make_train_program
+from resnet_jax.training.step.programs import make_train_program
 from resnet_jax.training.step.state import (
-    Graphs,
     TrainState,
     initial_state,
     load_variables,
-    make_graphs,
     start_from,
 )
-from resnet_jax.training.step.steps import EvalStep, TrainStep
+from resnet_jax.training.step.steps import TrainStep
 from resnet_jax.training.workdir.checkpoint_parts import like
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.training.workdir.trained_network import variables_of_run
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluator:
-    """Everything that evaluation needs, built once.
-
-    Attributes:
-        config: The run, with the number of classes and channels.
-        mesh: The devices.
-        graphs: The network's structure.
-        eval_step: Compiled on its first call.
-        training: The training split, whose classes are the network's outputs.
-        workdir: The folder for `bad_examples.jsonl`, which `data.on_error="skip"` writes.
-        sources: Splits by their names, if a program gives them.
-    """
-
-    config: TrainConfig
-    mesh: Mesh
-    graphs: Graphs
-    eval_step: EvalStep
-    training: Source
-    workdir: pathlib.Path
-    sources: Mapping[str, Source] | None = None
-
-    @property
-    def inputs(self) -> NetworkInputs:
-        """What the network expects of images, and the names of its outputs."""
-        shape, data = self.training.image_shape, self.config.data
-        size = shape[0] if shape is not None and shape[0] == shape[1] else None
-        names = self.training.class_names
-        outputs = self.config.model.sizes()[0]
-        unused = (f"unused {index}" for index in range(len(names), outputs))
-        return data.inputs(channels=self.training.channels, size=size).named((*names, *unused))
-
-    def source(self, split: str) -> Source:
-        """Opens a split; its labels become the network's outputs, by name.
-
-        Raises:
-            ConfigError: The split does not exist, its images do not fit the network, or the
-                training split lacks one of its classes.
-        """
-        data = self.config.data
-        if split == data.train_split:
-            return self.training
-        source = load_split(data, split, workdir=self.workdir, sources=self.sources)
-        check_channels_fit(source, self.config)
-        names = self.training.class_names
-        if source.class_names == names:
-            return source
-        outputs = match_labels(
-            source.class_names, names, dataset=f"{data.name} {split}", network="the training split"
-        )
-        return source.relabelled(outputs, names)
-
-    def batches(self, split: str) -> EvalLoader:
-        """Opens a split for evaluation.
-
-        Raises:
-            ConfigError: The split does not exist, or its images do not fit the network.
-        """
-        source = self.source(split)
-        return eval_loader(
-            source,
-            batch_size=self.config.eval_batch_size,
-            processes=jax.process_count(),
-            process=jax.process_index(),
-            workers=self.config.data.workers,
-            transform=eval_transform(
-                self.config.data.inputs(channels=source.channels),
-                max_pixels=self.config.data.max_pixels,
-            ),
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,39 +113,6 @@ class Trainer:
         full = batch["image"].shape[1]
         size = size_at(self.config.resize, step, total_steps=self.total_steps, full=full)
         return on_devices if size == full else shrink(on_devices, size)
-
-
-def make_evaluator(
-    config: TrainConfig,
-    *,
-    workdir: str | pathlib.Path = ".",
-    sources: Mapping[str, Source] | None = None,
-) -> Evaluator:
-    """Builds everything that evaluation needs.
-
-    Args:
-        config: The run.
-        workdir: The folder of the run.
-        sources: Splits by their names, to be used where `config.data.name` is `given:NAME`.
-
-    Raises:
-        ConfigError: The network is unknown, the data cannot be opened or do not fit it, or the
-            batch does not divide over the devices.
-    """
-    training = load_split(config.data, config.data.train_split, workdir=workdir, sources=sources)
-    config = fit_to_data(config, training)
-    mesh = make_mesh(config.mesh.devices)
-    check_divides(config.eval_batch_size, mesh, field="eval_batch_size")
-    graphs = make_graphs(config.model, finetune=config.finetune)
-    return Evaluator(
-        config=config,
-        mesh=mesh,
-        graphs=graphs,
-        eval_step=make_eval_program(config, graphs, mesh),
-        training=training,
-        workdir=pathlib.Path(workdir),
-        sources=sources,
-    )
 
 
 def make_trainer(evaluator: Evaluator) -> Trainer:
