@@ -1,8 +1,8 @@
 """The settings of a training run, as typed values.
 
 A recipe builds one `TrainConfig`. `resnet_jax.training.recipe.overrides` checks it, applies the
-overrides of the command line and writes it to JSON. This file is the only place for the fields and
-their defaults.
+overrides of the command line and writes it to JSON. This file, `optimization` and
+`resnet_jax.data.config` are the only places for the fields and their defaults.
 """
 
 from __future__ import annotations
@@ -15,8 +15,26 @@ from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, Positi
 from resnet_jax.data.config import AugmentConfig, DataConfig
 from resnet_jax.errors import ConfigError
 from resnet_jax.local_paths import local_path
+from resnet_jax.training.recipe.optimization import (
+    EmaConfig,
+    Fraction,
+    OptimizerConfig,
+    ScheduleConfig,
+)
 
-Fraction = Annotated[float, Field(ge=0, lt=1)]
+# Recipes import every section from here, except those of `resnet_jax.data.config`.
+__all__ = [
+    "CheckpointConfig",
+    "EarlyStoppingConfig",
+    "EmaConfig",
+    "FinetuneConfig",
+    "MeshConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "ResizeConfig",
+    "ScheduleConfig",
+    "TrainConfig",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,84 +85,6 @@ class ModelConfig:
                 f"model.{field}=None is taken from the dataset; where there is none, give a number"
             )
         return self.num_classes, self.in_features
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
-    """The update rule.
-
-    Attributes:
-        name: The rule; Muon uses Adam's, with Nesterov momentum, for the head and the vectors.
-        learning_rate: The highest learning rate of the schedule.
-        momentum: Weight of the old velocity in SGD, LARS and Muon.
-        nesterov: Whether SGD and LARS use Nesterov momentum; Muon always does.
-        betas: Weights of the old first and second moment in AdamW, LAMB and Muon's Adam; in Lion,
-            of the update and of the momentum. None: (0.9, 0.99) for Lion, else (0.9, 0.999).
-        epsilon: Added to the root of the second moment. None: 1e-6 for LAMB, else 1e-8.
-        trust_coefficient: LARS's ratio of the step to the norm of a layer's weights.
-        weight_decay: Strength of the decay.
-        decay_mode: `l2` adds the decay to the gradient before the rule, as PyTorch's SGD does;
-            `decoupled` adds it after the rule and scales it by the learning rate. None: `l2` for
-            SGD and LARS, else `decoupled`.
-        decay_on: `all` parameters; all but those of norms (`not_norms`); or `matrices`: those
-            with more than one dimension, which also excludes biases. LARS and LAMB adapt the
-            learning rate of the same parameters.
-        clip_norm: Largest global norm of the gradient, or None.
-    """
-
-    name: Literal["sgd", "lars", "lamb", "adamw", "lion", "muon"] = "sgd"
-    learning_rate: PositiveFloat = 0.1
-    momentum: Fraction = 0.9
-    nesterov: bool = False
-    betas: tuple[Fraction, Fraction] | None = None
-    epsilon: PositiveFloat | None = None
-    trust_coefficient: PositiveFloat = 0.001
-    weight_decay: NonNegativeFloat = 1e-4
-    decay_mode: Literal["l2", "decoupled"] | None = None
-    decay_on: Literal["all", "not_norms", "matrices"] = "all"
-    clip_norm: PositiveFloat | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class ScheduleConfig:
-    """The learning rate over the run, relative to the optimizer's.
-
-    Attributes:
-        name: The shape after the warm-up.
-        warmup_epochs: Length of the warm-up; for `onecycle`, of the rise.
-        warmup_steps: The same in steps, instead of `warmup_epochs`.
-        warmup_start: Learning rate at the first step, as a fraction of the optimizer's.
-        warmup_shape: `linear` rises from `warmup_start` to 1; `constant` stays there, then jumps.
-        from_start: Whether cosine and linear start at the first step, as in timm, so that the
-            warm-up replaces their beginning. Otherwise they start after it.
-        milestones: For `step`: the fractions of the run at which the learning rate drops.
-        drop: For `step`: the factor of each drop.
-        end: For `cosine`, `linear` and `onecycle`: the last learning rate, as a fraction of the
-            optimizer's.
-    """
-
-    name: Literal["constant", "step", "cosine", "linear", "onecycle"] = "cosine"
-    warmup_epochs: NonNegativeFloat = 0.0
-    warmup_steps: NonNegativeInt | None = None
-    warmup_start: Annotated[float, Field(ge=0, le=1)] = 0.0
-    warmup_shape: Literal["linear", "constant"] = "linear"
-    from_start: bool = False
-    milestones: tuple[Fraction, ...] = (0.5, 0.75)
-    drop: Annotated[float, Field(gt=0, le=1)] = 0.1
-    end: Annotated[float, Field(ge=0, le=1)] = 0.0
-
-
-@dataclasses.dataclass(frozen=True)
-class EmaConfig:
-    """The moving average of parameters and statistics that is evaluated.
-
-    Attributes:
-        decay: Weight of the old average. After `t` updates it is at most `(1 + t) / (10 + t)`.
-        every: Steps from one update of the average to the next.
-    """
-
-    decay: Fraction = 0.999
-    every: PositiveInt = 1
 
 
 @dataclasses.dataclass(frozen=True)

@@ -67,7 +67,9 @@ def explain_problem(
         case "missing" | "missing_argument":
             return f"{name} has no default: give it a value as well"
         case "value_error":
-            return str(first["ctx"]["error"])
+            problem = first["ctx"]["error"]
+            is_whole = isinstance(problem, ConfigError)  # of a dataclass, which names its fields
+            return str(problem) if is_whole else f"{name}={first['input']!r}: {problem}"
     rule = first["msg"].replace("Input should", "must")
     return f"{name}={first['input']!r}: {rule}"
 
