@@ -1,17 +1,23 @@
 """What a recipe says about its data.
 
-The types give the range of each number, which `resnet_jax.training.recipe.overrides.validate`
-checks, as for the rest of a recipe. Rules about several values, or with a remedy of their own, are
-checked where the dataclass is made.
+The types give the rule for each value, which `resnet_jax.training.recipe.overrides.validate`
+checks, as for the rest of a recipe. Rules about several fields, or shared with other parts of the
+package, are checked where the dataclass is made.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 
 from resnet_jax.data.source_names import check_source_name
 from resnet_jax.errors import ConfigError
@@ -21,7 +27,24 @@ from resnet_jax.network_inputs import NetworkInputs, check_channels, check_stati
 MAX_PIXELS = 89_478_485
 """The default of `DataConfig.max_pixels`, and Pillow's own limit."""
 
+
+def _check_ascending(numbers: tuple[float, float]) -> tuple[float, float]:
+    if numbers[0] > numbers[1]:
+        raise ValueError("give two numbers, the smaller first")
+    return numbers
+
+
+def _check_named(split: str) -> str:
+    if not split.strip():
+        raise ValueError("names no split; write one, such as 'train'")
+    return split
+
+
+_ASCENDING = AfterValidator(_check_ascending)
+
 Share = Annotated[float, Field(ge=0, le=1)]
+PositiveShare = Annotated[float, Field(gt=0, le=1)]
+SplitName = Annotated[str, AfterValidator(_check_named)]
 
 PolicyName = Literal[
     "randaugment",
@@ -76,14 +99,14 @@ class DataConfig:
     data_dir: str | None = None
     repeats: PositiveInt = 1
     straddle_epochs: bool = False
-    train_split: str = "train"
-    validation_split: str | None = "validation"
-    test_split: str = "test"
+    train_split: SplitName = "train"
+    validation_split: SplitName | None = "validation"
+    test_split: SplitName = "test"
     channels: Literal[1, 3] | None = None
     image_size: PositiveInt | None = None
-    crop_fraction: Annotated[float, Field(gt=0, le=1)] = 0.875
-    crop_area: tuple[float, float] = (0.08, 1.0)
-    crop_ratio: tuple[float, float] = (0.75, 4 / 3)
+    crop_fraction: PositiveShare = 0.875
+    crop_area: Annotated[tuple[PositiveShare, PositiveShare], _ASCENDING] = (0.08, 1.0)
+    crop_ratio: Annotated[tuple[PositiveFloat, PositiveFloat], _ASCENDING] = (0.75, 4 / 3)
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.5,)
@@ -98,17 +121,7 @@ class DataConfig:
         check_source_name(self.name)
         if self.data_dir is not None:
             local_path(self.data_dir)
-        for field in ("train_split", "test_split"):
-            if not getattr(self, field).strip():
-                raise ConfigError(f"data.{field}='' names no split; write one, such as 'train'")
         check_statistics(self.mean, self.std, prefix="data.")
-        for field, limit in (("crop_area", 1.0), ("crop_ratio", math.inf)):
-            least, greatest = getattr(self, field)
-            if not 0 < least <= greatest <= limit:
-                raise ConfigError(
-                    f"data.{field}={(least, greatest)} is not a range; give two numbers, the "
-                    f"smaller first, above 0 and at most {limit:g}"
-                )
 
     def inputs(self, *, channels: int, size: int | None = None) -> NetworkInputs:
         """Gives the record of what evaluation, and a network trained on these data, expects.
