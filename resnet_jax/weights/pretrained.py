@@ -3,8 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import os
-import pathlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, Unpack, overload
 
@@ -13,11 +11,10 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from resnet_jax import zoo
-from resnet_jax.errors import ConfigError, shown
+from resnet_jax.errors import ConfigError
 from resnet_jax.models import Backbone, ResNet, ResNetConfig
 from resnet_jax.models.initialize import initialize, params_key
 from resnet_jax.network_inputs import check_channels
-from resnet_jax.weights import hub
 from resnet_jax.weights.convert import load_mapping, source_sizes
 from resnet_jax.weights.entries import empty, find_weights
 from resnet_jax.weights.errors import WeightsError
@@ -25,6 +22,7 @@ from resnet_jax.weights.files import FilePath, is_own_file, read_state_dict
 from resnet_jax.weights.leaves import skeleton
 from resnet_jax.weights.names import is_head
 from resnet_jax.weights.own_files import open_model, read_record
+from resnet_jax.weights.selection import selected_weights
 from resnet_jax.weights.torch_dicts import torch_arrays
 
 # The fields that may differ between the network in a file and the one to build.
@@ -113,7 +111,7 @@ def create_model(
     zoo.check_settings(changes, arguments=_ARGUMENTS)
     if out_indices is not None and not features_only:
         raise ConfigError(f"out_indices={out_indices!r} needs features_only=True.")
-    source = _source(name, pretrained)
+    source = selected_weights(name, pretrained)
     build: Callable[..., ResNet] = zoo.create_untrained
     if source is not None:
         build = functools.partial(load_pretrained, source=source)
@@ -197,54 +195,6 @@ def load_pretrained(
     adapt_input = config.in_features != channels
     load_mapping(model, weights, origin=origin, new_head=new_head, adapt_input=adapt_input)
     return model
-
-
-def _source(name: str | ResNetConfig, pretrained: bool | FilePath | None) -> FilePath | None:
-    """Returns the file that a name and `pretrained` select, or None for random weights."""
-    network, tag = zoo.split_name(name) if isinstance(name, str) else ("", "")
-    if pretrained is False or pretrained is None:
-        if tag:
-            raise ConfigError(f"{name!r} names weights: pass pretrained=True to load them.")
-        return None
-    if not isinstance(pretrained, bool | str | os.PathLike):
-        raise ConfigError(
-            f"pretrained={shown(repr(pretrained))} must be True, False, a tag or a file."
-        )
-    if not isinstance(pretrained, bool):
-        text = os.fspath(pretrained)
-        if text != pretrained or _is_path(text, network):
-            return pretrained
-        if tag not in ("", text):
-            raise ConfigError(f"{name!r} and pretrained={text!r} name different weights.")
-        tag = text
-    if not isinstance(name, str):
-        raise ConfigError("a config does not say which published weights to load; pass a file.")
-    zoo.model_config(network)  # for an unknown name, suggest the nearest of all networks
-    known = zoo.pretrained_tags(network)
-    info = zoo.pretrained_info(f"{network}.{tag}" if tag else network) if known else None
-    if info is None or info.hub_id is None:
-        raise WeightsError(
-            f"no weights are published for {network!r}; pretrained=PATH loads your own file."
-        )
-    return hub.fetch(info.hub_id)
-
-
-def _is_path(text: str, network: str) -> bool:
-    """Whether a text is a file rather than a tag; tags have no dots and no slashes.
-
-    Raises:
-        ConfigError: It is both a file here and a tag of the network.
-    """
-    if "." in text or "/" in text or os.sep in text:
-        return True
-    exists = pathlib.Path(text).exists()
-    if exists and text in zoo.pretrained_tags(network):
-        raise ConfigError(
-            f"pretrained={text!r} is a file here and names weights of {network}: write "
-            f"{'./' + text!r} for the file, or pass '{network}.{text}' as the "
-            f"name and pretrained=True."
-        )
-    return exists
 
 
 def _state_dict(path: FilePath, config: ResNetConfig) -> Mapping[str, Any]:

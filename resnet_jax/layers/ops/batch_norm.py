@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from resnet_jax.layers.ops.lowering import Bilinear, compute_once, per_platform
+from resnet_jax.layers.ops.forms import Bilinear
+from resnet_jax.layers.ops.lowering import compute_once, per_platform
 
 _Arrays = tuple[jax.Array, jax.Array, jax.Array]
 _MOST_ROWS = 8  # added to each other before the sum; more of them gain nothing

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from resnet_jax.layers.ops.lowering import Bilinear, per_platform
+from resnet_jax.layers.ops.forms import Bilinear
+from resnet_jax.layers.ops.lowering import per_platform
 
 
 def blur_pool(x: jax.Array, *, stride: int) -> jax.Array:

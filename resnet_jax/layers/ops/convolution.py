@@ -11,8 +11,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from resnet_jax.layers.ops import winograd
+from resnet_jax.layers.ops.forms import Bilinear, transpose
 from resnet_jax.layers.ops.kernel_gradient import kernel_gradient, outer_products
-from resnet_jax.layers.ops.lowering import Bilinear, compute_once, devices, per_platform, transpose
+from resnet_jax.layers.ops.lowering import compute_once, devices, per_platform
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 # The sizes from which one form is faster than another, measured on processors with AVX-512.

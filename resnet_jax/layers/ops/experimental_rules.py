@@ -11,7 +11,8 @@ from typing import Any
 import jax
 from jax.experimental import jet, roofline
 
-from resnet_jax.layers.ops.lowering import Forms, compute_once, compute_once_p, per_platform_p
+from resnet_jax.layers.ops.forms import Forms
+from resnet_jax.layers.ops.lowering import compute_once, compute_once_p, per_platform_p
 
 
 def _series_of_same(primals: Any, series: Any) -> Any:

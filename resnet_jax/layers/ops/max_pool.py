@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
-from resnet_jax.layers.ops.lowering import Bilinear, Forms, compute_once, per_platform
+from resnet_jax.layers.ops.forms import Bilinear, Forms
+from resnet_jax.layers.ops.lowering import compute_once, per_platform
 
 
 def max_pool(x: jax.Array, *, window: int = 3, stride: int = 2) -> jax.Array:
