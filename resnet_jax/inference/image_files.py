@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_jax.data.image_names import is_image, unread_format
+from resnet_jax.data.images.bad_image import BadImageError
 from resnet_jax.data.images.bounds import MAX_BYTES
-from resnet_jax.data.images.decode import BadImageError, decode_image
+from resnet_jax.data.images.decode import decode_image
 from resnet_jax.data.images.record import Record
 from resnet_jax.data.images.transforms import eval_transform
 from resnet_jax.local_paths import local_path

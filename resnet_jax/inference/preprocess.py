@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from resnet_jax.data.images.decode import decode_image, decode_opened
+from resnet_jax.data.images.decode import decode_image
+from resnet_jax.data.images.pillow import decode_opened
 from resnet_jax.data.images.record import Record
 from resnet_jax.data.images.transforms import eval_transform
 from resnet_jax.errors import ConfigError

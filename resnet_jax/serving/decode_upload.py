@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_jax.data.images.decode import BadImageError, image_size
+from resnet_jax.data.images.bad_image import BadImageError
+from resnet_jax.data.images.decode import image_size
 from resnet_jax.inference.image_files import prepare_image
 from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.serving.forms import HOW_TO_SEND, file_of_request

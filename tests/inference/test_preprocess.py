@@ -9,7 +9,7 @@ from flax import nnx
 from PIL import Image
 
 import resnet_jax
-from resnet_jax.data.images.decode import BadImageError
+from resnet_jax.data.images.bad_image import BadImageError
 from resnet_jax.errors import ConfigError
 from resnet_jax.network_inputs import NetworkInputs
 

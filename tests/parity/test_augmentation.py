@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_jax.data.images.magnitudes import (
+from resnet_jax.data.images.policies.magnitudes import (
     INCREASING,
     SIGNED,
     USUAL,
@@ -16,8 +16,8 @@ from resnet_jax.data.images.magnitudes import (
     usual_value,
     wide_value,
 )
-from resnet_jax.data.images.operations import Canvas, Operation, apply_operation
-from resnet_jax.data.images.tables import CIFAR, IMAGENET
+from resnet_jax.data.images.policies.operations import Canvas, Operation, apply_operation
+from resnet_jax.data.images.policies.tables import CIFAR, IMAGENET
 from resnet_jax.data.loading import order
 from resnet_jax.data.on_device import mixing
 

@@ -8,12 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_jax.data.images.decode import (
-    check_pixels,
-    decode_image,
-    decode_jpeg_at_least,
-    read_plain_jpeg,
-)
+from resnet_jax.data.images.bad_image import check_pixels
+from resnet_jax.data.images.decode import decode_image
+from resnet_jax.data.images.jpeg import decode_jpeg_at_least, read_plain_jpeg
 from resnet_jax.data.images.rows import PlainRows, decode_rows, read_plain_rows
 
 

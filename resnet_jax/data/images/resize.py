@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from resnet_jax.data.config import MAX_PIXELS
-from resnet_jax.data.images.decode import BadImageError
+from resnet_jax.data.images.bad_image import BadImageError
 from resnet_jax.data.images.record import OpenImage, Record, describe_decoding, open_image
 
 cv2.setNumThreads(0)  # the pipeline has its own threads or processes

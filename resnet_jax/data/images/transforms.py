@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_jax.data.config import MAX_PIXELS, AugmentConfig, DataConfig
-from resnet_jax.data.images.policies import Policy, apply_policy, build_policy
+from resnet_jax.data.images.policies.policy import Policy, apply_policy, build_policy
 from resnet_jax.data.images.record import Record, Transform, describe_decoding, open_image
 from resnet_jax.data.images.resize import RandomResizedCrop, ResizeCentreCrop
 from resnet_jax.network_inputs import NetworkInputs

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from resnet_jax.data.images.decode import BadImageError, image_size
+from resnet_jax.data.images.bad_image import BadImageError
+from resnet_jax.data.images.decode import image_size
 from resnet_jax.data.sources.bad_examples import REMEDY, BadExamples
 from resnet_jax.data.sources.files import Files
 from resnet_jax.data.sources.layouts.layout import Layout

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_jax.data.config import MAX_PIXELS
-from resnet_jax.data.images.decode import BadImageError
+from resnet_jax.data.images.bad_image import BadImageError
 from resnet_jax.data.images.record import Record, open_image
 from resnet_jax.data.sources.bad_examples import REMEDY, BadExamples
 from resnet_jax.errors import ConfigError

@@ -11,8 +11,8 @@ import zlib
 from pathlib import Path
 from typing import Protocol
 
+from resnet_jax.data.images.bad_image import BadImageError
 from resnet_jax.data.images.bounds import MAX_BYTES
-from resnet_jax.data.images.decode import BadImageError
 from resnet_jax.errors import ConfigError
 from resnet_jax.local_paths import local_path
 

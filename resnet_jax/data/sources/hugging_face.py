@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from resnet_jax.data.images.decode import BadImageError
+from resnet_jax.data.images.bad_image import BadImageError
 from resnet_jax.data.images.record import Record
 from resnet_jax.data.sources.bad_examples import BadExamples
 from resnet_jax.data.sources.examples import Source

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from resnet_jax.data.images.decode import BadImageError
+from resnet_jax.data.images.bad_image import BadImageError
 from resnet_jax.data.images.record import Record
 from resnet_jax.data.source_names import ADVICE
 from resnet_jax.data.sources.digits import default_data_dir, prepare_digits

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from resnet_jax.data.images.bad_image import BadImageError
 from resnet_jax.data.images.bounds import MAX_BYTES, find_excess, scans_excess
-from resnet_jax.data.images.decode import BadImageError, decode_image, image_size
+from resnet_jax.data.images.decode import decode_image, image_size
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
 

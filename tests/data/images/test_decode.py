@@ -7,13 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from resnet_jax.data.images.decode import (
-    BadImageError,
-    decode_image,
-    decode_jpeg_at_least,
-    image_size,
-    read_plain_jpeg,
-)
+from resnet_jax.data.images.bad_image import BadImageError
+from resnet_jax.data.images.decode import decode_image, image_size
+from resnet_jax.data.images.jpeg import decode_jpeg_at_least, read_plain_jpeg
 
 
 def encoded(image, kind, **options):

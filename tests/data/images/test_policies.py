@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 
 from resnet_jax.data.config import MAX_PIXELS, AugmentConfig, DataConfig
-from resnet_jax.data.images.magnitudes import INCREASING, USUAL
-from resnet_jax.data.images.operations import OPERATIONS, PLAIN_CANVAS, Operation, apply_operation
-from resnet_jax.data.images.policies import (
+from resnet_jax.data.images.policies.magnitudes import INCREASING, USUAL
+from resnet_jax.data.images.policies.operations import (
+    OPERATIONS,
+    PLAIN_CANVAS,
+    Operation,
+    apply_operation,
+)
+from resnet_jax.data.images.policies.policy import (
     AutoAugment,
     RandAugment,
     RandAugmentIncreasing,
@@ -14,9 +19,9 @@ from resnet_jax.data.images.policies import (
     apply_policy,
     build_policy,
 )
+from resnet_jax.data.images.policies.tables import CIFAR, IMAGENET
 from resnet_jax.data.images.record import Record
 from resnet_jax.data.images.resize import RandomResizedCrop
-from resnet_jax.data.images.tables import CIFAR, IMAGENET
 from resnet_jax.data.images.transforms import (
     ChangeByPolicy,
     Decode,

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from resnet_jax.data.config import DataConfig
-from resnet_jax.data.images.decode import BadImageError, decode_image
+from resnet_jax.data.images.bad_image import BadImageError
+from resnet_jax.data.images.decode import decode_image
 from resnet_jax.data.images.record import Record
 from resnet_jax.data.images.resize import RandomResizedCrop, ResizeCentreCrop, random_box
 from resnet_jax.data.images.transforms import ImageSteps, eval_transform, train_transform

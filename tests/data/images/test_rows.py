@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_jax.data.images.decode import BadImageError, decode_image
+from resnet_jax.data.images.bad_image import BadImageError
+from resnet_jax.data.images.decode import decode_image
 from resnet_jax.data.images.record import open_image
 from resnet_jax.data.images.rows import decode_rows, read_plain_rows
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from resnet_jax.data.images.decode import BadImageError
+from resnet_jax.data.images.bad_image import BadImageError
 from resnet_jax.data.sources.bad_examples import REMEDY, BadExamples
 from resnet_jax.data.sources.files import Files
 from resnet_jax.errors import ConfigError, nearest

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from resnet_jax.data.config import AugmentConfig, DataConfig
-from resnet_jax.data.images.magnitudes import (
+from resnet_jax.data.images.policies.magnitudes import (
     INCREASING,
     SIGNED,
     USUAL,
@@ -22,14 +22,14 @@ from resnet_jax.data.images.magnitudes import (
     usual_value,
     wide_value,
 )
-from resnet_jax.data.images.operations import (
+from resnet_jax.data.images.policies.operations import (
     PLAIN_CANVAS,
     Canvas,
     Colour,
     Operation,
     apply_operation,
 )
-from resnet_jax.data.images.tables import CIFAR, IMAGENET, Table
+from resnet_jax.data.images.policies.tables import CIFAR, IMAGENET, Table
 
 _BINS = 31
 
