@@ -47,7 +47,8 @@ help:
 	@echo "make format   format the code and repair what the linter can"
 	@echo "make bench    networks, start-up and input on this CPU, against PyTorch and torchvision"
 	@echo "make bench-training  what the machinery around the compiled step costs"
-	@echo "make peers    add PyTorch, torchvision and timm, which some tests compare with"
+	@echo "make peers    add PyTorch, torchvision and timm, which some tests compare with, and servers"
+	@echo "              of buckets"
 	@echo "make clean    remove the environment, caches and builds; runs/ stays"
 
 train: $(VENV)/.package
@@ -132,6 +133,6 @@ $(VENV)-libtpu/.done: $(MANIFEST) | $(BIN)/python
 # torchvision and timm come without their dependencies: torchvision asks for the very build of
 # PyTorch that it was compiled with, and the tests need no more of it than its Python code.
 $(VENV)/.peers: $(MANIFEST) | $(BIN)/python
-	$(INSTALL) $(TORCH_OPTIONS) --editable ".[test,peers]"
+	$(INSTALL) $(TORCH_OPTIONS) --editable ".[test,peers,gcs,s3,emulators]"
 	$(INSTALL) $(TORCH_OPTIONS) --no-deps torchvision==0.28.0 timm==1.0.31
 	@touch $@ $(VENV)/.test $(VENV)/.package

@@ -1,4 +1,4 @@
-"""Paths that users give: every one of them goes through `local_path`."""
+"""Paths that users give: every one of them goes through `user_path` or `local_path`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 
+from resnet_jax.buckets import EXTRAS, AnyPath, BucketPath
 from resnet_jax.errors import ConfigError
 
 # Of at least two letters: `c:/x` is a path on Windows. Of what was `gs://bucket`, pathlib leaves
@@ -13,25 +14,48 @@ from resnet_jax.errors import ConfigError
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 
 
-def local_path(path: str | os.PathLike[str]) -> pathlib.Path:
-    """Returns a path on this machine, with `~` at its beginning replaced by the home folder.
+def user_path(path: str | os.PathLike[str] | BucketPath) -> AnyPath:
+    """Returns a path on this machine or in a bucket, `gs://bucket/run` or `s3://bucket/run`.
 
     Args:
-        path: What the user gave.
+        path: What the user gave. `~` at its beginning is replaced by the home folder.
 
     Raises:
-        ConfigError: It is an address with a scheme, such as `gs://bucket/run`, for which pathlib
-            would make a folder named `gs:`.
+        ConfigError: It is an address of another scheme, or one of a bucket without the extra that
+            reaches it.
     """
+    if isinstance(path, BucketPath):
+        return path
     text = os.fspath(path)
     match = _SCHEME.match(text)
     if match is None:
         # Unlike pathlib's, this leaves a name such as `~$1.png` as it is.
         return pathlib.Path(os.path.expanduser(text))  # noqa: PTH111
     scheme, rest = match[1], text[match.end() :].lstrip("/")
+    if scheme.lower() in EXTRAS:
+        return BucketPath.parse(text)
     if scheme.lower() == "file":
         raise ConfigError(f"{scheme}:///{rest}: write the path of a local file, /{rest}")
     raise ConfigError(
         f"{scheme}://{rest}: addresses that start with {scheme}:// cannot be read or written; give "
-        "a path on this machine, such as that of a mounted or copied folder"
+        "a path on this machine, or in a bucket: gs:// or s3://"
     )
+
+
+def local_path(path: str | os.PathLike[str] | BucketPath) -> pathlib.Path:
+    """Returns a path on this machine, where a bucket does not do.
+
+    Args:
+        path: What the user gave. `~` at its beginning is replaced by the home folder.
+
+    Raises:
+        ConfigError: It is an address with a scheme, such as `gs://bucket/run`, for which pathlib
+            would make a folder named `gs:`.
+    """
+    found = user_path(path)
+    if isinstance(found, BucketPath):
+        raise ConfigError(
+            f"{found}: addresses that start with {found.scheme}:// cannot be used here; give a "
+            "path on this machine"
+        )
+    return found

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
-pytest_plugins = ["tests.peers"]
+pytest_plugins = ["tests.buckets", "tests.peers"]
 
 # The folder keeps what was compiled for the next test, process and run. It has no limit that jax
 # knows of: with one, jax takes a lock and looks at every entry before it writes another, which took
