@@ -87,6 +87,7 @@ def check(config: TrainConfig) -> None:
     followed: dict[str, tuple[str, ...]] = {
         "model": ("num_classes",),
         "augment": ("pad_crop", "flip", "erase"),
+        "loss": ("label_smoothing",),
         "optimizer": ("learning_rate", "momentum", "nesterov", "weight_decay"),
     }
     parts: dict[str, Any] = {
@@ -96,7 +97,7 @@ def check(config: TrainConfig) -> None:
         )
         for name, fields in followed.items()
     }
-    unfollowed = ("accumulation", "loss", "finetune", "resize")
+    unfollowed = ("accumulation", "finetune", "resize")
     parts |= {name: getattr(usual, name) for name in unfollowed}
     parts["data"] = dataclasses.replace(
         config.data, repeats=1, straddle_epochs=False, image_size=None
@@ -171,7 +172,7 @@ class Training:
         self.network.train()
         self.sgd.zero_grad()
         logits = self.network(changed.contiguous(memory_format=torch.channels_last))
-        loss = cross_entropy(logits, target, label_smoothing=config.label_smoothing)
+        loss = cross_entropy(logits, target, label_smoothing=config.loss.label_smoothing)
         loss.backward()
         self.sgd.step()
         self.step += 1

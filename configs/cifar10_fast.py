@@ -20,6 +20,7 @@ from resnet_jax.data.config import AugmentConfig, DataConfig
 from resnet_jax.training.recipe.config import (
     CheckpointConfig,
     EmaConfig,
+    LossConfig,
     ModelConfig,
     OptimizerConfig,
     ScheduleConfig,
@@ -45,7 +46,7 @@ def get_config(epochs: str = "30") -> TrainConfig:
             learning_rate=0.4, nesterov=True, weight_decay=5e-4, decay_on="matrices"
         ),
         schedule=ScheduleConfig(name="onecycle", warmup_epochs=0.25 * int(epochs)),
-        label_smoothing=0.1,
+        loss=LossConfig(label_smoothing=0.1),
         ema=EmaConfig(decay=0.995),
         checkpoint=CheckpointConfig(every_epochs=5),
     )

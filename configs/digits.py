@@ -14,6 +14,7 @@ from resnet_jax.data.config import AugmentConfig, DataConfig
 from resnet_jax.training.recipe.config import (
     CheckpointConfig,
     EmaConfig,
+    LossConfig,
     ModelConfig,
     OptimizerConfig,
     ScheduleConfig,
@@ -37,7 +38,7 @@ def get_config() -> TrainConfig:
             decay_on="matrices",
         ),
         schedule=ScheduleConfig(name="cosine", warmup_epochs=3),
-        label_smoothing=0.1,
+        loss=LossConfig(label_smoothing=0.1),
         ema=EmaConfig(decay=0.99),
         eval_every_epochs=5,
         checkpoint=CheckpointConfig(every_epochs=25),

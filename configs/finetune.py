@@ -19,6 +19,7 @@ from resnet_jax.data.config import AugmentConfig, DataConfig
 from resnet_jax.training.recipe.config import (
     EmaConfig,
     FinetuneConfig,
+    LossConfig,
     ModelConfig,
     OptimizerConfig,
     ScheduleConfig,
@@ -51,6 +52,6 @@ def get_config(start: str = "resnet50.a1_in1k") -> TrainConfig:
         ),
         schedule=ScheduleConfig(name="cosine", warmup_epochs=1),
         finetune=FinetuneConfig(weights=weights or None, frozen_stages=2, rate_decay=0.7),
-        label_smoothing=0.1,
+        loss=LossConfig(label_smoothing=0.1),
         ema=EmaConfig(decay=0.99),
     )

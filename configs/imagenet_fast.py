@@ -24,6 +24,7 @@ ffcv waits for the end of the epoch.
 from resnet_jax.data.config import AugmentConfig, DataConfig
 from resnet_jax.errors import ConfigError
 from resnet_jax.training.recipe.config import (
+    LossConfig,
     ModelConfig,
     OptimizerConfig,
     ResizeConfig,
@@ -61,6 +62,6 @@ def get_config(epochs: str = "16") -> TrainConfig:
         schedule=ScheduleConfig(name="linear", warmup_epochs=2, warmup_start=1e-4),
         # In each of ffcv's files the ramp is [3/4, 7/8] of the epochs, one epoch earlier.
         resize=ResizeConfig(first=160, begin=3 / 4 - 1 / length, end=7 / 8 - 1 / length),
-        label_smoothing=0.1,
+        loss=LossConfig(label_smoothing=0.1),
         log_every_steps=100,
     )

@@ -35,6 +35,7 @@ from resnet_jax.data.config import AugmentConfig, DataConfig
 from resnet_jax.errors import ConfigError, nearest
 from resnet_jax.training.recipe.config import (
     EmaConfig,
+    LossConfig,
     ModelConfig,
     OptimizerConfig,
     ScheduleConfig,
@@ -86,9 +87,7 @@ def get_config(procedure: str = "a2") -> TrainConfig:
             from_start=True,
             end=1e-6 / rate,
         ),
-        loss="bce",
-        bce_threshold=0.2,
-        label_smoothing=0.1 if first else 0.0,
+        loss=LossConfig(name="bce", bce_threshold=0.2, label_smoothing=0.1 if first else 0.0),
         ema=EmaConfig(decay=0.9998),
         log_every_steps=100,
     )

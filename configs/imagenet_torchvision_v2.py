@@ -28,6 +28,7 @@ the weights for 5 epochs; an erased part is at most a third of the image (torchv
 from resnet_jax.data.config import AugmentConfig, DataConfig
 from resnet_jax.training.recipe.config import (
     EmaConfig,
+    LossConfig,
     ModelConfig,
     OptimizerConfig,
     ScheduleConfig,
@@ -68,7 +69,7 @@ def get_config(name: str = "resnet50") -> TrainConfig:
             learning_rate=0.5, momentum=0.9, weight_decay=2e-5, decay_on="not_norms"
         ),
         schedule=ScheduleConfig(name="cosine", warmup_epochs=5, warmup_start=0.01),
-        label_smoothing=0.1,
+        loss=LossConfig(label_smoothing=0.1),
         ema=EmaConfig(decay=1 - (1 - 0.99998) * batch_size * ema_steps / epochs, every=ema_steps),
         log_every_steps=100,
     )

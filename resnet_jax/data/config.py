@@ -68,6 +68,8 @@ class DataConfig:
             augmentation).
         straddle_epochs: Whether the last batch of an epoch is filled from the next one; otherwise
             the examples that fill no batch are left out.
+        sampling: `uniform` goes through all examples in each epoch; `balanced` draws as many of
+            each class: those of rare classes several times, and only some of frequent ones.
         train_split: Split that is trained on, in TFDS syntax: `train`, `train[:90%]`,
             `train+validation`.
         validation_split: Split for choices made while training; None for none, as where the data
@@ -99,6 +101,7 @@ class DataConfig:
     data_dir: str | None = None
     repeats: PositiveInt = 1
     straddle_epochs: bool = False
+    sampling: Literal["uniform", "balanced"] = "uniform"
     train_split: SplitName = "train"
     validation_split: SplitName | None = "validation"
     test_split: SplitName = "test"

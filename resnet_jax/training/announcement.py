@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import jax
 from rich.console import Console
 
+from resnet_jax.data.class_counts import count_classes
 from resnet_jax.data.loading.pipeline import EvalLoader
 from resnet_jax.data.sources import Source
 from resnet_jax.training.progress import say
@@ -42,6 +43,7 @@ def announce(
         "network": describe_network(trainer),
         "data": describe_data(trainer, splits),
         "training": describe_training(trainer),
+        **describe_balance(trainer),
         "precision": describe_precision(trainer.config),
         "folder": str(workdir),
     }
@@ -84,8 +86,32 @@ def describe_data(trainer: Trainer, splits: Mapping[str, EvalLoader]) -> str:
     size = _image_size(config, source)
     shape = f", {size[0]} x {size[1]} pixels" if size else ""
     images = ", ".join(f"{count:,} {split}" for split, count in counts.items())
-    names = textwrap.shorten(", ".join(source.class_names), _NAMES, placeholder=" ...")
-    return f"{config.data.name}{shape}: {images}; {len(source.class_names)} classes: {names}"
+    return f"{config.data.name}{shape}: {images}; {_describe_classes(source)}"
+
+
+def _describe_classes(source: Source) -> str:
+    """Counts the classes, and their training images where no image has to be read for that."""
+    names, stored = list(source.class_names), source.stored_labels()
+    sizes = ""
+    if stored is not None:
+        counts = count_classes(stored, names)
+        names = [f"{name} ({count:,})" for name, count in zip(names, counts, strict=True)]
+        sizes = f" of {counts.min():,} to {counts.max():,} training images"
+    listed = textwrap.shorten(", ".join(names), _NAMES, placeholder=" ...")
+    return f"{len(names)} classes{sizes}: {listed}"
+
+
+def describe_balance(trainer: Trainer) -> dict[str, str]:
+    """Says what a run does about classes of different sizes, if anything."""
+    names, weights = trainer.source.class_names, trainer.config.loss.class_weights
+    facts = []
+    if isinstance(weights, tuple):
+        pairs = zip(names, weights, strict=False)
+        listed = ", ".join(f"{name} {weight:.3g}" for name, weight in pairs)
+        facts.append(f"weights {textwrap.shorten(listed, _NAMES, placeholder=' ...')}")
+    if trainer.balanced is not None:
+        facts.append("an epoch has as many images of each class, rare ones several times")
+    return {"balance": "; ".join(facts)} if facts else {}
 
 
 def describe_training(trainer: Trainer) -> str:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
+from resnet_jax.data.class_counts import balanced_weights, count_classes, labels_of
+from resnet_jax.data.labels import quote
 from resnet_jax.data.sources import Source
-from resnet_jax.errors import ConfigError
-from resnet_jax.training.recipe.config import TrainConfig
+from resnet_jax.errors import ConfigError, nearest
+from resnet_jax.training.recipe.config import (
+    LossConfig,
+    TrainConfig,
+)
 
 
 def check_groups(config: TrainConfig) -> None:
@@ -49,7 +54,8 @@ def fit_to_data(config: TrainConfig, source: Source) -> TrainConfig:
         source: The training split.
 
     Returns:
-        The run with `model.num_classes` and `model.in_features`.
+        The run with `model.num_classes` and `model.in_features`, the name of the loss and the
+        weights of the classes as numbers.
 
     Raises:
         ConfigError: The recipe gives a number that contradicts the images.
@@ -66,7 +72,7 @@ def fit_to_data(config: TrainConfig, source: Source) -> TrainConfig:
         num_classes=config.model.num_classes or classes,
         in_features=config.model.in_features or source.channels,
     )
-    fitted = dataclasses.replace(config, model=model)
+    fitted = dataclasses.replace(config, model=model, loss=_fit_loss(config, source))
     check_channels_fit(source, fitted)
     outputs = model.sizes()[0]
     if outputs < classes or (outputs > classes and not model.unused_outputs):
@@ -76,6 +82,33 @@ def fit_to_data(config: TrainConfig, source: Source) -> TrainConfig:
             f"model.num_classes={classes}, or none to take it from the dataset{unused}"
         )
     return fitted
+
+
+def _fit_loss(config: TrainConfig, source: Source) -> LossConfig:
+    """Names the loss, and turns the weights of the classes into numbers, one for each output."""
+    names, weights = source.class_names, config.loss.class_weights
+    if weights == "balanced":
+        weights = balanced_weights(count_classes(labels_of(source), names), names)
+    elif isinstance(weights, dict):
+        odd = next((name for name in weights if name not in names), None)
+        if odd is not None:
+            raise ConfigError(
+                f"loss.class_weights names {odd!r}, which is no class of {config.data.name}."
+                f"{nearest(odd, names)} Its classes: {quote(names)}"
+            )
+        weights = tuple(weights.get(name, 1.0) for name in names)
+    outputs = max(config.model.num_classes or 0, len(names))
+    if isinstance(weights, tuple) and len(weights) < outputs and len(weights) == len(names):
+        weights += (1.0,) * (outputs - len(names))  # for the outputs that the data do not use
+    if weights is not None and len(weights) != outputs:
+        raise ConfigError(
+            f"loss.class_weights has {len(weights)} numbers, and {config.data.name} {len(names)} "
+            f"classes; give one for each, in this order: {quote(names)}, or by name, such as "
+            f"{names[0]}:2"
+        )
+    return dataclasses.replace(
+        config.loss, name=config.loss.name or "cross_entropy", class_weights=weights
+    )
 
 
 def check_channels_fit(source: Source, config: TrainConfig) -> None:

@@ -89,6 +89,7 @@ class ResidentFeed:
         self.batches = batches
         self.most = most
         self._config = trainer.config
+        self._balanced = trainer.balanced
         self._data = to_device(source, replicated(trainer.mesh))
         self._train_step = trainer.train_step
         split = split_by_example(trainer.mesh)
@@ -107,6 +108,7 @@ class ResidentFeed:
             steps=steps,
             repeats=self._config.data.repeats,
             straddle=self._config.data.straddle_epochs,
+            balanced=self._balanced,
         )
         self.batches.skip(steps)
         if self.most == 1:

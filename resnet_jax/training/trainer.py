@@ -10,8 +10,10 @@ import jax
 import optax
 from jax.sharding import Mesh
 
+from resnet_jax.data.class_counts import labels_of
 from resnet_jax.data.images.transforms import train_transform
 from resnet_jax.data.loading.batches import Batch
+from resnet_jax.data.loading.order import ClassMembers
 from resnet_jax.data.loading.pipeline import BatchIterator, steps_per_epoch, train_loader
 from resnet_jax.data.sources import Source
 from resnet_jax.local_paths import local_path
@@ -46,6 +48,7 @@ class Trainer:
         train_step: Compiled on its first call; donates the state.
         shapes: Shape and dtype of each array of the state.
         shardings: How each of them is divided over the devices.
+        balanced: The examples of each class, if classes are to come equally often.
         steps_per_epoch: Batches in an epoch.
         total_steps: Batches in the run.
     """
@@ -58,6 +61,7 @@ class Trainer:
     train_step: TrainStep
     shapes: TrainState
     shardings: TrainState
+    balanced: ClassMembers | None
     steps_per_epoch: int
     total_steps: int
 
@@ -75,6 +79,7 @@ class Trainer:
             ),
             repeats=self.config.data.repeats,
             straddle=self.config.data.straddle_epochs,
+            balanced=self.balanced,
         )
 
     def first_state(self) -> TrainState:
@@ -129,6 +134,7 @@ def make_trainer(evaluator: Evaluator) -> Trainer:
     check_groups(config)
     check_early_stopping(config)
     per_epoch = steps_per_epoch(len(source), config.batch_size)
+    is_balanced = config.data.sampling == "balanced"
     program = make_train_program(config, evaluator.graphs, mesh, steps_per_epoch=per_epoch)
     return Trainer(
         config=config,
@@ -140,6 +146,7 @@ def make_trainer(evaluator: Evaluator) -> Trainer:
         train_step=program.step,
         shapes=program.shapes,
         shardings=program.shardings,
+        balanced=ClassMembers(labels_of(source)) if is_balanced else None,
         steps_per_epoch=per_epoch,
         total_steps=program.total_steps,
     )

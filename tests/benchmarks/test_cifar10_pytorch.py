@@ -9,6 +9,7 @@ from resnet_jax.data.config import DataConfig
 from resnet_jax.training.evaluator import make_evaluator
 from resnet_jax.training.recipe.config import (
     EmaConfig,
+    LossConfig,
     ModelConfig,
     OptimizerConfig,
     ScheduleConfig,
@@ -40,7 +41,7 @@ def test_a_step_is_ours_but_for_the_random_changes(peer):
             learning_rate=0.05, nesterov=True, weight_decay=0.05, decay_on="matrices"
         ),
         schedule=ScheduleConfig(name="onecycle", warmup_epochs=0.1),
-        label_smoothing=0.1,
+        loss=LossConfig(label_smoothing=0.1),
         ema=EmaConfig(decay=0.9),
     )
     theirs = peer.Training(config)

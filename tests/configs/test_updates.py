@@ -137,7 +137,8 @@ def test_the_loss_of_rsb_is_timms(torch, timm, argument):
     classes = np.eye(1000, dtype=np.float32)[labels]
     # Shares on both sides of the threshold; a1's smoothing moves it to 0.222.
     for share in (0.199, 0.201, 0.221, 0.223, 0.5):
-        smoothed = mixup.mixup_target(torch.tensor(labels), 1000, share, config.label_smoothing)
+        smoothing = config.loss.label_smoothing
+        smoothed = mixup.mixup_target(torch.tensor(labels), 1000, share, smoothing)
         expected = theirs(torch.tensor(logits), smoothed)
         found = ours(logits, share * classes + (1 - share) * classes[::-1]).mean()
         # In float32 the two are 1e-7 apart; one class too many or too few makes 1e-4.

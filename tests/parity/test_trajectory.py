@@ -18,6 +18,7 @@ from resnet_jax.data.on_device.augment import normalize
 from resnet_jax.machine.cpu import keep_freed_memory
 from resnet_jax.training.evaluator import make_evaluator
 from resnet_jax.training.recipe.config import (
+    LossConfig,
     ModelConfig,
     OptimizerConfig,
     ScheduleConfig,
@@ -161,6 +162,6 @@ def test_lamb_and_bce_on_bottlenecks_follow_timm(torch, timm, trainer):
     rule = OptimizerConfig(
         name="lamb", learning_rate=5e-3, weight_decay=0.02, decay_on="matrices", clip_norm=1.0
     )
-    ours = trainer("resnet14t", loss="bce", label_smoothing=0.1, optimizer=rule)
+    ours = trainer("resnet14t", loss=LossConfig(name="bce", label_smoothing=0.1), optimizer=rule)
     apart = train_both(torch, ours, theirs, lamb, loss, marks=(10,))
     assert apart[10] < 1e-9, apart

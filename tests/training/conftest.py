@@ -9,6 +9,7 @@ from resnet_jax.training.evaluator import make_evaluator
 from resnet_jax.training.recipe.config import (
     CheckpointConfig,
     EmaConfig,
+    LossConfig,
     ModelConfig,
     OptimizerConfig,
     ScheduleConfig,
@@ -43,7 +44,7 @@ def config():
         model=ModelConfig(name="tiny", num_classes=10, in_features=1),
         optimizer=OptimizerConfig(nesterov=True),
         schedule=ScheduleConfig(warmup_epochs=0.5, warmup_start=0.1),
-        label_smoothing=0.1,
+        loss=LossConfig(label_smoothing=0.1),
         ema=EmaConfig(decay=0.9),
         log_every_steps=8,
         checkpoint=CheckpointConfig(every_steps=15),

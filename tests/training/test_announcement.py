@@ -1,6 +1,7 @@
 """What a run says before its first step."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -27,7 +28,7 @@ def test_a_run_says_what_it_is_about_to_do(announced):
     assert max(map(len, lines)) <= 80
     for fact in (
         "resnet8, 75,002 parameters, about 0.00076 GFLOPs an image",
-        "digits, 8 x 8 pixels: 1,293 train, 144 validation, 360 test; 10 classes: 0, 1, 2, 3",
+        "digits, 8 x 8 pixels: 1,293 train, 144 validation, 360 test; 10 classes of 1",
         "40 steps, 2 epochs of 20; batch 64; lamb, learning rate 0.1 (cosine)",
         "precision float32",
         "folder runs/mine",
@@ -35,6 +36,14 @@ def test_a_run_says_what_it_is_about_to_do(announced):
         assert fact in text
     assert lines[0].startswith("devices ")
     assert lines[0].endswith("cpu")
+
+
+def test_a_run_counts_its_classes_and_says_how_it_balances_them(announced):
+    lines = announced(data__sampling="balanced", loss__class_weights={"1": 2.5})
+    text = " ".join(" ".join(lines).split())
+    assert re.search(r"10 classes of 1\d\d to 1\d\d training images: 0 \(1\d\d\), 1 \(", text)
+    assert "balance weights 0 1, 1 2.5, 2 1, 3 1" in text
+    assert "an epoch has as many images of each class, rare ones several times" in text
 
 
 def test_a_short_run_says_that_it_ends_within_its_warm_up(announced):

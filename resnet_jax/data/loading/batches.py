@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_jax.data.images.record import Transform
-from resnet_jax.data.loading.order import step_indices
+from resnet_jax.data.loading.order import ClassMembers, step_indices
 from resnet_jax.data.sources.examples import Example, InMemorySource, Source
 from resnet_jax.errors import ConfigError
 
@@ -39,6 +39,7 @@ class TrainBatches:
     transform: Transform | None
     repeats: int = 1
     straddle: bool = False
+    balanced: ClassMembers | None = None
 
     def __call__(self, step: int) -> Batch:
         """Gives the process's rows of the batch of `step`."""
@@ -49,6 +50,7 @@ class TrainBatches:
             step=step,
             repeats=self.repeats,
             straddle=self.straddle,
+            balanced=self.balanced,
         )
         first = self.process * (self.batch_size // self.processes)
         rows = range(first, first + self.batch_size // self.processes)

@@ -1,4 +1,4 @@
-"""The order of the training examples: one permutation an epoch, a pure function of the seed."""
+"""The order of the training examples: one drawing an epoch, a pure function of the seed."""
 
 from __future__ import annotations
 
@@ -35,19 +35,59 @@ def steps_per_epoch(num_examples: int, batch_size: int) -> int:
     return num_examples // batch_size
 
 
+class ClassMembers:
+    """The examples of each class, from which balanced epochs are drawn.
+
+    Args:
+        labels: The class of each example, [examples]; those below 0 are left out.
+    """
+
+    def __init__(self, labels: NDArray[np.integer]) -> None:
+        self._members = [
+            np.flatnonzero(labels == label) for label in np.unique(labels[labels >= 0])
+        ]
+
+    def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Draws examples, of each class as many as of any other, or one more.
+
+        No example of a class is drawn again before all the others of the class were.
+
+        Args:
+            count: How many examples.
+            rng: Random numbers.
+
+        Returns:
+            Indices into the split in random order, [count].
+        """
+        share, rest = divmod(count, len(self._members))
+        larger = set(rng.permutation(len(self._members))[:rest].tolist())
+        drawn: list[NDArray[np.int64]] = []
+        for place, members in enumerate(self._members):
+            wanted = share + (place in larger)
+            rounds = -(-wanted // len(members))
+            drawn.extend(
+                rng.permutation(members)[: wanted - at * len(members)] for at in range(rounds)
+            )
+        return rng.permutation(np.concatenate(drawn))
+
+
 @functools.lru_cache(maxsize=4)
-def epoch_order(num_examples: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Permutes the examples for one epoch.
+def epoch_order(
+    num_examples: int, *, seed: int, epoch: int, balanced: ClassMembers | None = None
+) -> NDArray[np.int64]:
+    """Permutes the examples for one epoch, or draws as many from each class.
 
     Args:
         num_examples: Examples of the split.
         seed: Seed of the run.
         epoch: From 0.
+        balanced: The examples of each class, where classes are to come equally often.
 
     Returns:
-        A permutation of range(num_examples), read-only.
+        A permutation of range(num_examples), or as many indices with repetitions; read-only.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(num_examples)
+    rng = np.random.default_rng([seed, epoch])
+    order = balanced.draw(num_examples, rng) if balanced else rng.permutation(num_examples)
     order.flags.writeable = False
     return order
 
@@ -60,6 +100,7 @@ def step_indices(
     step: int,
     repeats: int = 1,
     straddle: bool = False,
+    balanced: ClassMembers | None = None,
 ) -> NDArray[np.int64]:
     """Gives the examples of one training step, over all processes.
 
@@ -72,6 +113,7 @@ def step_indices(
             second of each, so that copies fall to different devices and groups of BatchNorm, as in
             the sampler of RSB (and DeiT).
         straddle: Whether the last batch of an epoch is filled from the next one.
+        balanced: As for `epoch_order`.
 
     Returns:
         Indices into the split, shape [batch_size].
@@ -84,6 +126,6 @@ def step_indices(
         epochs, positions = np.full(batch_size, step // steps), step % steps * batch_size + rows
     indices = np.empty(batch_size, dtype=np.int64)
     for epoch in np.unique(epochs):
-        order = epoch_order(num_examples, seed=seed, epoch=int(epoch))
+        order = epoch_order(num_examples, seed=seed, epoch=int(epoch), balanced=balanced)
         indices[epochs == epoch] = order[positions[epochs == epoch] // repeats]
     return np.concatenate([indices[copy::repeats] for copy in range(repeats)])

@@ -12,7 +12,7 @@ import os
 from resnet_jax.data.images.record import Transform
 from resnet_jax.data.loading.batches import Batch, EvalBatches, TrainBatches
 from resnet_jax.data.loading.iterator import BatchIterator
-from resnet_jax.data.loading.order import steps_per_epoch
+from resnet_jax.data.loading.order import ClassMembers, steps_per_epoch
 from resnet_jax.data.sources.examples import InMemorySource, Source
 from resnet_jax.errors import ConfigError
 
@@ -32,6 +32,7 @@ def train_loader(
     transform: Transform | None = None,
     repeats: int = 1,
     straddle: bool = False,
+    balanced: ClassMembers | None = None,
 ) -> BatchIterator:
     """Iterates without end over the training batches of one process.
 
@@ -49,6 +50,7 @@ def train_loader(
         transform: Brings an example to the shape of the batch's images; None decodes it.
         repeats: How often each example stands in a batch, for repeated augmentation.
         straddle: Whether the last batch of an epoch is filled from the next one.
+        balanced: The examples of each class, where an epoch is to have as many of each.
 
     Returns:
         An iterator of batches with `batch_size // processes` rows, which can be saved and restored.
@@ -69,6 +71,7 @@ def train_loader(
         transform=transform,
         repeats=repeats,
         straddle=straddle,
+        balanced=balanced,
     )
     identity = {
         "examples": len(source),
@@ -77,6 +80,8 @@ def train_loader(
         "repeats": repeats,
         "straddle": int(straddle),
     }
+    if balanced is not None:  # other positions, and those of older runs, have no such entry
+        identity["balanced"] = 1
     return BatchIterator(
         batches,
         steps=None,

@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from resnet_jax.data.loading.order import step_indices
+from resnet_jax.data.loading.order import ClassMembers, step_indices
 from resnet_jax.data.sources.examples import InMemorySource
 
 
@@ -56,6 +56,7 @@ def steps_indices(
     steps: int,
     repeats: int = 1,
     straddle: bool = False,
+    balanced: ClassMembers | None = None,
 ) -> NDArray[np.int32]:
     """Gives the examples of consecutive training steps.
 
@@ -67,13 +68,20 @@ def steps_indices(
         steps: Their number.
         repeats: How often each example stands in a batch.
         straddle: Whether the last batch of an epoch is filled from the next one.
+        balanced: As for `epoch_order`.
 
     Returns:
         Indices into the split, shape [steps, batch_size].
     """
     rows = [
         step_indices(
-            num_examples, batch_size, seed=seed, step=step, repeats=repeats, straddle=straddle
+            num_examples,
+            batch_size,
+            seed=seed,
+            step=step,
+            repeats=repeats,
+            straddle=straddle,
+            balanced=balanced,
         )
         for step in range(first_step, first_step + steps)
     ]

@@ -54,6 +54,10 @@ class Source(abc.ABC):
         """Says in messages which example is meant."""
         return f"example {index}"
 
+    def stored_labels(self) -> NDArray[np.int32] | None:
+        """Gives the label of each example, [examples]; None if that takes reading the images."""
+        return None
+
     def __getitem__(self, index: int) -> Example:
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is outside of a source of {len(self)} examples")
@@ -176,6 +180,14 @@ class RelabelledSource(Source):
         """Names the example as its source does."""
         return self._source.name(index)
 
+    def stored_labels(self) -> NDArray[np.int32] | None:
+        """Gives the new label of each example, if its source has them."""
+        stored = self._source.stored_labels()
+        if stored is None:
+            return None
+        known = (stored >= 0) & (stored < len(self._labels))
+        return np.where(known, self._labels[np.where(known, stored, 0)], -1).astype(np.int32)
+
 
 class InMemorySource(Source):
     """Decoded images of one shape.
@@ -214,6 +226,10 @@ class InMemorySource(Source):
     def record(self, index: int) -> Record:
         """Gives the example at `index`; its image is decoded."""
         return Record(self.images[index], int(self.labels[index]))
+
+    def stored_labels(self) -> NDArray[np.int32]:
+        """Gives the label of each example."""
+        return self.labels
 
     def relabelled(self, labels: NDArray[np.int32], class_names: tuple[str, ...]) -> Source:
         """Returns the same images with other labels."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pkgutil
 
+import numpy as np
+from numpy.typing import NDArray
+
 from resnet_jax.data.images.record import Record
 from resnet_jax.data.source_names import source_kind
 from resnet_jax.data.sources.bad_examples import BadExamples
@@ -47,6 +50,10 @@ class FileSource(Source):
         """Reads the file at `index`."""
         name, label = self._entries[index]
         return Record(self._files.read(name), label)
+
+    def stored_labels(self) -> NDArray[np.int32]:
+        """Gives the label of each file."""
+        return np.array([label for _, label in self._entries], np.int32)
 
     def name(self, index: int) -> str:
         """Gives the path of the file at `index`."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from resnet_jax.data.images.bad_image import BadImageError
 from resnet_jax.data.images.record import Record
@@ -64,6 +65,15 @@ class HuggingFaceSource(Source):
         values = self._parts[part][row - (int(self._ends[part - 1]) if part else 0)]
         label = values[self._label_key]
         return Record(_content(values[self._image_key]), self._labels[part].get(label, -1))
+
+    def stored_labels(self) -> NDArray[np.int32]:
+        """Gives the label of each row."""
+        known = [
+            labels.get(value, -1)
+            for part, labels in zip(self._parts, self._labels, strict=True)
+            for value in part.select_columns([self._label_key]).to_dict()[self._label_key]
+        ]
+        return np.array(known, np.int32)[self._rows]
 
     def name(self, index: int) -> str:
         """Names the dataset, the split and the row."""

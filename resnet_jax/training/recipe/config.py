@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, Positi
 from resnet_jax.data.config import AugmentConfig, DataConfig
 from resnet_jax.errors import ConfigError
 from resnet_jax.local_paths import local_path
+from resnet_jax.training.recipe.loss import LossConfig
 from resnet_jax.training.recipe.optimization import (
     EmaConfig,
     Fraction,
@@ -28,6 +29,7 @@ __all__ = [
     "EarlyStoppingConfig",
     "EmaConfig",
     "FinetuneConfig",
+    "LossConfig",
     "MeshConfig",
     "ModelConfig",
     "OptimizerConfig",
@@ -197,12 +199,9 @@ class TrainConfig:
         augment: Random changes to the training images.
         optimizer: The update rule.
         schedule: The learning rate over the run.
-        loss: `cross_entropy`, or `bce`: binary cross-entropy per class, averaged over the classes.
-        bce_threshold: Share of a mixed target above which `bce` counts the class as fully present;
-            None keeps the shares.
+        loss: What a step minimises.
         finetune: Trained weights to start from, or None.
         resize: Progressive resizing, or None.
-        label_smoothing: Share of the target that is spread over all classes; only in training.
         ema: The moving average, or None to evaluate the live parameters.
         max_skipped: The most steps in a row with a non-finite loss or gradient; then the run stops.
         log_every_steps: Steps from one record of metrics to the next.
@@ -228,9 +227,7 @@ class TrainConfig:
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
-    loss: Literal["cross_entropy", "bce"] = "cross_entropy"
-    bce_threshold: Fraction | None = None
-    label_smoothing: Fraction = 0.0
+    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
     finetune: FinetuneConfig | None = None
     resize: ResizeConfig | None = None
     ema: EmaConfig | None = None

@@ -44,7 +44,8 @@ _OTHER_NAMES = {
     "random_seed": "seed",
     "sched": "schedule.name",
     "scheduler": "schedule.name",
-    "smoothing": "label_smoothing",
+    "criterion": "loss.name",
+    "smoothing": "loss.label_smoothing",
     "train_batch_size": "batch_size",
     "warmup": "schedule.warmup_epochs",
     "wd": "optimizer.weight_decay",
@@ -207,6 +208,8 @@ def _in_words(schema: Mapping[str, Any]) -> str:
         if items:
             return f"{len(items)} values, each {_in_words(items[0])}"
         return f"any number of values, each {_in_words(schema['items'])}"
+    if schema.get("type") == "object":
+        return f"names, each with {_in_words(schema['additionalProperties'])}"
     words = {"integer": "integer", "number": "number", "string": "text", "null": "none"}
     text = words.get(schema.get("type", ""), "true or false")
     bounds = {

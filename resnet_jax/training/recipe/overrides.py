@@ -51,7 +51,7 @@ def from_json(text: str) -> TrainConfig:
         ConfigError: The text is not JSON, or one of its fields cannot be used.
     """
     try:
-        config = _ADAPTER.validate_json(text)
+        config = _ADAPTER.validate_json(_with_section_of_loss(text))
     except ValidationError as error:
         raise ConfigError(explain_problem(error, fields_at=_fields_at)) from None
     _check_milestones(config)
@@ -137,6 +137,17 @@ def _hint(kind: type, path: Sequence[str]) -> Any:
     if path[-1] not in hints:
         raise ConfigError(unknown_field(path, hints))
     return hints[path[-1]]
+
+
+def _with_section_of_loss(text: str) -> str:
+    """Rewrites the record of an older run, in which the loss had no section of its own."""
+    with contextlib.suppress(json.JSONDecodeError):
+        tree = json.loads(text)
+        if isinstance(tree, dict) and isinstance(tree.get("loss"), str):
+            moved = ("label_smoothing", "bce_threshold")
+            loss = {field: tree.pop(field) for field in moved if field in tree}
+            return json.dumps(tree | {"loss": {"name": tree["loss"], **loss}})
+    return text
 
 
 def _fields_at(path: Iterable[str]) -> list[str]:

@@ -12,12 +12,16 @@ from pydantic import TypeAdapter, ValidationError
 from resnet_jax.errors import ConfigError
 from resnet_jax.training.recipe.fields import choices, unknown_field
 
+_CHOICES = ("literal[", "constrained-", "dict[", "tuple[")
+"""What pydantic's names for the choices of a field begin with."""
+
 
 def read_value(text: str, hint: Any, path: tuple[str, ...]) -> Any:
     """Reads a word of the command line as a value of a field's type.
 
     Several numbers may be written as JSON `[0.9,0.95]`, as Python `(0.9, 0.95)` or bare
-    `0.9,0.95`; a single one needs neither brackets nor a comma.
+    `0.9,0.95`; a single one needs neither brackets nor a comma. Numbers by name may be written as
+    JSON or bare, `cat:2,dog:0.5`.
 
     Args:
         text: What stands after the equals sign.
@@ -34,8 +38,14 @@ def read_value(text: str, hint: Any, path: tuple[str, ...]) -> Any:
         return adapter.validate_json(text)
     except ValidationError as error:
         as_json = error
-    kind = next((kind for kind in choices(hint) if typing.get_origin(kind) is tuple), None)
-    reading = text if kind is None or _is_a_choice(text, hint) else _items(text, kind, path)
+    kinds = {typing.get_origin(kind): kind for kind in choices(hint)}
+    kind = kinds.get(tuple)
+    reading: Any = text
+    if dict in kinds and ":" in text:
+        pairs = (part.rpartition(":") for part in text.split(","))
+        reading = {name.strip(): _item(value) for name, _, value in pairs}
+    elif kind is not None and not _is_a_choice(text, hint):
+        reading = _items(text, kind, path)
     try:
         return adapter.validate_python(reading)
     except ValidationError as error:
@@ -56,8 +66,8 @@ def explain_problem(
         prefix: The parts of the dotted name of what was checked.
         fields_at: Lists the fields at a dotted name, for names that do not exist.
     """
-    first = error.errors(include_url=False)[0]
-    path = (*prefix, *(str(part) for part in first["loc"]))
+    first, place = _most_specific(error)
+    path = (*prefix, *(str(part) for part in place))
     name = ".".join(path) or "config"
     match first["type"]:
         case "json_invalid":
@@ -72,6 +82,26 @@ def explain_problem(
             return str(problem) if is_whole else f"{name}={first['input']!r}: {problem}"
     rule = first["msg"].replace("Input should", "must")
     return f"{name}={first['input']!r}: {rule}"
+
+
+def _most_specific(error: ValidationError) -> tuple[Any, tuple[int | str, ...]]:
+    """Picks the error to report: the first, or of the choices of a field the one that got furthest.
+
+    Returns:
+        The error, and where it is, without pydantic's names for the choices.
+    """
+    errors = error.errors(include_url=False)
+    first = errors[0]
+    place = first["loc"]
+    if not place or not str(place[-1]).startswith(_CHOICES):
+        return first, place
+    field = place[:-1]
+    furthest = max((one for one in errors if one["loc"][: len(field)] == field), key=_depth)
+    return furthest, (*field, *furthest["loc"][len(place) :])
+
+
+def _depth(error: Any) -> int:
+    return len(error["loc"])
 
 
 def _is_a_choice(text: str, hint: Any) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 
+from resnet_jax.errors import ConfigError
 from resnet_jax.training.recipe.config import TrainConfig
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
@@ -15,17 +16,60 @@ Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def make_loss(config: TrainConfig) -> Loss:
-    """Returns the training loss of a recipe, with its label smoothing."""
-    smoothing = config.label_smoothing
-    if config.loss == "bce":
+    """Returns the training loss of a recipe, with its label smoothing and the weights of classes.
+
+    The loss of a batch is the mean of its values, times `scale_of_batch`.
+    """
+    loss = config.loss
+    smoothing, weights = loss.label_smoothing, class_weights(config)
+    if loss.name == "bce":
         return functools.partial(
-            binary_cross_entropy, label_smoothing=smoothing, threshold=config.bce_threshold
+            binary_cross_entropy,
+            label_smoothing=smoothing,
+            threshold=loss.bce_threshold,
+            class_weights=weights,
         )
-    return functools.partial(cross_entropy, label_smoothing=smoothing)
+    return functools.partial(cross_entropy, label_smoothing=smoothing, class_weights=weights)
+
+
+def class_weights(config: TrainConfig) -> tuple[float, ...] | None:
+    """Returns the weights of a recipe's classes, in their order.
+
+    Raises:
+        ConfigError: They are to be taken from a dataset, and none has been opened.
+    """
+    weights = config.loss.class_weights
+    if isinstance(weights, (str, dict)):
+        raise ConfigError(
+            f"loss.class_weights={weights!r} is worked out from the dataset; where there is none, "
+            "give numbers"
+        )
+    return weights
+
+
+def scale_of_batch(config: TrainConfig, targets: jax.Array) -> jax.Array | None:
+    """Returns what the mean of a batch's losses is multiplied by; None for 1.
+
+    As in PyTorch, weighted cross-entropy is divided by the sum of the weights of the labels, and by
+    the number of examples where the targets are shares, as with mixup. The sum is that of the whole
+    batch, whatever devices and parts it is divided over.
+
+    Args:
+        config: The run.
+        targets: [batch] integers, or [batch, classes] shares.
+    """
+    weights = class_weights(config)
+    if weights is None or config.loss.name == "bce" or targets.ndim > 1:
+        return None
+    return 1 / jnp.asarray(weights)[targets].mean()
 
 
 def cross_entropy(
-    logits: jax.Array, targets: jax.Array, *, label_smoothing: float = 0.0
+    logits: jax.Array,
+    targets: jax.Array,
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: Sequence[float] | None = None,
 ) -> jax.Array:
     """Computes the cross-entropy of labels, or of soft targets.
 
@@ -34,6 +78,8 @@ def cross_entropy(
         targets: [batch] integers, or [batch, classes] shares that sum to 1.
         label_smoothing: Share of the target that is spread evenly over all classes, including the
             correct one.
+        class_weights: What the logarithm of each class's probability is multiplied by, including
+            those that label smoothing adds; None for 1.
 
     Returns:
         [batch], float32 (float64 for float64 logits).
@@ -42,6 +88,8 @@ def cross_entropy(
         Szegedy et al., Rethinking the Inception Architecture for Computer Vision, section 7.
     """
     log_probabilities = jax.nn.log_softmax(_at_least_float32(logits))
+    if class_weights is not None:
+        log_probabilities *= jnp.asarray(class_weights, log_probabilities.dtype)
     if targets.ndim == 1:
         right = jnp.take_along_axis(log_probabilities, targets[:, None], axis=-1)[:, 0]
     else:
@@ -55,6 +103,7 @@ def binary_cross_entropy(
     *,
     label_smoothing: float = 0.0,
     threshold: float | None = None,
+    class_weights: Sequence[float] | None = None,
 ) -> jax.Array:
     """Computes the binary cross-entropy of each class, averaged over the classes.
 
@@ -63,6 +112,7 @@ def binary_cross_entropy(
         targets: [batch] integers, or [batch, classes] shares.
         label_smoothing: As for `cross_entropy`.
         threshold: Smoothed shares above it become 1 and the others 0; None keeps them.
+        class_weights: What the term of each class is multiplied by; None for 1.
 
     Returns:
         [batch], float32 (float64 for float64 logits).
@@ -77,7 +127,10 @@ def binary_cross_entropy(
     if threshold is not None:
         targets = (targets > threshold).astype(logits.dtype)
     present, absent = jax.nn.log_sigmoid(logits), jax.nn.log_sigmoid(-logits)
-    return -(targets * present + (1 - targets) * absent).mean(axis=-1)
+    terms = targets * present + (1 - targets) * absent
+    if class_weights is not None:
+        terms *= jnp.asarray(class_weights, terms.dtype)
+    return -terms.mean(axis=-1)
 
 
 def _at_least_float32(logits: jax.Array) -> jax.Array:

@@ -15,7 +15,7 @@ from resnet_jax.data.on_device.mixing import build_mix
 from resnet_jax.machine.debugging import searches_for_nans
 from resnet_jax.training.recipe.config import EmaConfig, TrainConfig
 from resnet_jax.training.step.gradients import LossFunction, gradient_of
-from resnet_jax.training.step.losses import make_loss
+from resnet_jax.training.step.losses import make_loss, scale_of_batch
 from resnet_jax.training.step.metrics import MetricSums, evaluation_sums
 from resnet_jax.training.step.optimizers import depths
 from resnet_jax.training.step.state import Graphs, TrainState, Variables
@@ -60,7 +60,6 @@ def make_train_step(
     """
     augment = build_augment(config.augment)
     mix = build_mix(config.augment, num_classes=config.model.sizes()[0])
-    loss_fn = _make_loss_fn(graphs, config, gathered)
 
     def train_step(state: TrainState, batch: DeviceBatch) -> tuple[TrainState, MetricSums]:
         keys = _step_keys(config.seed, state)
@@ -68,7 +67,7 @@ def make_train_step(
         images = normalize(changed, config.data.mean, config.data.std)
         images, targets = mix(keys.mix, images, batch["label"])
         loss, logits, batch_stats, gradient = gradient_of(
-            loss_fn,
+            _make_loss_fn(graphs, config, gathered, scale_of_batch(config, targets)),
             state.params,
             state.batch_stats,
             images,
@@ -94,7 +93,10 @@ def make_train_step(
 
 
 def _make_loss_fn(
-    graphs: Graphs, config: TrainConfig, gathered: jax.sharding.Sharding | None
+    graphs: Graphs,
+    config: TrainConfig,
+    gathered: jax.sharding.Sharding | None,
+    scale: jax.Array | None,
 ) -> LossFunction:
     loss = make_loss(config)
     frozen = config.finetune.frozen_stages if config.finetune else 0
@@ -105,7 +107,8 @@ def _make_loss_fn(
         module = nnx.merge(graphs.train, _hold(_gather(params, gathered), frozen), batch_stats)
         logits = module(images, rngs=nnx.Rngs(dropout=key))
         stats = nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
-        return loss(logits, targets).mean(), (logits, stats)
+        mean = loss(logits, targets).mean()
+        return mean if scale is None else mean * scale, (logits, stats)
 
     return loss_fn
 

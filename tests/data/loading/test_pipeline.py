@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from resnet_jax.data.loading.order import epoch_order, step_indices
+from resnet_jax.data.loading.order import ClassMembers, epoch_order, step_indices
 from resnet_jax.data.loading.pipeline import eval_loader, steps_per_epoch, train_loader
 from resnet_jax.data.sources import InMemorySource, open_split
 from resnet_jax.errors import ConfigError
@@ -47,6 +47,45 @@ def test_each_epoch_is_another_permutation():
     for order in orders:
         np.testing.assert_array_equal(np.sort(order), np.arange(10))
     assert len({tuple(order) for order in orders}) == 3
+
+
+UNEQUAL = np.array([0] * 90 + [1] * 7 + [3] * 3 + [-1] * 2)
+
+
+def test_a_balanced_epoch_has_as_many_examples_of_each_class():
+    balanced = ClassMembers(UNEQUAL)
+    orders = [epoch_order(102, seed=5, epoch=epoch, balanced=balanced) for epoch in range(3)]
+    for order in orders:
+        counts = np.bincount(UNEQUAL[order], minlength=4)
+        assert counts.tolist() == [34, 34, 0, 34]
+        times = np.bincount(order, minlength=102)
+        for label, most in ((0, 1), (1, 5), (3, 12)):  # 34 draws of 90, 7 and 3 examples
+            own = times[label == UNEQUAL]
+            assert own.max() == most
+            assert own.min() >= most - 1
+        assert not times[-2:].any()
+        assert (UNEQUAL[order[:34]] == 0).sum() < 30  # mixed
+    assert len({tuple(order) for order in orders}) == 3
+    again = epoch_order(102, seed=5, epoch=1, balanced=ClassMembers(UNEQUAL.copy()))
+    np.testing.assert_array_equal(again, orders[1])
+    uneven = epoch_order(100, seed=5, epoch=0, balanced=balanced)
+    assert sorted(np.bincount(UNEQUAL[uneven], minlength=4)) == [0, 33, 33, 34]
+
+
+def test_a_balanced_iterator_continues_where_it_was_saved(numbered):
+    balanced = ClassMembers(np.array([0] * 8 + [1] * 2))
+    options = {"batch_size": 4, "seed": 3, "balanced": balanced}
+    loader = train_loader(numbered, **options)
+    take(loader, 3)
+    state = json.loads(json.dumps(loader.get_state()))
+    expected = labels(take(loader, 4))
+    options["balanced"] = ClassMembers(np.array([0] * 8 + [1] * 2))
+    restored = train_loader(numbered, **options)
+    restored.set_state(state)
+    np.testing.assert_array_equal(labels(take(restored, 4)), expected)
+    plain = train_loader(numbered, batch_size=4, seed=3)
+    with pytest.raises(ConfigError, match="saved with balanced=None and now has balanced=1"):
+        restored.set_state(plain.get_state())
 
 
 def test_batches_do_not_straddle_epochs(numbered):

@@ -2,12 +2,15 @@ import jax
 import numpy as np
 import pytest
 
+from resnet_jax.data.loading.order import ClassMembers
 from resnet_jax.data.loading.pipeline import train_loader
 from resnet_jax.data.on_device.resident import steps_indices, take_batch, to_device
 
 
-@pytest.mark.parametrize("options", [{}, {"straddle": True}, {"repeats": 2}])
+@pytest.mark.parametrize("options", [{}, {"straddle": True}, {"repeats": 2}, {"balanced": True}])
 def test_the_device_sees_the_batches_of_the_stream(digits, options):
+    if "balanced" in options:
+        options = {"balanced": ClassMembers(digits.labels // 9)}
     data = to_device(digits)
     indices = steps_indices(len(digits), 500, seed=3, first_step=1, steps=4, **options)
     shape = digits.image_shape

@@ -1,10 +1,12 @@
 import dataclasses
+import json
 
 import pytest
 
 from resnet_jax.errors import ConfigError
 from resnet_jax.training.recipe.config import (
     EmaConfig,
+    LossConfig,
     ModelConfig,
     OptimizerConfig,
     ResizeConfig,
@@ -29,6 +31,19 @@ def test_json_round_trip_keeps_every_value():
     )
     assert from_json(to_json(config)) == config
     assert from_json(to_json(TrainConfig())) == TrainConfig()
+    for weights in ("balanced", (1.0, 2.0), {"cat": 2.0}):
+        config = TrainConfig(loss=LossConfig(class_weights=weights))
+        assert from_json(to_json(config)) == config
+
+
+def test_the_loss_of_an_older_record_is_read():
+    old = json.loads(to_json(TrainConfig())) | {
+        "loss": "bce",
+        "label_smoothing": 0.1,
+        "bce_threshold": None,
+    }
+    assert from_json(json.dumps(old)).loss == LossConfig("bce", label_smoothing=0.1)
+    assert from_json('{"loss": "cross_entropy"}').loss == LossConfig("cross_entropy")
 
 
 @pytest.mark.parametrize(
@@ -54,6 +69,10 @@ def test_json_round_trip_keeps_every_value():
         ('ema={"decay":0.5}', "ema", EmaConfig(decay=0.5)),
         ("ema=none", "ema", None),
         ("resize.first=128", "resize", ResizeConfig(first=128)),
+        ("loss.class_weights=balanced", "loss.class_weights", "balanced"),
+        ("loss.class_weights=1,0.5", "loss.class_weights", (1.0, 0.5)),
+        ("loss.class_weights=a b:2,c:d:.5", "loss.class_weights", {"a b": 2.0, "c:d": 0.5}),
+        ('loss.class_weights={"a":2}', "loss.class_weights", {"a": 2.0}),
     ],
 )
 def test_override_reads_the_type_of_its_field(word, path, value):
@@ -82,13 +101,18 @@ def test_override_reads_the_type_of_its_field(word, path, value):
         ("resize.begin=0.1", "resize.first has no default: give it a value as well"),
         ("resize=128", "such as --config.resize.first=128"),
         ("data=digits", "such as --config.data.name=digits"),
+        ("loss=bce", "such as --config.loss.name=bce"),
+        ("loss.class_weights=even", "loss.class_weights.0='even': must be a valid number"),
+        ("loss.class_weights=1,-2", "loss.class_weights.1=-2: must be greater than 0"),
+        ("loss.class_weights=cat:no", "loss.class_weights.cat='no': must be a valid number"),
+        ("finetune.step=0", "finetune.step=0: must be greater than 0"),
         ('ema={"dcay":1}', "ema has no field 'dcay'. Did you mean 'decay'?"),
         ("lr=1", "config has no field 'lr'. Did you mean 'optimizer.learning_rate'?"),
         ("optimizer.lr=1", "optimizer has no field 'lr'. Did you mean 'learning_rate'?"),
         ("schedule.momentm=1", "Did you mean 'optimizer.momentum'?"),
         ("data.image-size=1", "Did you mean 'image_size'?"),
         ("optimizer.zzz=1", "optimizer has no field 'zzz'. Its fields: betas, clip_norm"),
-        ("label_smoothing=1", "label_smoothing=1: must be less than 1"),
+        ("loss.label_smoothing=1", "loss.label_smoothing=1: must be less than 1"),
         ("schedule.milestones=[0.7,0.5]", "schedule.milestones=(0.7, 0.5): must increase"),
         ("data.mean=[0.1,0.2]", "data.mean=(0.1, 0.2) has 2 numbers"),
         ("data.workers=-1", "data.workers=-1: must be greater than or equal to 0"),

@@ -23,9 +23,14 @@ def stepped(make, copied, batch):
     return stepped
 
 
+WEIGHTS = (1.0, 9.0, 2.0, 8.0, 3.0, 7.0, 4.0, 6.0, 5.0, 0.5)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
 @pytest.mark.parametrize("parts", [2, 8])
-def test_accumulation_equals_the_large_batch(stepped, config, vary, parts):
+def test_accumulation_equals_the_large_batch(stepped, config, vary, parts, weights):
     whole = vary(config, batch_size=16, model__name="tiny_gn", schedule__warmup_epochs=0.0)
+    whole = vary(whole, loss__class_weights=weights)
     _, expected, sums = stepped(whole)
     _, found, found_sums = stepped(vary(whole, accumulation=parts))
     chex.assert_trees_all_close(found.params, expected.params, rtol=1e-5, atol=1e-6)

@@ -5,7 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resnet_jax.training.recipe.config import TrainConfig
+from resnet_jax.training.recipe.config import (
+    LossConfig,
+    TrainConfig,
+)
 from resnet_jax.training.step.losses import binary_cross_entropy, cross_entropy, make_loss
 from resnet_jax.training.step.metrics import Totals, evaluation_sums, ratio
 
@@ -63,7 +66,7 @@ def test_binary_cross_entropy_is_the_mean_of_its_questions():
 def test_extreme_logits_give_finite_losses_and_gradients():
     logits = jnp.array([[1e4, -1e4, 0.0]])
     for name in ("cross_entropy", "bce"):
-        loss = make_loss(TrainConfig(loss=name, label_smoothing=0.1))
+        loss = make_loss(TrainConfig(loss=LossConfig(name, label_smoothing=0.1)))
         value, gradient = jax.value_and_grad(lambda x, f=loss: f(x, jnp.array([1])).sum())(logits)
         assert np.isfinite(value)
         assert np.isfinite(gradient).all()
@@ -72,7 +75,7 @@ def test_extreme_logits_give_finite_losses_and_gradients():
 def test_a_recipe_picks_its_loss():
     logits, labels = jnp.array([[1.0, 0.0]]), jnp.array([0])
     for name, loss in (("cross_entropy", cross_entropy), ("bce", binary_cross_entropy)):
-        made = make_loss(TrainConfig(loss=name, label_smoothing=0.2))(logits, labels)
+        made = make_loss(TrainConfig(loss=LossConfig(name, label_smoothing=0.2)))(logits, labels)
         np.testing.assert_array_equal(made, loss(logits, labels, label_smoothing=0.2))
 
 

@@ -11,6 +11,7 @@ from resnet_jax.training.evaluator import make_evaluator
 from resnet_jax.training.recipe.config import (
     EmaConfig,
     FinetuneConfig,
+    LossConfig,
     ModelConfig,
     OptimizerConfig,
     TrainConfig,
@@ -30,7 +31,7 @@ def trainer():
         model=ModelConfig(name="resnet8", num_classes=10, in_features=1),
         optimizer=OptimizerConfig(nesterov=True),
         augment=AugmentConfig(shift=2.0),
-        label_smoothing=0.1,
+        loss=LossConfig(label_smoothing=0.1),
         ema=EmaConfig(decay=0.9),
     )
     return make_trainer(make_evaluator(config))
@@ -209,7 +210,12 @@ def test_without_averages_the_live_values_are_evaluated(make, config, vary):
 
 def test_a_batch_can_be_learnt_by_heart(make, config, vary, batch):
     _, trainer = make(
-        vary(config, schedule__name="constant", schedule__warmup_epochs=0.0, label_smoothing=0.0)
+        vary(
+            config,
+            schedule__name="constant",
+            schedule__warmup_epochs=0.0,
+            loss__label_smoothing=0.0,
+        )
     )
     state = trainer.first_state()
     for _ in range(60):

@@ -122,8 +122,8 @@ def _note_held_out(reading: LayoutReading, classes: Classes) -> None:
     if few and not any(len(members) >= FEWEST for members in classes.values()):
         raise ConfigError(
             f"{reading.files.origin}: each class has fewer than {FEWEST} images, {counts}, so that "
-            "none can be held back for validation and test; add images, or lay them out as "
-            "train/CLASS, val/CLASS and test/CLASS"
+            "none can be held back for validation and test; add images, or say which split each of "
+            "them belongs to (docs/data.md)"
         )
     reading.notes.append(
         f"no {reading.splits_by}: a tenth of each class is held back for validation and a tenth "

@@ -1,0 +1,96 @@
+"""Classes of different sizes: their weights, and how often they are drawn."""
+
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from resnet_jax.data.sources import InMemorySource
+from resnet_jax.errors import ConfigError
+from resnet_jax.training.checks import fit_to_data
+from resnet_jax.training.loop import train
+from resnet_jax.training.workdir.layout import Workdir
+from resnet_jax.training.workdir.records import read_records
+
+LABELS = np.repeat([0, 1, 2], [36, 6, 6])
+
+
+@pytest.fixture
+def source():
+    levels = np.random.default_rng(0).integers(0, 256, (48, 8, 8, 1), dtype=np.uint8)
+    return InMemorySource(levels, LABELS, ("cat", "dog", "emu"))
+
+
+@pytest.fixture
+def config(config, vary):
+    return vary(
+        config,
+        model__num_classes=None,
+        data__name="given:pets",
+        data__train_split="train",
+        data__validation_split=None,
+        data__test_split="train",
+        batch_size=16,
+        schedule__warmup_epochs=0.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        (None, None),
+        ("balanced", (48 / (3 * 36), 48 / (3 * 6), 48 / (3 * 6))),
+        ({"dog": 2.5}, (1.0, 2.5, 1.0)),
+        ((1.0, 2.0, 3.0), (1.0, 2.0, 3.0)),
+    ],
+)
+def test_weights_become_numbers_in_the_order_of_the_outputs(
+    config, vary, source, weights, expected
+):
+    config = vary(config, loss__class_weights=weights)
+    assert fit_to_data(config, source).loss.class_weights == expected
+    wide = vary(config, model__num_classes=5, model__unused_outputs=True)
+    assert fit_to_data(wide, source).loss.class_weights == (expected and (*expected, 1.0, 1.0))
+    assert fit_to_data(config, source).loss.name == "cross_entropy"
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"dogs": 2.0}, r"names 'dogs', which is no class of given:pets. Did you mean 'dog'\?"),
+        ((1.0, 2.0), "has 2 numbers, and given:pets 3 classes; .* order: 'cat', 'dog', 'emu', or"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(config, vary, source, weights, message):
+    with pytest.raises(ConfigError, match=message):
+        fit_to_data(vary(config, loss__class_weights=weights), source)
+
+
+def records_of(folder):
+    records = read_records(Workdir(folder))
+    return [record | {"images_per_second": None} for record in records]
+
+
+@pytest.mark.parametrize("resident", [False, True])
+def test_a_balanced_run_resumes_bit_for_bit(tmp_path, config, vary, source, resident):
+    config = vary(
+        config,
+        steps=8,
+        data__sampling="balanced",
+        data__device_resident=resident,
+        loss__class_weights="balanced",
+        log_every_steps=1,
+        checkpoint__every_steps=5,
+    )
+    for name, stops in (("whole", False), ("parts", True)):
+        out = Console(file=io.StringIO())
+        train(config, tmp_path / name, sources={"train": source}, console=out)
+        if stops:
+            damaged = next((tmp_path / name / "checkpoints" / "8" / "live").rglob("manifest.ocdbt"))
+            damaged.write_bytes(damaged.read_bytes()[:-5])
+            train(config, tmp_path / name, sources={"train": source}, console=out)
+            assert "resuming at step 5 of 8" in out.file.getvalue()
+    assert records_of(tmp_path / "parts") == records_of(tmp_path / "whole")
+    # What the step weighs does not reach the accuracies, which count each image once.
+    assert records_of(tmp_path / "whole")[-1]["test_count"] == 48
