@@ -33,7 +33,7 @@ from resnet_jax.training.evaluator import make_evaluator
 from resnet_jax.training.trainer import make_trainer
 from resnet_jax.training.workdir.checkpoints import Checkpoints
 from resnet_jax.training.workdir.layout import Workdir
-from resnet_jax.training.workdir.records import MetricsRecord, read_records
+from resnet_jax.training.workdir.records import CLOCKED, MetricsRecord, read_records
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 UNFINISHED = ".orbax-checkpoint-tmp"
@@ -146,7 +146,7 @@ def saved(files: Workdir) -> set[str]:
 def records(files: Workdir) -> list[MetricsRecord]:
     """Reads the records of a run without what a clock gave."""
     return [
-        {name: value for name, value in record.items() if name != "images_per_second"}
+        {name: value for name, value in record.items() if name not in CLOCKED}
         for record in read_records(files)
     ]
 

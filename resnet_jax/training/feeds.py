@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -30,10 +31,12 @@ class Feed(Protocol):
     Attributes:
         most: The most steps that one call can run.
         batches: Holds the position in the data; saved and restored with a checkpoint.
+        waited: Seconds for which the devices had nothing to do because a batch was not there yet.
     """
 
     most: int
     batches: BatchIterator
+    waited: float
 
     def advance(self, state: TrainState, step: int, steps: int) -> tuple[TrainState, MetricSums]:
         """Runs a number of steps.
@@ -62,12 +65,18 @@ class StreamedFeed:
 
     def __init__(self, trainer: Trainer, batches: BatchIterator) -> None:
         self.batches = batches
+        self.waited = 0.0
         self._trainer = trainer
 
     def advance(self, state: TrainState, step: int, steps: int) -> tuple[TrainState, MetricSums]:
         """Runs one step."""
         del steps
-        batch = self._trainer.put(next(self.batches), step)
+        began = time.perf_counter()
+        rows = next(self.batches)
+        # Otherwise the devices are still busy with the step before.
+        if state.step.is_ready():  # type: ignore[attr-defined]  # JAX's types lack it
+            self.waited += time.perf_counter() - began
+        batch = self._trainer.put(rows, step)
         return self._trainer.train_step(state, batch)
 
 
@@ -88,6 +97,7 @@ class ResidentFeed:
     ) -> None:
         self.batches = batches
         self.most = most
+        self.waited = 0.0
         self._config = trainer.config
         self._balanced = trainer.balanced
         self._data = to_device(source, replicated(trainer.mesh))

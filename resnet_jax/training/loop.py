@@ -93,6 +93,7 @@ def train(
             measuring = Measuring(
                 trainer,
                 evaluator,
+                feed=feed,
                 splits=splits,
                 window=window,
                 start=start,
@@ -108,6 +109,8 @@ def train(
                 checkpoints=checkpoints,
                 interruption=interruption,
             )
+    if (line := measuring.remark()) is not None:
+        say(console, line)
     if step == measuring.end < trainer.total_steps:
         say(console, f"stopped early after step {step}: see early_stopping")
     return conclude(files, console, start=start, step=step, total_steps=measuring.end)

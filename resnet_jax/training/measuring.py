@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 from resnet_jax.training.cadence import Cadence, early_end
 from resnet_jax.training.evaluation import EvaluatedSplits, evaluate
 from resnet_jax.training.evaluator import Evaluator
+from resnet_jax.training.feeds import Feed
 from resnet_jax.training.progress import Stopwatch
 from resnet_jax.training.step.metrics import MetricSums, SkipWatch, Totals, training_values
 from resnet_jax.training.step.state import TrainState
@@ -15,6 +17,9 @@ from resnet_jax.training.workdir.records import MetricsRecord
 
 Values = dict[str, float | None]
 
+_MUCH_WAITED = 10.0  # seconds, and share of the time
+_MUCH_WAITED_SHARE = 0.2
+
 
 class Measuring:
     """The measurements of a run.
@@ -22,6 +27,7 @@ class Measuring:
     Args:
         trainer: The run.
         evaluator: Its evaluator.
+        feed: What runs the steps.
         splits: Every split that the run evaluates, opened.
         window: The sums of the steps since the last record.
         start: The number of steps done.
@@ -38,6 +44,7 @@ class Measuring:
         trainer: Trainer,
         evaluator: Evaluator,
         *,
+        feed: Feed,
         splits: EvaluatedSplits,
         window: Totals,
         start: int,
@@ -54,6 +61,9 @@ class Measuring:
         )
         self._trainer = trainer
         self._evaluator = evaluator
+        self._feed = feed
+        self._waited = feed.waited
+        self._began = time.perf_counter()
         self._loaders = splits.loaders
         self._window = window
         self._skips = SkipWatch(
@@ -62,6 +72,17 @@ class Measuring:
         self._stopwatch = Stopwatch(start)
         self._records = list(records)
         self._best = best or (0, 0.0)
+
+    def remark(self) -> str | None:
+        """Says that the run waited much for data, with a remedy; None if it did not."""
+        waited = self._feed.waited
+        share = waited / (time.perf_counter() - self._began)
+        if waited < _MUCH_WAITED or share < _MUCH_WAITED_SHARE:
+            return None
+        return (
+            f"the devices waited for data for {share:.0%} of the time (data_seconds in the "
+            "records): raise data.workers, or keep the data closer or prepared"
+        )
 
     def add(self, step: int, sums: MetricSums, steps: int) -> None:
         """Adds the sums of steps to those since the last record.
@@ -98,6 +119,7 @@ class Measuring:
             **training_values(self._window.fetch()),
             "images_per_second": self._trainer.config.batch_size
             * self._stopwatch.steps_per_second(step),
+            "data_seconds": self._feed.waited - self._waited,
         }
         values |= self._evaluate(state, self.cadence.evaluations(step))
         accuracy = values.get("validation_accuracy")
@@ -111,6 +133,7 @@ class Measuring:
             values |= self._evaluate(state, due)
             self.end = step
         self._window, self._stopwatch = Totals(), Stopwatch(step)
+        self._waited = self._feed.waited
         return values
 
     def _evaluate(self, state: TrainState, due: Mapping[str, str]) -> Values:

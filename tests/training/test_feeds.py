@@ -1,4 +1,5 @@
 import io
+import time
 
 import chex
 import jax
@@ -6,14 +7,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from resnet_jax.data.sources import load_split
+from resnet_jax.data.sources import Source, load_split
 from resnet_jax.errors import ConfigError
 from resnet_jax.training.feeds import ResidentFeed, StreamedFeed, open_feed
 from resnet_jax.training.loop import train
 from resnet_jax.training.recipe.config import ResizeConfig
 from resnet_jax.training.workdir.checkpoints import Checkpoints
 from resnet_jax.training.workdir.layout import Workdir
-from resnet_jax.training.workdir.records import read_records
+from resnet_jax.training.workdir.records import CLOCKED, read_records
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def run(config, workdir, **options):
 
 def records(workdir):
     return [
-        {name: value for name, value in record.items() if name != "images_per_second"}
+        {name: value for name, value in record.items() if name not in CLOCKED}
         for record in read_records(Workdir(workdir))
     ]
 
@@ -184,3 +185,32 @@ def test_images_that_are_skipped_are_missing_in_the_count(tmp_path, config, vary
     result, text = run(vary(config, epochs=1, data__name="given:x"), tmp_path, sources=sources)
     assert (result.record["test_count"], result.record["test_expected"]) == (357, 360)
     assert "counted 357 of 360 images)" in text
+
+
+class SlowSource(Source):
+    """Digits that take longer to read than to train on."""
+
+    def __init__(self, source):
+        self._source = source
+        self.class_names, self.channels = source.class_names, source.channels
+        self.image_shape = None
+
+    def __len__(self):
+        return len(self._source)
+
+    def record(self, index):
+        time.sleep(0.01)
+        return self._source.record(index)
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_waiting_for_data_is_recorded(tmp_path, config, vary, slow):
+    digits = load_split(config.data, config.data.test_split)
+    given = vary(config, data__name="given:digits", data__device_resident=not slow)
+    splits = dict.fromkeys((given.data.train_split, given.data.test_split), digits)
+    splits[given.data.validation_split] = digits
+    if slow:
+        splits[given.data.train_split] = SlowSource(digits)
+    run(given, tmp_path, sources=splits)
+    waited = [record["data_seconds"] for record in read_records(Workdir(tmp_path))]
+    assert (sum(waited) > 0) == slow

@@ -19,7 +19,7 @@ from resnet_jax.training.step.metrics import DivergedError, SkipWatch
 from resnet_jax.training.workdir.checkpoints import Checkpoints
 from resnet_jax.training.workdir.claim import claim
 from resnet_jax.training.workdir.layout import Workdir
-from resnet_jax.training.workdir.records import read_records
+from resnet_jax.training.workdir.records import CLOCKED, read_records
 
 
 def run(config, workdir):
@@ -36,7 +36,7 @@ def final_state(workdir, config, make, copied):
 
 def without_speed(workdir):
     return [
-        {name: value for name, value in record.items() if name != "images_per_second"}
+        {name: value for name, value in record.items() if name not in CLOCKED}
         for record in read_records(Workdir(workdir))
     ]
 

@@ -31,6 +31,7 @@ _FREE = (
     "eval_every_epochs",
     "max_skipped",
     "data.data_dir",
+    "data.cache_",
     "data.in_memory",
     "data.device_resident",
 )

@@ -33,6 +33,9 @@ with _as_if_missing("torch"):  # slow to import, and only needed to write tensor
 
 MetricsRecord = dict[str, Any]
 
+CLOCKED = ("images_per_second", "data_seconds")
+"""What a clock measured; the rest of a record is the same in every repetition of a run."""
+
 
 def read_records(workdir: Workdir) -> list[MetricsRecord]:
     """Reads the records of a run in the order of their steps; `damaged_lines` has the rest."""
