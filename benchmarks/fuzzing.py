@@ -30,7 +30,7 @@ import numpy as np
 from PIL import Image
 
 from resnet_jax.data.images.decode import decode_image
-from resnet_jax.data.sources.folders import open_file_split
+from resnet_jax.data.sources import open_split
 from resnet_jax.errors import ConfigError
 
 MEMORY = 4 * 10**9
@@ -138,7 +138,7 @@ def read_archive(data: bytes) -> None:
     with tempfile.NamedTemporaryFile(suffix=".zip") as file:
         file.write(data)
         file.flush()
-        source = open_file_split(f"zip:{file.name}", "train", channels=None, bad_examples=None)
+        source = open_split(f"zip:{file.name}", "train")
         refused = None
         for index in range(len(source)):
             try:

@@ -30,7 +30,7 @@ from resnet_jax.data.images.record import Transform
 from resnet_jax.data.images.resize import RandomResizedCrop, ResizeCentreCrop
 from resnet_jax.data.loading.pipeline import train_loader
 from resnet_jax.data.sources.examples import Source
-from resnet_jax.data.sources.files import FolderFiles
+from resnet_jax.data.sources.files import FileCache, open_folder
 from resnet_jax.data.sources.folders import FileSource
 
 SIZE = 224
@@ -225,7 +225,7 @@ def pair(
     """Names what opens our batches and torchvision's, for one kind of work."""
     train = not work.startswith("evaluation")
     entries = [(path.name, 0) for path in paths]
-    source = FileSource(FolderFiles(paths[0].parent), entries, ("photo",))
+    source = FileSource(open_folder(paths[0].parent, cache=FileCache()), entries, ("photo",))
     transform = RandomResizedCrop(SIZE) if train else ResizeCentreCrop(SIZE)
     return {
         f"ours, {work}": (lambda: our_batches(source, transform, workers), workers),

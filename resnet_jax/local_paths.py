@@ -59,3 +59,9 @@ def local_path(path: str | os.PathLike[str] | BucketPath) -> pathlib.Path:
             "path on this machine"
         )
     return found
+
+
+def user_cache() -> pathlib.Path:
+    """The folder in the user's cache for what can be made, or fetched, again."""
+    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(base) / "resnet_jax"

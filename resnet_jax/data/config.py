@@ -21,7 +21,7 @@ from pydantic import (
 
 from resnet_jax.data.source_names import check_source_name
 from resnet_jax.errors import ConfigError
-from resnet_jax.local_paths import local_path
+from resnet_jax.local_paths import local_path, user_path
 from resnet_jax.network_inputs import NetworkInputs, check_channels, check_statistics
 
 MAX_PIXELS = 89_478_485
@@ -63,6 +63,10 @@ class DataConfig:
         name: `digits`, a dataset of TFDS (`cifar10`, `imagenet2012_subset/10pct`), or one of the
             forms in `resnet_jax.data.source_names.SOURCES`, such as `folder:PATH`.
         data_dir: Where prepared TFDS datasets lie. None: see `resnet_jax.data.sources.open_split`.
+        cache_dir: Where files of a bucket are kept after they were read, on a disk of this machine.
+            None: a folder in the user's cache.
+        cache_gigabytes: The most that they take there; those that were not used for the longest
+            time are removed. The processes of a machine share it.
         repeats: How often an example stands in a batch, each time with other random changes; an
             epoch then has the same number of steps and a part of the examples (repeated
             augmentation).
@@ -99,6 +103,8 @@ class DataConfig:
 
     name: str = "digits"
     data_dir: str | None = None
+    cache_dir: str | None = None
+    cache_gigabytes: PositiveFloat = 10.0
     repeats: PositiveInt = 1
     straddle_epochs: bool = False
     sampling: Literal["uniform", "balanced"] = "uniform"
@@ -123,7 +129,9 @@ class DataConfig:
     def __post_init__(self) -> None:
         check_source_name(self.name)
         if self.data_dir is not None:
-            local_path(self.data_dir)
+            user_path(self.data_dir)
+        if self.cache_dir is not None:
+            local_path(self.cache_dir)
         check_statistics(self.mean, self.std, prefix="data.")
 
     def inputs(self, *, channels: int, size: int | None = None) -> NetworkInputs:

@@ -9,7 +9,7 @@ import re
 from typing import NamedTuple
 
 from resnet_jax.errors import ConfigError, nearest
-from resnet_jax.local_paths import local_path
+from resnet_jax.local_paths import user_path
 
 _SOURCES = "resnet_jax.data.sources"
 
@@ -20,9 +20,10 @@ class SourceKind(NamedTuple):
     Attributes:
         takes: What stands after the prefix, for messages and help: `PATH` or `NAME`.
         opener: Opens a split, as `module:function`, so that only the chosen source is imported. It
-            is called as `function(name, split, channels=..., bad_examples=...)`.
-        files: Lists and reads the files of a path, as `module:class`, where there are such;
-            `resnet-jax prepare` takes these sources.
+            is called as `function(name, split, channels=..., bad_examples=...)`, and with
+            `cache=...` where there are files.
+        files: Opens the files of a path, as `module:function`, where there are such; it is called
+            as `function(path, cache=...)`. `resnet-jax prepare` takes these sources.
         layout: Reads the splits and classes of such files, as `module:function`.
         is_offered: Whether messages and help offer it; a program's own source has only a name.
     """
@@ -36,10 +37,10 @@ class SourceKind(NamedTuple):
 
 SOURCES = {
     "folder": SourceKind(
-        "PATH", f"{_SOURCES}.folders:open_file_split", files=f"{_SOURCES}.files:FolderFiles"
+        "PATH", f"{_SOURCES}.folders:open_file_split", files=f"{_SOURCES}.files:open_folder"
     ),
     "zip": SourceKind(
-        "PATH", f"{_SOURCES}.folders:open_file_split", files=f"{_SOURCES}.files:ZipFiles"
+        "PATH", f"{_SOURCES}.folders:open_file_split", files=f"{_SOURCES}.files:open_zip"
     ),
     "csv": SourceKind(
         "PATH",
@@ -87,4 +88,4 @@ def check_source_name(name: str) -> None:
     elif not rest:
         raise ConfigError(f"data.name={name!r} names nothing; write {prefix}:{kind.takes}")
     elif kind.takes == "PATH":
-        local_path(rest)
+        user_path(rest)

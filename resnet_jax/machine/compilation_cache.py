@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import pathlib
 
 import filelock
 import jax
+
+from resnet_jax.local_paths import user_cache
 
 _CACHE_BYTES = 4 * 2**30
 
@@ -31,8 +32,7 @@ def keep_compiled_code() -> None:
 
 
 def _choose_cache() -> None:
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    folder = pathlib.Path(base) / "resnet_jax" / "xla"
+    folder = user_cache() / "xla"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

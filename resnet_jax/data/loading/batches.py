@@ -57,6 +57,7 @@ class TrainBatches:
         chosen = indices[rows.start : rows.stop]
         if isinstance(self.source, InMemorySource) and self.transform is None:
             return _gather(self.source, chosen)
+        self.source.expect(map(int, chosen))
         # Keyed by the row of the global batch: the same numbers however many processes there are.
         examples = (
             self._read(int(index), [self.seed, step, row])
@@ -96,6 +97,7 @@ class EvalBatches:
             batch = _gather(self.source, indices)
             batch["mask"] = inside & self.source.valid[indices]
             return batch
+        self.source.expect(map(int, indices))
         examples = [_read(self.source, int(at), self.transform, [int(at)]) for at in indices]
         used = np.array([example is not None for example in examples])
         batch = _stack((example or self._any_example() for example in examples), local)

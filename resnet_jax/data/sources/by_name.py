@@ -12,8 +12,10 @@ from resnet_jax.data.config import DataConfig
 from resnet_jax.data.source_names import source_kind
 from resnet_jax.data.sources.bad_examples import BadExamples
 from resnet_jax.data.sources.examples import Source
+from resnet_jax.data.sources.files import FileCache
 from resnet_jax.data.sources.given import choose_given_split
 from resnet_jax.data.sources.tfds_sets import open_tfds_split
+from resnet_jax.local_paths import local_path
 
 IN_MEMORY_LIMIT = 2**29
 """Datasets whose decoded images take no more bytes than this are decoded once and kept."""
@@ -26,6 +28,7 @@ def open_split(
     data_dir: str | Path | None = None,
     channels: int | None = None,
     bad_examples: BadExamples | None = None,
+    cache: FileCache | None = None,
 ) -> Source:
     """Opens one split of a dataset.
 
@@ -39,6 +42,7 @@ def open_split(
         channels: 1 or 3 converts the images; None leaves them as the dataset has them, files
             as RGB.
         bad_examples: Takes the examples that are skipped; None stops at the first.
+        cache: Keeps what is read from a bucket; None for the usual one.
 
     Returns:
         The split's examples.
@@ -47,12 +51,14 @@ def open_split(
         ConfigError: There is no such dataset, or no such split, or it cannot be read.
     """
     kind = source_kind(name)
+    cache = cache or FileCache()
     source: Source
     if kind is None:
-        source = open_tfds_split(name, split, data_dir=data_dir, channels=channels)
+        source = open_tfds_split(name, split, data_dir=data_dir, channels=channels, cache=cache)
     else:
         opener = pkgutil.resolve_name(kind.opener)
-        source = opener(name, split, channels=channels, bad_examples=bad_examples)
+        options = {"cache": cache} if kind.files else {}
+        source = opener(name, split, channels=channels, bad_examples=bad_examples, **options)
     source.bad_examples = bad_examples
     return source
 
@@ -93,6 +99,7 @@ def load_split(
             data_dir=config.data_dir,
             channels=config.channels,
             bad_examples=bad_examples,
+            cache=_file_cache(config),
         )
     source.max_pixels = config.max_pixels
     keep = config.in_memory
@@ -100,3 +107,8 @@ def load_split(
         shape = source.image_shape
         keep = shape is not None and len(source) * int(np.prod(shape)) <= IN_MEMORY_LIMIT
     return source.in_memory() if keep else source
+
+
+def _file_cache(config: DataConfig) -> FileCache:
+    folder = None if config.cache_dir is None else local_path(config.cache_dir)
+    return FileCache(folder, limit=int(1e9 * config.cache_gigabytes))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypedDict
 
 import numpy as np
@@ -49,6 +49,10 @@ class Source(abc.ABC):
     @abc.abstractmethod
     def record(self, index: int) -> Record:
         """Reads the example at `index`, 0 <= index < len(self), without decoding it."""
+
+    def expect(self, indices: Iterable[int]) -> None:
+        """Begins to fetch examples that will soon be read, where that takes time."""
+        del indices
 
     def name(self, index: int) -> str:
         """Says in messages which example is meant."""
@@ -106,6 +110,7 @@ class Source(abc.ABC):
         Raises:
             ConfigError: The images differ in shape, or an example cannot be used.
         """
+        self.expect(range(len(self)))
         examples = [self.read(index) for index in range(len(self))]
         valid = np.array([example is not None for example in examples], dtype=np.bool_)
         if not valid.any():
@@ -168,6 +173,10 @@ class RelabelledSource(Source):
 
     def __len__(self) -> int:
         return len(self._source)
+
+    def expect(self, indices: Iterable[int]) -> None:
+        """Begins to fetch examples as its source does."""
+        self._source.expect(indices)
 
     def record(self, index: int) -> Record:
         """Reads the example at `index`."""

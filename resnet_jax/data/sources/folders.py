@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from resnet_jax.data.images.record import Record
 from resnet_jax.data.source_names import source_kind
 from resnet_jax.data.sources.bad_examples import BadExamples
 from resnet_jax.data.sources.examples import Source
-from resnet_jax.data.sources.files import Files
+from resnet_jax.data.sources.files import FileCache, Files
 from resnet_jax.data.sources.layouts.layout import Layout
 from resnet_jax.data.sources.splits import select_split
 
@@ -46,6 +47,10 @@ class FileSource(Source):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def expect(self, indices: Iterable[int]) -> None:
+        """Begins to fetch files that will soon be read."""
+        self._files.expect(self._entries[index][0] for index in indices)
+
     def record(self, index: int) -> Record:
         """Reads the file at `index`."""
         name, label = self._entries[index]
@@ -60,23 +65,31 @@ class FileSource(Source):
         return f"{self._files.origin}/{self._entries[index][0]}"
 
 
-def open_layout(name: str, *, bad_examples: BadExamples | None) -> tuple[Files, Layout]:
+def open_layout(
+    name: str, *, bad_examples: BadExamples | None, cache: FileCache
+) -> tuple[Files, Layout]:
     """Opens the files of a source, and reads their splits and classes.
 
     Args:
         name: One of `resnet_jax.data.source_names.FILE_FORMS`, such as `folder:PATH`.
         bad_examples: Takes the files and classes that are skipped; None stops at the first.
+        cache: Keeps what is read from a bucket.
     """
     kind = source_kind(name)
     assert kind is not None
     assert kind.files is not None
-    files: Files = pkgutil.resolve_name(kind.files)(name.partition(":")[2])
+    files: Files = pkgutil.resolve_name(kind.files)(name.partition(":")[2], cache=cache)
     layout: Layout = pkgutil.resolve_name(kind.layout)(files, bad_examples=bad_examples)
     return files, layout
 
 
 def open_file_split(
-    name: str, split: str, *, channels: int | None, bad_examples: BadExamples | None
+    name: str,
+    split: str,
+    *,
+    channels: int | None,
+    bad_examples: BadExamples | None,
+    cache: FileCache,
 ) -> FileSource:
     """Opens one split of labelled files.
 
@@ -85,8 +98,9 @@ def open_file_split(
         split: A split in TFDS syntax.
         channels: 1 or 3; None for 3.
         bad_examples: Takes the examples that are skipped; None stops at the first.
+        cache: Keeps what is read from a bucket.
     """
-    files, layout = open_layout(name, bad_examples=bad_examples)
+    files, layout = open_layout(name, bad_examples=bad_examples, cache=cache)
     entries = select_split(layout.splits, split, origin=files.origin)
     source = FileSource(
         files,

@@ -8,16 +8,20 @@ import re
 from pathlib import Path
 from typing import Any
 
+from resnet_jax.buckets import AnyPath, BucketPath
 from resnet_jax.data.images.bad_image import BadImageError
 from resnet_jax.data.images.record import Record
 from resnet_jax.data.source_names import ADVICE
 from resnet_jax.data.sources.digits import default_data_dir, prepare_digits
 from resnet_jax.data.sources.examples import Source
+from resnet_jax.data.sources.files import FileCache
+from resnet_jax.data.sources.files.mirror import mirror
 from resnet_jax.data.sources.splits import MissingSplitError
 from resnet_jax.errors import ConfigError, nearest
-from resnet_jax.local_paths import local_path
+from resnet_jax.local_paths import user_path
 
 _INFO = "dataset_info.json"
+_SHARD = re.compile(r"-(\w+)\.array_record-\d+-of-\d+$")
 
 
 class TfdsSource(Source):
@@ -117,22 +121,40 @@ class TfdsSource(Source):
 
 
 def open_tfds_split(
-    name: str, split: str, *, data_dir: str | Path | None, channels: int | None
+    name: str, split: str, *, data_dir: str | Path | None, channels: int | None, cache: FileCache
 ) -> TfdsSource:
     """Opens one split of a prepared dataset; `digits` is prepared first where it is missing.
 
     Args:
         name: `digits`, `SET`, `SET/CONFIG`, either of them with `:VERSION`.
         split: A split in TFDS syntax.
-        data_dir: Where prepared datasets lie; None for the usual places.
+        data_dir: Where prepared datasets lie, on this machine or in a bucket; None for the usual
+            places.
         channels: 1 or 3 converts the images; None leaves them as the dataset has them.
+        cache: Where files of a bucket are copied to.
     """
     if name == "digits":
-        return TfdsSource(prepare_digits(data_dir or default_data_dir()), split, channels=channels)
-    return TfdsSource(find_prepared(name, data_dir=data_dir), split, channels=channels)
+        # It takes a second to prepare, and less than to fetch.
+        in_bucket = data_dir is not None and isinstance(user_path(data_dir), BucketPath)
+        folder = default_data_dir() if data_dir is None or in_bucket else data_dir
+        return TfdsSource(prepare_digits(folder), split, channels=channels)
+    found = find_prepared(name, data_dir=data_dir)
+    if isinstance(found, BucketPath):
+        found = _copied(found, split, cache)
+    return TfdsSource(found, split, channels=channels)
 
 
-def find_prepared(name: str, *, data_dir: str | Path | None) -> Path:
+def _copied(folder: BucketPath, split: str, cache: FileCache) -> Path:
+    """Copies what is read of a dataset in a bucket: all but the shards of other splits."""
+    wanted = {part.split("[")[0].strip() for part in split.split("+")}
+    files = folder.files()
+    matches = [(found, _SHARD.search(found.path.name)) for found in files]
+    chosen = [found for found, match in matches if match is None or match[1] in wanted]
+    (info,) = (found for found in files if found.path == folder / _INFO)
+    return mirror(folder, chosen, version=info.tag, cache=cache)
+
+
+def find_prepared(name: str, *, data_dir: str | Path | None) -> AnyPath:
     """Finds the folder of a prepared dataset.
 
     Args:
@@ -146,11 +168,12 @@ def find_prepared(name: str, *, data_dir: str | Path | None) -> Path:
         ConfigError: There is none; the message gives the commands that prepare it.
     """
     path, _, version = name.partition(":")
-    roots = [local_path(data_dir)] if data_dir else _usual_roots()
+    roots: list[AnyPath] = [user_path(data_dir)] if data_dir else [*_usual_roots()]
     for root in roots:
-        found = [info.parent for info in (root / path).glob(f"{version or '*'}/{_INFO}")]
+        prepared = _versions(root / path, version)
+        found = [folder for folder in prepared if folder.parent == root / path]
         if not found and "/" not in path:
-            found = [info.parent for info in (root / path).glob(f"*/{version or '*'}/{_INFO}")]
+            found = [folder for folder in prepared if folder.parent.parent == root / path]
             configs = sorted({directory.parent.name for directory in found})
             if len(configs) > 1:
                 raise ConfigError(
@@ -162,7 +185,16 @@ def find_prepared(name: str, *, data_dir: str | Path | None) -> Path:
     raise ConfigError(_missing(name, path, roots, data_dir))
 
 
-def _missing(name: str, path: str, roots: list[Path], data_dir: str | Path | None) -> str:
+def _versions(folder: AnyPath, version: str) -> list[AnyPath]:
+    """Lists the folders of versions, at most two below a folder."""
+    if isinstance(folder, BucketPath):
+        infos = [found.path for found in folder.files() if found.path.name == _INFO]
+        return [info.parent for info in infos if version in ("", info.parent.name)]
+    patterns = (f"{version or '*'}/{_INFO}", f"*/{version or '*'}/{_INFO}")
+    return [info.parent for pattern in patterns for info in folder.glob(pattern)]
+
+
+def _missing(name: str, path: str, roots: list[AnyPath], data_dir: str | Path | None) -> str:
     import tensorflow_datasets as tfds
 
     catalogue = tfds.list_builders(with_community_datasets=False)

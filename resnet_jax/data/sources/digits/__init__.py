@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import shutil
 import tempfile
 import time
 from pathlib import Path
 
 from resnet_jax.errors import ConfigError
-from resnet_jax.local_paths import local_path
+from resnet_jax.local_paths import local_path, user_cache
 
 _STALE_SECONDS = 3600.0
 _INFO = "dataset_info.json"
@@ -19,8 +18,7 @@ _INFO = "dataset_info.json"
 
 def default_data_dir() -> Path:
     """The folder in the user's cache in which `digits` is prepared."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "resnet_jax" / "tfds"
+    return user_cache() / "tfds"
 
 
 def prepare_digits(data_dir: str | Path) -> Path:

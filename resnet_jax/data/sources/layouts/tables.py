@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections import defaultdict
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from resnet_jax.buckets import AnyPath
 from resnet_jax.data.image_names import EXTENSIONS, is_image, is_litter, unread_format
 from resnet_jax.data.sources.bad_examples import BadExamples
-from resnet_jax.data.sources.files import FolderFiles
+from resnet_jax.data.sources.files import FileCache, open_folder
 from resnet_jax.data.sources.layouts.columns import Columns, choose_columns, is_set, split_reader
 from resnet_jax.data.sources.layouts.layout import ALL, Classes, Layout, LayoutReading, label_files
 from resnet_jax.errors import ConfigError
-from resnet_jax.local_paths import local_path
+from resnet_jax.local_paths import user_path
 
 _DELIMITERS = ",;\t"
 
 
-class CsvFiles(FolderFiles):
+class CsvFiles:
     """The files that a table names, relative to its folder.
 
     Args:
-        path: The table.
+        path: The table, on this machine or in a bucket.
+        cache: Keeps what is read from a bucket.
 
     Raises:
         ConfigError: There is no such file.
@@ -34,14 +34,31 @@ class CsvFiles(FolderFiles):
         table: The table.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.table = local_path(path)
+    def __init__(self, path: str, *, cache: FileCache) -> None:
+        self.table = user_path(path)
         if not self.table.is_file():
             is_folder = self.table.is_dir()
             problem = "it is a folder" if is_folder else "there is no such file"
             remedy = f"; write csv:{path}/labels.csv or whatever its table is called"
             raise ConfigError(f"data.name='csv:{path}': {problem}{remedy if is_folder else ''}")
-        super().__init__(self.table.parent)
+        self._files = open_folder(self.table.parent, cache=cache)
+        self.origin = self._files.origin
+
+    def names(self) -> list[str]:
+        """Lists all files of the folder, also those that the table does not name."""
+        return self._files.names()
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file of this name."""
+        return self._files.has(name)
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Begins to fetch files that will soon be read, where that takes time."""
+        self._files.expect(names)
+
+    def read(self, name: str) -> bytes:
+        """Reads a whole file."""
+        return self._files.read(name)
 
 
 class _Row(NamedTuple):
@@ -98,14 +115,14 @@ def read_table(
     return label_files(reading, found, seed=seed, order=int if numbers else str)
 
 
-def _read_cells(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def _read_cells(table: AnyPath) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Reads the header, and every other row with its number in the file."""
     try:
         text = table.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigError(f"{table} is not UTF-8 text; save it as CSV in UTF-8") from None
     except OSError as error:
-        raise ConfigError(f"{table} cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{table} cannot be read: {error.strerror or error}") from error
     first = text.partition("\n")[0]
     delimiter = max(_DELIMITERS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
@@ -144,7 +161,7 @@ def _rows(
         yield _Row(number, cells[columns.file], labels, split)
 
 
-def _twice(table: Path, first: _Row, second: _Row) -> str:
+def _twice(table: AnyPath, first: _Row, second: _Row) -> str:
     """Says that a file stands in two rows; if they differ, nobody can say which one holds."""
     if (first.labels, first.split) == (second.labels, second.split):
         return f"the file stands in row {first.number} as well"
@@ -162,21 +179,20 @@ class _Places:
 
     def __init__(self, files: CsvFiles) -> None:
         self._files = files
-        self._root = files.table.parent
         self._by_name: dict[str, list[str]] | None = None
         self._moved: list[tuple[str, str]] = []
 
     def find(self, written: str) -> tuple[str, str | None]:
         """Returns the path of a file relative to the table's folder, and what is wrong with it."""
-        name = written.replace("\\", "/").removeprefix("./").removeprefix(f"{self._root}/")
+        name = written.replace("\\", "/").removeprefix("./").removeprefix(f"{self._files.origin}/")
         if not name:
             return name, "it names no file"
-        if not os.path.isfile(self._root / name):  # noqa: PTH113  # is_file raises on odd names
+        if not self._files.has(name):
             found = self._search(name)
             if len(found) > 1:
                 return name, f"the file could be {found[0]} or {found[1]}; write the whole path"
             if not found:
-                return name, f"there is no such file; paths are relative to {self._root}"
+                return name, f"there is no such file; paths are relative to {self._files.origin}"
             self._moved.append((written, found[0]))
             name = found[0]
         if not is_image(name):

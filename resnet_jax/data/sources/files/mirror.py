@@ -1,0 +1,86 @@
+"""Copies the files of a bucket that a library wants to open itself to this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import filelock
+
+from resnet_jax.buckets import BucketFile, BucketPath
+from resnet_jax.data.sources.files.cache import FileCache
+from resnet_jax.errors import ConfigError
+
+_THREADS = 8
+_logger = logging.getLogger(__name__)
+
+
+def mirror(
+    folder: BucketPath, files: Sequence[BucketFile], *, version: str, cache: FileCache
+) -> Path:
+    """Copies files of a folder, unless they were copied before, and keeps them.
+
+    They are never removed: what does not fit below the limit of the cache is refused.
+
+    Args:
+        folder: The folder in the bucket.
+        files: Which of its files.
+        version: Changes when the files do; copies of another version lie elsewhere.
+        cache: Its folder and limit.
+
+    Returns:
+        The folder on this machine.
+
+    Raises:
+        ConfigError: They do not fit.
+    """
+    mirrors = cache.folder / "mirrors"
+    key = hashlib.sha256(f"{folder} {version}".encode()).hexdigest()[:16]
+    target = mirrors / key / folder.parent.name / folder.name
+    target.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(mirrors / f"{key}.lock"):
+        places = {found: target / found.path.relative_to(folder) for found in files}
+        missing = [found for found, place in places.items() if not place.exists()]
+        if not missing:
+            return target
+        _check_room(folder, missing, mirrors, cache.limit)
+        size = sum(found.size for found in missing)
+        # As a warning it is shown without any settings, and copying may take hours.
+        _logger.warning(
+            "copying %d files (%.1f GB) of %s to %s", len(missing), size / 1e9, folder, target
+        )
+        for place in places.values():
+            place.parent.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            jobs = [pool.submit(found.path.download, places[found]) for found in missing]
+            try:
+                for job in jobs:
+                    job.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    return target
+
+
+def _check_room(
+    folder: BucketPath, missing: Sequence[BucketFile], mirrors: Path, limit: int
+) -> None:
+    size = sum(found.size for found in missing)
+    taken = sum(file.stat().st_size for file in mirrors.rglob("*") if file.is_file())
+    if taken + size > limit:
+        before = f", where other datasets take {taken / 1e9:.1f} GB" if taken else ""
+        raise ConfigError(
+            f"{folder} has {size / 1e9:.1f} GB to copy to {mirrors}{before}, and the limit is "
+            f"{limit / 1e9:.1f} GB: raise data.cache_gigabytes, with data.cache_dir on a disk that "
+            "has room, or read images one by one: folder: or zip:"
+        )
+    free = shutil.disk_usage(mirrors).free
+    if size > free:
+        raise ConfigError(
+            f"{folder} has {size / 1e9:.1f} GB to copy to {mirrors}, whose disk has "
+            f"{free / 1e9:.1f} GB left: set data.cache_dir to another one"
+        )
