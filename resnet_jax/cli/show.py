@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,21 +10,38 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from resnet_jax.training.recipe.config import TrainConfig
+    from resnet_jax.training.workdir.layout import Workdir
 
 _SCREEN = 80
+_OF_DATA = ("model.num_classes", "model.in_features")
 
 
-def show_recipe(config: TrainConfig, *, recipe: str, overrides: Sequence[str]) -> Iterator[str]:
+def show_recipe(
+    config: TrainConfig,
+    *,
+    recipe: str,
+    overrides: Sequence[str],
+    files: Workdir,
+    extend: str | None = None,
+) -> Iterator[str]:
     """Yields the lines of `--show`: each value with its origin, and what happens to an image.
 
     Args:
         config: The recipe with the overrides applied.
         recipe: The recipe, as the user named it.
         overrides: The words that changed it.
+        files: The folder of the run, which may hold one already.
+        extend: As for `train`.
     """
     from resnet_jax.data.changes import describe_changes
 
-    yield from _settings(config, recipe=recipe, overrides=overrides)
+    fitted, remarks = _fit_to_run(config, files, extend)
+    yield from _settings(config, fitted, recipe=recipe, overrides=overrides, files=files)
+    if remarks:
+        yield f"the run in {files.root}:"
+        for remark in remarks:
+            yield from _wrapped(remark)
+    config = fitted
     channels = config.model.in_features or config.data.channels
     changes = describe_changes(config.data, config.augment, channels=channels or 3)
     if config.resize is not None:
@@ -42,7 +60,46 @@ def show_recipe(config: TrainConfig, *, recipe: str, overrides: Sequence[str]) -
             yield from _wrapped(line)
 
 
-def _settings(config: TrainConfig, *, recipe: str, overrides: Sequence[str]) -> Iterator[str]:
+def _fit_to_run(
+    config: TrainConfig, files: Workdir, extend: str | None
+) -> tuple[TrainConfig, list[str]]:
+    """Adds what the run in the folder has from its data, and what a longer run means for it."""
+    from resnet_jax.errors import ConfigError
+    from resnet_jax.training.extension import continued
+    from resnet_jax.training.workdir.records import read_records
+
+    if not files.has_checkpoints():
+        return config, []
+    held, inputs = files.read_config(), files.read_inputs()
+    model = dataclasses.replace(
+        config.model,
+        num_classes=config.model.num_classes or held.model.num_classes,
+        in_features=config.model.in_features or held.model.in_features,
+    )
+    config = dataclasses.replace(config, model=model)
+    size = (
+        f"images of {inputs.size} x {inputs.size} pixels" if inputs.size else "images as they are"
+    )
+    names = f"; classes {', '.join(inputs.class_names)}" if inputs.class_names else ""
+    remarks = [textwrap.shorten(f"{size}{names}", 2 * _SCREEN, placeholder=" ...")]
+    lengths = [one["step"] / one["epoch"] for one in read_records(files) if one.get("epoch")]
+    if not lengths:
+        return config, remarks
+    try:
+        run = continued(config, files, steps_per_epoch=round(lengths[0]), extend=extend)
+    except ConfigError as error:
+        return config, [*remarks, str(error)]
+    return run.config, [*remarks, *filter(None, [run.note])]
+
+
+def _settings(
+    config: TrainConfig,
+    fitted: TrainConfig,
+    *,
+    recipe: str,
+    overrides: Sequence[str],
+    files: Workdir,
+) -> Iterator[str]:
     """Yields the settings, grouped by what decided them."""
     from resnet_jax.training.recipe.fields import recipe_fields, values_by_field
     from resnet_jax.training.recipe.overrides import split_override
@@ -52,11 +109,18 @@ def _settings(config: TrainConfig, *, recipe: str, overrides: Sequence[str]) -> 
     groups: dict[str, dict[str, Any]] = {
         "settings from the command line": {},
         f"settings from the recipe {recipe}": {},
+        f"settings from the run in {files.root}": {},
+        "settings from the data (none until a run has opened them)": {},
         "defaults (change one with --config.NAME=VALUE)": {},
     }
-    typed, given, left = groups.values()
-    for path, value in values_by_field(config).items():
-        if any(f"{path}.".startswith(f"{name}.") for name in changed):
+    typed, given, kept, measured, left = groups.values()
+    unfitted = values_by_field(config)
+    for path, value in values_by_field(fitted).items():
+        if path in _OF_DATA and unfitted[path] is None:
+            measured[path] = value
+        elif value != unfitted[path]:
+            kept[path] = value
+        elif any(f"{path}.".startswith(f"{name}.") for name in changed):
             typed[path] = value
         elif (path in usual and value == usual[path]) or value is None:
             left[path] = value

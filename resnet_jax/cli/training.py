@@ -62,6 +62,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--show", action="store_true", help="print the recipe and where each value comes from"
     )
     parser.add_argument(
+        "--extend", metavar="WAY", help="rate of added epochs: constant or cosine[:PEAK]"
+    )
+    parser.add_argument(
         "--profile", action="store_true", help="profile steps 11 to 15 of this call"
     )
     parser.add_argument(
@@ -87,20 +90,25 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     from resnet_jax.machine.debugging import search_for_nans
     from resnet_jax.machine.processes import Processes, join
     from resnet_jax.machine.signals import RESUME_STATUS
+    from resnet_jax.training.extension import read_extension
     from resnet_jax.training.hooks import open_trackers
     from resnet_jax.training.loop import train as run_recipe
     from resnet_jax.training.recipe.load import DEFAULT_RECIPE, load_recipe
     from resnet_jax.training.recipe.overrides import parse_overrides
+    from resnet_jax.training.workdir.layout import Workdir
     from resnet_jax.training.workdir.stored import CheckpointError
 
     recipe = flags.config or DEFAULT_RECIPE
     config = parse_overrides(load_recipe(recipe), overrides)
-    if flags.show:
-        print("\n".join(show_recipe(config, recipe=recipe, overrides=overrides)))
-        return 0
     workdir = _workdir(flags, recipe)
+    if flags.extend is not None:
+        read_extension(flags.extend, begin=1)  # a mistake is found before anything starts
+    if flags.show:
+        words = {"recipe": recipe, "overrides": overrides, "extend": flags.extend}
+        print("\n".join(show_recipe(config, files=Workdir(workdir), **words)))
+        return 0
     seeds = read_seeds(flags.seeds) if flags.seeds else ()
-    open_trackers(flags.track or ())  # a mistake is found before anything starts
+    open_trackers(flags.track or ())  # so is this one
     if flags.debug_nans:
         search_for_nans()
     keep_freed_memory()
@@ -111,7 +119,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
 
     def train_one(config: TrainConfig, workdir: pathlib.Path) -> Result:
         hooks = open_trackers(flags.track or ())
-        return run_recipe(config, workdir, hooks=hooks, profile=flags.profile)
+        return run_recipe(config, workdir, extend=flags.extend, hooks=hooks, profile=flags.profile)
 
     try:
         if seeds:

@@ -127,8 +127,17 @@ def describe_training(trainer: Trainer) -> str:
     return (
         f"{total:,} steps, {epochs:.4g} epochs of {trainer.steps_per_epoch:,}; batch "
         f"{config.batch_size:,}{parts}; {config.optimizer.name}, learning rate "
-        f"{config.optimizer.learning_rate:g} ({config.schedule.name}{within}){weights}"
+        f"{config.optimizer.learning_rate:g} ({_shapes(config)}{within}){weights}"
     )
+
+
+def _shapes(config: TrainConfig) -> str:
+    """Names the shape of the schedule, and those of what was added to the run."""
+    parts: list[str] = [config.schedule.name]
+    for added in config.schedule.extensions:
+        start = f" from {added.peak * config.optimizer.learning_rate:g}"
+        parts.append(f"{added.shape}{start * (added.shape == 'cosine')} after step {added.begin:,}")
+    return ", ".join(parts)
 
 
 def describe_precision(config: TrainConfig) -> str:

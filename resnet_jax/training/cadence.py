@@ -41,7 +41,8 @@ def early_end(config: TrainConfig, records: Sequence[MetricsRecord]) -> int | No
 class Cadence:
     """Decides what is due after each step of a run; after the last step, everything is.
 
-    Steps count from 1.
+    The step that was the last one before an extension counts as one, so that the records do not
+    depend on when a run was extended. Steps count from 1.
 
     Attributes:
         config: The run.
@@ -56,8 +57,8 @@ class Cadence:
     has_test: bool = True
 
     def is_last(self, step: int) -> bool:
-        """Whether the run ends with this step."""
-        return step == self.total_steps
+        """Whether the run ends with this step, or ended before it was extended."""
+        return step in self.config.schedule.ends(self.total_steps)
 
     def is_due_for_record(self, step: int) -> bool:
         """Whether metrics are written after this step."""

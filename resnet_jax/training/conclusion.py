@@ -64,7 +64,10 @@ def conclude(
         say(console, "resume with the same command")
         return result
     if status == "before":
-        say(console, f"the run in {root} is finished: nothing to do")
+        say(
+            console,
+            f"the run in {root} is finished: nothing to do (longer: more epochs and --extend)",
+        )
     if jax.process_index() == 0 and not (status == "before" and files.curves.is_file()):
         draw_curves(records, files.curves)
     record = result.record

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from resnet_jax.data.images.transforms import eval_transform
 from resnet_jax.data.labels import match_labels
-from resnet_jax.data.loading.pipeline import EvalLoader, eval_loader
+from resnet_jax.data.loading.pipeline import EvalLoader, eval_loader, steps_per_epoch
 from resnet_jax.data.sources import Source, load_split
 from resnet_jax.machine.mesh import check_divides, make_mesh
 from resnet_jax.network_inputs import NetworkInputs
@@ -53,6 +53,11 @@ class Evaluator:
         outputs = self.config.model.sizes()[0]
         unused = (f"unused {index}" for index in range(len(names), outputs))
         return data.inputs(channels=self.training.channels, size=size).named((*names, *unused))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of the training split in an epoch."""
+        return steps_per_epoch(len(self.training), self.config.batch_size)
 
     def source(self, split: str) -> Source:
         """Opens a split; its labels become the network's outputs, by name.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from resnet_jax.training.cadence import early_end
 from resnet_jax.training.conclusion import Result, conclude
 from resnet_jax.training.evaluation import open_splits
 from resnet_jax.training.evaluator import make_evaluator
+from resnet_jax.training.extension import continued
 from resnet_jax.training.feeds import Feed, open_feed
 from resnet_jax.training.hooks import Hook, Hooks, RunStart
 from resnet_jax.training.measuring import Measuring, Values
@@ -41,6 +43,7 @@ def train(
     config: TrainConfig,
     workdir: str | pathlib.Path,
     *,
+    extend: str | None = None,
     sources: Mapping[str, Source] | None = None,
     hooks: Sequence[Hook] = (),
     console: Console | None = None,
@@ -51,6 +54,9 @@ def train(
     Args:
         config: The run.
         workdir: Folder for everything that the run writes.
+        extend: How a run in the folder goes on that is to be longer: at a `constant` learning
+            rate, its last one; with a new `cosine` from the recipe's; or `cosine:0.1`, from a
+            fraction of that. None: it may not be longer.
         sources: Splits of your own by their names in the recipe (`train`, `validation`, `test`),
             with `config.data.name="given:NAME"`. Resuming takes the same ones again.
         hooks: Are told of the start, the records, the checkpoints and the end of the run.
@@ -61,7 +67,8 @@ def train(
         How the run ended.
 
     Raises:
-        ConfigError: The config cannot be used, or the folder belongs to another run.
+        ConfigError: The config cannot be used, the folder belongs to another run, or its run cannot
+            be extended like this.
         CheckpointError: No checkpoint of the run can be read.
         DivergedError: More than `config.max_skipped` steps in a row were not finite.
         PeerError: Another process of the run ended or cannot be reached. Then exit with
@@ -71,15 +78,19 @@ def train(
     validate(config)
     files = Workdir(local_path(workdir))
     evaluator = make_evaluator(config, workdir=files.root, sources=sources)
-    config, trainer = evaluator.config, make_trainer(evaluator)
+    run = continued(
+        evaluator.config, files, steps_per_epoch=evaluator.steps_per_epoch, extend=extend
+    )
+    evaluator = dataclasses.replace(evaluator, config=run.config)
+    config, trainer = run.config, make_trainer(evaluator)
     splits = open_splits(config, evaluator)
     with (
-        claimed(files, config, evaluator.inputs) as remark,
+        claimed(files, config, evaluator.inputs, extends=run.extends) as remark,
         Interruption() as interruption,
         Checkpoints(files.checkpoints, config.checkpoint) as checkpoints,
         trainer.batches() as batches,
     ):
-        for note in filter(None, (remark, *trainer.source.notes, *splits.notes)):
+        for note in filter(None, (run.note, remark, *trainer.source.notes, *splits.notes)):
             say(console, note)
         feed = open_feed(trainer, batches)
         start, state, window = _begin_or_restore(trainer, checkpoints, batches, console=console)
@@ -88,8 +99,8 @@ def train(
             return conclude(files, console, start=start, step=start, total_steps=start)
         announce(trainer, splits.loaders, workdir=files.root, console=console)
         record_environment(files, start=start)
-        run = RunStart(config, files.root, start, trainer.total_steps)
-        with _reporting(run, records, hooks=hooks, console=console, profile=profile) as reports:
+        begun = RunStart(config, files.root, start, trainer.total_steps)
+        with _reporting(begun, records, hooks=hooks, console=console, profile=profile) as reports:
             measuring = Measuring(
                 trainer,
                 evaluator,

@@ -14,15 +14,15 @@ from resnet_jax.data.class_counts import labels_of
 from resnet_jax.data.images.transforms import train_transform
 from resnet_jax.data.loading.batches import Batch
 from resnet_jax.data.loading.order import ClassMembers
-from resnet_jax.data.loading.pipeline import BatchIterator, steps_per_epoch, train_loader
+from resnet_jax.data.loading.pipeline import BatchIterator, train_loader
 from resnet_jax.data.sources import Source
 from resnet_jax.local_paths import local_path
 from resnet_jax.machine.mesh import check_divides, put_batch
 from resnet_jax.training.checks import check_early_stopping, check_groups
 from resnet_jax.training.evaluator import Evaluator
 from resnet_jax.training.recipe.config import TrainConfig
-from resnet_jax.training.resizing import shrink, size_at
 from resnet_jax.training.step.programs import make_train_program
+from resnet_jax.training.step.resizing import shrink, size_at
 from resnet_jax.training.step.state import (
     TrainState,
     initial_state,
@@ -116,7 +116,8 @@ class Trainer:
         if self.config.resize is None:
             return on_devices
         full = batch["image"].shape[1]
-        size = size_at(self.config.resize, step, total_steps=self.total_steps, full=full)
+        planned = self.config.schedule.ends(self.total_steps)[0]
+        size = size_at(self.config.resize, step, total_steps=planned, full=full)
         return on_devices if size == full else shrink(on_devices, size)
 
 
@@ -133,7 +134,7 @@ def make_trainer(evaluator: Evaluator) -> Trainer:
     check_divides(config.batch_size, mesh, field="batch_size", parts=config.accumulation)
     check_groups(config)
     check_early_stopping(config)
-    per_epoch = steps_per_epoch(len(source), config.batch_size)
+    per_epoch = evaluator.steps_per_epoch
     is_balanced = config.data.sampling == "balanced"
     program = make_train_program(config, evaluator.graphs, mesh, steps_per_epoch=per_epoch)
     return Trainer(

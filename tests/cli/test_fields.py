@@ -1,5 +1,6 @@
 """`resnet-jax fields`, its page, and `train --show`."""
 
+import dataclasses
 import pathlib
 import re
 
@@ -8,9 +9,12 @@ import pytest
 from resnet_jax import cli
 from resnet_jax.cli.fields import reference_page
 from resnet_jax.cli.show import show_recipe
+from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.training.recipe.fields import recipe_fields, values_by_field
 from resnet_jax.training.recipe.load import load_recipe
 from resnet_jax.training.recipe.overrides import parse_overrides
+from resnet_jax.training.workdir.claim import claim
+from resnet_jax.training.workdir.layout import Workdir
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "fields.md"
 
@@ -31,15 +35,56 @@ def test_fields_are_explained_on_the_screen(capsys):
     assert "data." not in out
 
 
-def test_show_says_where_each_value_comes_from():
+def test_show_says_where_each_value_comes_from(tmp_path):
     words = ["--config.epochs=3", "--config.resize.first=8", "--config.optimizer.betas=0.9,0.99"]
     config = parse_overrides(load_recipe("digits"), words)
-    lines = list(show_recipe(config, recipe="digits", overrides=words))
+    lines = list(show_recipe(config, recipe="digits", overrides=words, files=Workdir(tmp_path)))
     assert max(map(len, lines)) <= 80
     text = "\n".join(lines).partition("training, on the host")[0]
     groups = re.split(r"^\S.*:$", text, flags=re.MULTILINE)[1:]
-    typed, recipe, defaults = ([word.partition("=")[0] for word in part.split()] for part in groups)
+    typed, recipe, data, defaults = (
+        [word.partition("=")[0] for word in part.split()] for part in groups
+    )
     assert typed == ["epochs", "optimizer.betas", "resize.first"]
     assert {"batch_size", "ema.decay", "augment.shift"} <= set(recipe)
     assert {"seed", "ema.every", "resize.begin", "finetune"} <= set(defaults)
-    assert sorted([*typed, *recipe, *defaults]) == sorted(values_by_field(config))
+    assert data == ["model.num_classes", "model.in_features"]
+    assert sorted([*typed, *recipe, *data, *defaults]) == sorted(values_by_field(config))
+
+
+@pytest.mark.parametrize(
+    ("words", "extend", "kept", "remark"),
+    [
+        ([], None, "", None),
+        (["--config.epochs=60"], None, "", "say how its learning rate goes on: --extend="),
+        (["--config.epochs=40"], None, "", "would be less"),
+        (
+            ["--config.epochs=60"],
+            "cosine:0.5",
+            'schedule.extensions=[{"shape":"cosine","begin":1000,"peak":0.5}]',
+            "extended to 60 epochs (1,200 steps): after step 1,000 the learning rate falls",
+        ),
+    ],
+)
+def test_show_says_what_the_run_in_the_folder_decides(tmp_path, words, extend, kept, remark):
+    recipe = load_recipe("digits")
+    files = Workdir(tmp_path)
+    model = dataclasses.replace(recipe.model, num_classes=3, in_features=1)
+    claim(
+        files,
+        dataclasses.replace(recipe, model=model),
+        NetworkInputs(size=8, class_names=("ant", "bee", "cat")),
+    )
+    (files.checkpoints / "1000").mkdir(parents=True)
+    files.metrics.write_text('{"step": 1000, "epoch": 50.0}\n')
+    config = parse_overrides(recipe, words)
+    lines = show_recipe(config, recipe="digits", overrides=words, files=files, extend=extend)
+    text = " ".join("\n".join(lines).split())
+    data = "settings from the data (none until a run has opened them):"
+    assert f"{data} model.num_classes=3 model.in_features=1 defaults" in text
+    assert (f"settings from the run in {tmp_path}: {kept}" in text) == bool(kept)
+    run = f"the run in {tmp_path}: images of 8 x 8 pixels; classes ant, bee, cat "
+    assert run in text
+    if remark is not None:
+        assert remark in text.partition(run)[2]
+    assert files.read_config().epochs == 50

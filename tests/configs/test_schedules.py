@@ -9,7 +9,7 @@ import pytest
 
 from resnet_jax.data.loading.pipeline import steps_per_epoch
 from resnet_jax.training.recipe.load import load_recipe
-from resnet_jax.training.resizing import size_at
+from resnet_jax.training.step.resizing import size_at
 from resnet_jax.training.step.schedules import make_schedule
 
 pytestmark = pytest.mark.usefixtures("optimized")

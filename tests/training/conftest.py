@@ -1,4 +1,5 @@
 import dataclasses
+import signal
 
 import jax
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 
 from resnet_jax.models import ResNetConfig
 from resnet_jax.training.evaluator import make_evaluator
+from resnet_jax.training.progress import ProgressReport
 from resnet_jax.training.recipe.config import (
     CheckpointConfig,
     EmaConfig,
@@ -90,3 +92,21 @@ def batch():
 def copied():
     """Copies a tree to the host, out of the reach of donation."""
     return lambda tree: jax.tree.map(np.array, tree)
+
+
+@pytest.fixture
+def signal_after(monkeypatch):
+    """Sends a signal to this process after a number of steps."""
+
+    def arrange(steps, number=signal.SIGTERM):
+        left = iter(range(steps - 1, -1, -1))
+        advance = ProgressReport.advance
+
+        def counted(self, steps):
+            advance(self, steps)
+            if any(next(left, None) == 0 for _ in range(steps)):
+                signal.raise_signal(number)
+
+        monkeypatch.setattr(ProgressReport, "advance", counted)
+
+    return arrange

@@ -1,7 +1,6 @@
 import dataclasses
 import io
 import json
-import signal
 
 import chex
 import numpy as np
@@ -14,7 +13,6 @@ from resnet_jax.inference.evaluate import evaluate_trained
 from resnet_jax.inference.trained import open_run
 from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.training.loop import train
-from resnet_jax.training.progress import ProgressReport
 from resnet_jax.training.step.metrics import DivergedError, SkipWatch
 from resnet_jax.training.workdir.checkpoints import Checkpoints
 from resnet_jax.training.workdir.claim import claim
@@ -39,24 +37,6 @@ def without_speed(workdir):
         {name: value for name, value in record.items() if name not in CLOCKED}
         for record in read_records(Workdir(workdir))
     ]
-
-
-@pytest.fixture
-def signal_after(monkeypatch):
-    """Sends a signal to this process after a number of steps."""
-
-    def arrange(steps, number=signal.SIGTERM):
-        left = iter(range(steps - 1, -1, -1))
-        advance = ProgressReport.advance
-
-        def counted(self, steps):
-            advance(self, steps)
-            if any(next(left, None) == 0 for _ in range(steps)):
-                signal.raise_signal(number)
-
-        monkeypatch.setattr(ProgressReport, "advance", counted)
-
-    return arrange
 
 
 @pytest.mark.slow

@@ -1,10 +1,12 @@
 """Runs that are stopped and killed, in processes of their own."""
 
 import json
+import math
 import os
 import pathlib
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +20,7 @@ from resnet_jax.training.recipe.load import load_recipe
 from resnet_jax.training.recipe.overrides import parse_overrides
 from resnet_jax.training.workdir.claim import claim
 from resnet_jax.training.workdir.layout import Workdir
-from resnet_jax.training.workdir.records import read_records
+from resnet_jax.training.workdir.records import CLOCKED, read_records
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -102,6 +104,31 @@ def test_a_run_resumes_after_signals_and_a_full_disk(tmp_path):
     assert f"resuming at step {step} of" in out
     steps = [record["step"] for record in read_records(Workdir(tmp_path))]
     assert steps == list(range(5, steps[-1] + 1, 5))
+
+
+def test_a_killed_extension_ends_as_if_nothing_had_happened(tmp_path):
+    words = [*QUICK, "--config.log_every_steps=5", "--config.checkpoint.every_steps=5"]
+    longer = [*words, "--config.steps=60", "--extend=cosine:0.1"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    finish(start("train.py", f"--workdir={whole}", *words, "--config.steps=20"), 0)
+    shutil.copytree(whole, killed)
+    finish(start("train.py", f"--workdir={whole}", *longer), 0)
+    process = start("train.py", f"--workdir={killed}", *longer)
+    end = time.monotonic() + PATIENCE
+    while recorded(killed) <= 30 and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+    process.kill()
+    finish(process, -signal.SIGKILL)
+    out, _ = finish(start("train.py", f"--workdir={killed}", *longer), 0)
+    assert "extended to" not in out  # it was, before
+    found, expected = (
+        [record | dict.fromkeys(CLOCKED) for record in read_records(Workdir(folder))]
+        for folder in (killed, whole)
+    )
+    assert found == expected
+    rates = {record["step"]: record["learning_rate"] for record in found}
+    assert rates[20] == pytest.approx(0.1)
+    assert rates[25] == pytest.approx(0.01 * (1 + math.cos(math.pi * 4 / 40)) / 2)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a folder that not even root can write")

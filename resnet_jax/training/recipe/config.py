@@ -18,6 +18,7 @@ from resnet_jax.local_paths import local_path
 from resnet_jax.training.recipe.loss import LossConfig
 from resnet_jax.training.recipe.optimization import (
     EmaConfig,
+    ExtensionConfig,
     Fraction,
     OptimizerConfig,
     ScheduleConfig,
@@ -28,6 +29,7 @@ __all__ = [
     "CheckpointConfig",
     "EarlyStoppingConfig",
     "EmaConfig",
+    "ExtensionConfig",
     "FinetuneConfig",
     "LossConfig",
     "MeshConfig",
@@ -237,3 +239,7 @@ class TrainConfig:
     early_stopping: EarlyStoppingConfig | None = None
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Returns the length of the run in steps."""
+        return self.steps or self.epochs * steps_per_epoch

@@ -95,12 +95,17 @@ def recipe_sections() -> Iterator[RecipeSection]:
 
 
 def values_by_field(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Returns the values of a configuration by dotted names; None for a section that is off."""
+    """Returns the values of a configuration by dotted names; None for a section that is off.
+
+    Dataclasses in a tuple become dictionaries.
+    """
     found: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         path, value = f"{prefix}{field.name}", getattr(config, field.name)
         if dataclasses.is_dataclass(value):
             found |= values_by_field(value, f"{path}.")
+        elif isinstance(value, tuple):
+            found[path] = tuple(map(_plain, value))
         else:
             found[path] = value
     return found
@@ -174,6 +179,11 @@ def type_in_words(hint: Any) -> str:
     return _in_words(TypeAdapter(hint).json_schema())
 
 
+def _plain(item: Any) -> Any:
+    is_section = dataclasses.is_dataclass(item) and not isinstance(item, type)
+    return dataclasses.asdict(item) if is_section else item
+
+
 def _did_you_mean(names: Iterable[str]) -> str:
     words = " or ".join(repr(name) for name in names)
     return f" Did you mean {words}?" if words else ""
@@ -210,6 +220,8 @@ def _in_words(schema: Mapping[str, Any]) -> str:
         return f"any number of values, each {_in_words(schema['items'])}"
     if schema.get("type") == "object":
         return f"names, each with {_in_words(schema['additionalProperties'])}"
+    if "$ref" in schema:
+        return "an object"
     words = {"integer": "integer", "number": "number", "string": "text", "null": "none"}
     text = words.get(schema.get("type", ""), "true or false")
     bounds = {

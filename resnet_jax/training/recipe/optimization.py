@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from resnet_jax.errors import ConfigError
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -47,6 +49,22 @@ class OptimizerConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ExtensionConfig:
+    """The learning rate of the steps that a run got in addition.
+
+    Attributes:
+        shape: `constant` keeps the last learning rate; `cosine` falls anew, from `peak` to the
+            schedule's `end`.
+        begin: The steps that the run had before.
+        peak: For `cosine`: its first learning rate, as a fraction of the optimizer's.
+    """
+
+    shape: Literal["constant", "cosine"]
+    begin: PositiveInt
+    peak: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
 class ScheduleConfig:
     """The learning rate over the run, relative to the optimizer's.
 
@@ -62,6 +80,8 @@ class ScheduleConfig:
         drop: For `step`: the factor of each drop.
         end: For `cosine`, `linear` and `onecycle`: the last learning rate, as a fraction of the
             optimizer's.
+        extensions: What `--extend` added to a run: `shape`, `begin` and `peak` of each extension.
+            The other fields refer to the run without them.
     """
 
     name: Literal["constant", "step", "cosine", "linear", "onecycle"] = "cosine"
@@ -73,6 +93,25 @@ class ScheduleConfig:
     milestones: tuple[Fraction, ...] = (0.5, 0.75)
     drop: Annotated[float, Field(gt=0, le=1)] = 0.1
     end: Annotated[float, Field(ge=0, le=1)] = 0.0
+    extensions: tuple[ExtensionConfig, ...] = ()
+
+    def ends(self, total_steps: int) -> tuple[int, ...]:
+        """Lists the steps at which the run ended before each extension, and at which it ends.
+
+        Args:
+            total_steps: Number of steps in the run, with its extensions.
+
+        Raises:
+            ConfigError: The extensions do not follow each other within the run.
+        """
+        ends = (*(extension.begin for extension in self.extensions), total_steps)
+        if list(ends) != sorted(set(ends)):
+            begins = ", ".join(map(str, ends[:-1]))
+            raise ConfigError(
+                f"schedule.extensions begin after steps {begins} of {total_steps}: each must begin "
+                "after the one before and before the end"
+            )
+        return ends
 
 
 @dataclasses.dataclass(frozen=True)

@@ -50,7 +50,7 @@ def make_train_program(
         mesh: The devices.
         steps_per_epoch: Batches in an epoch.
     """
-    total_steps = config.steps or config.epochs * steps_per_epoch
+    total_steps = config.total_steps(steps_per_epoch)
     schedule = make_schedule(
         config.schedule,
         learning_rate=config.optimizer.learning_rate,

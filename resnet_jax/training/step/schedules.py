@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import jax
 import optax
 
 from resnet_jax.errors import ConfigError
-from resnet_jax.training.recipe.config import ScheduleConfig
+from resnet_jax.training.recipe.config import ExtensionConfig, ScheduleConfig
 
 
 def make_schedule(
@@ -21,7 +22,7 @@ def make_schedule(
     Args:
         config: The shape of the schedule.
         learning_rate: The learning rate at the end of the warm-up, the highest of the run.
-        total_steps: Number of steps in the run.
+        total_steps: Number of steps in the run, with its extensions.
         steps_per_epoch: From `resnet_jax.data.loading.pipeline.steps_per_epoch`.
         is_part: Whether the run may end within the warm-up, as one of a few steps does that tries
             a recipe out.
@@ -30,12 +31,60 @@ def make_schedule(
         A function from a number of updates to a learning rate.
 
     Raises:
-        ConfigError: The warm-up is longer than the run, which is not a part.
+        ConfigError: The warm-up is longer than the run, which is not a part; or an extension does
+            not fit the run.
 
     References:
         Goyal et al., Accurate, Large Minibatch SGD, section 2.2 (linear warm-up).
-        Loshchilov and Hutter, SGDR (cosine). Smith and Topin, Super-Convergence (one cycle).
+        Loshchilov and Hutter, SGDR (cosine, and cosines that follow each other). Smith and Topin,
+        Super-Convergence (one cycle).
     """
+    planned, *later = config.ends(total_steps)
+    schedule = _planned_schedule(
+        config,
+        learning_rate=learning_rate,
+        total_steps=planned,
+        steps_per_epoch=steps_per_epoch,
+        is_part=is_part or bool(later),
+    )
+    for extension, end in zip(config.extensions, later, strict=True):
+        added = _added_schedule(
+            extension, config, before=schedule, learning_rate=learning_rate, end=end
+        )
+        schedule = optax.join_schedules([schedule, added], [extension.begin])
+    return schedule
+
+
+def _added_schedule(
+    extension: ExtensionConfig,
+    config: ScheduleConfig,
+    *,
+    before: optax.Schedule,
+    learning_rate: float,
+    end: int,
+) -> optax.Schedule:
+    """Builds the learning rate of an extension; it counts updates from there."""
+    if extension.shape == "constant":
+        # One program for it all; otherwise JAX would compile each operation of the schedule.
+        return optax.constant_schedule(float(jax.jit(before)(extension.begin - 1)))
+    if extension.peak < config.end:
+        raise ConfigError(
+            f"the peak of an extension is {extension.peak:g}, below schedule.end={config.end:g}: "
+            "give a higher one"
+        )
+    peak, steps = extension.peak * learning_rate, end - extension.begin
+    return optax.cosine_decay_schedule(peak, steps, alpha=config.end / extension.peak)
+
+
+def _planned_schedule(
+    config: ScheduleConfig,
+    *,
+    learning_rate: float,
+    total_steps: int,
+    steps_per_epoch: int,
+    is_part: bool,
+) -> optax.Schedule:
+    """Builds the schedule of a run without extensions."""
     warmup = _warmup_steps(
         config, total_steps=total_steps, steps_per_epoch=steps_per_epoch, is_part=is_part
     )

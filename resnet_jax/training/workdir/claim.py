@@ -40,7 +40,13 @@ _HOLDER = "running.json"
 
 
 @contextlib.contextmanager
-def claimed(files: Workdir, config: TrainConfig, inputs: NetworkInputs) -> Iterator[str | None]:
+def claimed(
+    files: Workdir,
+    config: TrainConfig,
+    inputs: NetworkInputs,
+    *,
+    extends: TrainConfig | None = None,
+) -> Iterator[str | None]:
     """Holds the folder, and gives what `claim` gives, for as long as a run goes on.
 
     The first process of a run holds it, which is the one that writes. The operating system releases
@@ -50,13 +56,14 @@ def claimed(files: Workdir, config: TrainConfig, inputs: NetworkInputs) -> Itera
         files: The folder.
         config: The run.
         inputs: What its network expects of images, and its class names.
+        extends: As for `claim`.
 
     Raises:
         ConfigError: Another process holds the folder; the message names it. Or as for `claim`.
         OSError: The folder cannot be written.
     """
     with _locked(files):
-        yield claim(files, config, inputs)
+        yield claim(files, config, inputs, extends=extends)
 
 
 @contextlib.contextmanager
@@ -82,7 +89,13 @@ def _locked(files: Workdir) -> Iterator[None]:
         lock.release()
 
 
-def claim(files: Workdir, config: TrainConfig, inputs: NetworkInputs) -> str | None:
+def claim(
+    files: Workdir,
+    config: TrainConfig,
+    inputs: NetworkInputs,
+    *,
+    extends: TrainConfig | None = None,
+) -> str | None:
     """Claims the folder for a run, or checks that it already belongs to this run.
 
     A run that has not saved a checkpoint has nothing to lose, so its folder is free. Only the first
@@ -92,6 +105,7 @@ def claim(files: Workdir, config: TrainConfig, inputs: NetworkInputs) -> str | N
         files: The folder.
         config: The run.
         inputs: What its network expects of images, and its class names.
+        extends: The run that this one makes longer, which the folder may hold instead.
 
     Returns:
         What to tell the user, or None.
@@ -103,7 +117,7 @@ def claim(files: Workdir, config: TrainConfig, inputs: NetworkInputs) -> str | N
     """
     remark = None
     if files.has_checkpoints():
-        _check_same_run(files, config)
+        _check_same_run(files, config, extends)
         remark = _check_same_inputs(files, inputs)
     elif files.config.is_file() and _differences(files, config):
         remark = f"{files.root} held a run without a checkpoint, which this one replaces"
@@ -116,13 +130,20 @@ def claim(files: Workdir, config: TrainConfig, inputs: NetworkInputs) -> str | N
     return remark
 
 
-def _check_same_run(files: Workdir, config: TrainConfig) -> None:
+def fixed_differences(held: TrainConfig, config: TrainConfig) -> list[str]:
+    """Lists the fields in which two runs differ although no run may change them on the way."""
+    return [field for field in differing_fields(held, config) if not field.startswith(_FREE)]
+
+
+def _check_same_run(files: Workdir, config: TrainConfig, extends: TrainConfig | None) -> None:
     if not files.config.is_file():
         raise ConfigError(
             f"workdir {files.root} has checkpoints but no {files.config.name}; choose another"
         )
-    differing = differing_fields(files.read_config(), config)
-    fixed = [field for field in differing if not field.startswith(_FREE)]
+    held = files.read_config()
+    if extends is not None and not fixed_differences(held, extends):
+        return
+    fixed = fixed_differences(held, config)
     if fixed:
         raise ConfigError(
             f"workdir {files.root} holds a run with another config: {', '.join(fixed)}; "

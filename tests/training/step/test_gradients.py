@@ -5,7 +5,7 @@ import pytest
 
 from resnet_jax.errors import ConfigError
 from resnet_jax.training.recipe.config import FinetuneConfig, ResizeConfig
-from resnet_jax.training.resizing import shrink, size_at
+from resnet_jax.training.step.resizing import shrink, size_at
 from resnet_jax.weights import load_pretrained
 
 

@@ -17,7 +17,7 @@ def size_at(config: ResizeConfig, step: int, *, total_steps: int, full: int) -> 
     Args:
         config: How the images grow.
         step: From 0.
-        total_steps: Number of steps in the run.
+        total_steps: Number of steps in the run, without extensions.
         full: Height and width of the images in the batch.
 
     Returns:
