@@ -6,15 +6,17 @@ import dataclasses
 import math
 import re
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 from flax import nnx
 
+from resnet_jax.aot.chips import Chip
 from resnet_jax.aot.floor import floor_of
 from resnet_jax.aot.hlo import Collective, collectives, memory_traffic, parse_hlo
 from resnet_jax.aot.lowering import StepName, lower_step
-from resnet_jax.aot.topology import Topology, compile_for
+from resnet_jax.aot.topology import Topology, compile_for, describe_topology
 from resnet_jax.errors import ConfigError
 from resnet_jax.machine.mesh import mesh_of
 from resnet_jax.training.recipe.config import TrainConfig
@@ -83,6 +85,19 @@ def recipe_image_size(config: TrainConfig) -> int:
     """
     usual = native_size(config.model.name, model_config(config.model.name))
     return config.data.image_size or usual
+
+
+def estimate_steps(
+    config: TrainConfig, topology: str, *, steps: Sequence[StepName], size: int
+) -> tuple[str, Chip, list[StepEstimate]]:
+    """Compiles steps of a recipe for hardware that is named; see `estimate_step`.
+
+    Returns:
+        The name of the hardware, its chip, and what the steps need.
+    """
+    described = describe_topology(topology)
+    found = [estimate_step(config, described, step=step, size=size) for step in steps]
+    return described.name, described.chip, found
 
 
 def estimate_step(

@@ -41,9 +41,9 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     # Where libtpu is installed and no TPU, JAX would look for one for seconds.
     jax.config.update("jax_platforms", "cpu")
 
-    from resnet_jax.aot.estimate import estimate_step, recipe_image_size, without_data
+    from resnet_jax.aot.apart import run_apart
+    from resnet_jax.aot.estimate import estimate_steps, recipe_image_size, without_data
     from resnet_jax.aot.lowering import STEPS
-    from resnet_jax.aot.topology import describe_topology
     from resnet_jax.errors import ConfigError
     from resnet_jax.training.recipe.load import DEFAULT_RECIPE, load_recipe
     from resnet_jax.training.recipe.overrides import parse_overrides
@@ -52,21 +52,18 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
         raise ConfigError(f"--size={flags.size}: images have at least one pixel")
     recipe = flags.config or DEFAULT_RECIPE
     config = without_data(parse_overrides(load_recipe(recipe), overrides))
-    topology = describe_topology(flags.topology)
     size = flags.size or recipe_image_size(config)
-    estimates = [
-        estimate_step(config, topology, step=step, size=size)
-        for step in STEPS
-        if flags.step in (None, step)
-    ]
+    steps = [step for step in STEPS if flags.step in (None, step)]
+    name, chip, estimates = run_apart(
+        estimate_steps, config, flags.topology, steps=steps, size=size
+    )
     if flags.json:
-        about = {"recipe": recipe, "topology": topology.name, "image_size": size}
-        steps = [_as_json(estimate) for estimate in estimates]
-        print(json.dumps(about | {"jax": jax.__version__, "steps": steps}))
+        about = {"recipe": recipe, "topology": name, "image_size": size}
+        found = [_as_json(estimate) for estimate in estimates]
+        print(json.dumps(about | {"jax": jax.__version__, "steps": found}))
     else:
-        chip = topology.chip
         print(
-            f"{recipe} on {topology.name}: {estimates[0].chips} chips, each with "
+            f"{recipe} on {name}: {estimates[0].chips} chips, each with "
             f"{chip.memory / 2**30:.1f} GiB, {chip.bandwidth / 1e9:,.0f} GB/s and "
             f"{chip.flops / 1e12:,.0f} TFLOP/s in bfloat16"
         )
