@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from resnet_jax.data.image_names import unread_content
 from resnet_jax.data.images.bad_image import BadImageError, check_pixels, refuse, too_large
 from resnet_jax.data.images.bounds import decoding_excess, find_excess
-from resnet_jax.data.images.levels import join_bytes, open_low_bytes, scale_levels
+from resnet_jax.data.images.levels import read_levels, scale_levels
 from resnet_jax.data.images.orientation import ORIENTATION, turn_upright
 
 # Pillow warns of images above its own limit, which are compared with that of the recipe, and of
@@ -96,10 +96,10 @@ def _eight_bit(opened: Image.Image) -> Image.Image:
     """Scales 16-bit levels to 8 bits, where Pillow would cut them off."""
     if opened.mode == "F":
         raise BadImageError("the pixels are floating-point numbers of unknown range")
-    low = open_low_bytes(opened)
+    levels = read_levels(opened)
     opened.load()  # which turns a TIFF upright, and takes its orientation away
-    if low is not None:
-        return scale_levels(join_bytes(opened, low))
+    if levels is not None:
+        return scale_levels(levels)
     if opened.mode.startswith("I"):
         return scale_levels(np.asarray(opened).clip(0, 65535).astype(np.uint32))
     return opened

@@ -209,14 +209,81 @@ def test_formats_that_are_not_read_are_named(content, message):
         decode_image(content)
 
 
+def png_of_grey_and_alpha(levels):
+    """Writes a PNG of 16 bits a level, which neither Pillow nor OpenCV writes with alpha."""
+    height, width = levels.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
+    parts = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 4, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ]
+    chunks = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in parts
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def tiff_of_four(levels, order, *, ink, extra=()):
+    """Writes a TIFF of four samples of 16 bits, as CMYK or with an alpha channel."""
+    mark, height, width = {"<": b"II", ">": b"MM"}[order], *levels.shape[:2]
+    fields = [(256, 4, [width]), (257, 4, [height]), (258, 3, [16] * 4), (259, 3, [1])]
+    fields += [(262, 3, [ink]), (273, 4, [0]), (277, 3, [4]), (278, 4, [height])]
+    fields += [(279, 4, [levels.nbytes])] + [(338, 3, [one]) for one in extra]
+    after = 8 + 2 + 12 * len(fields) + 4
+    entries = b""
+    for tag, kind, values in fields:
+        place = {258: [after], 273: [after + 8]}.get(tag, values)
+        letter = "I" if kind == 4 or tag == 258 else "H"
+        value = struct.pack(order + letter * len(place), *place).ljust(4, b"\0")
+        entries += struct.pack(order + "HHI", tag, kind, len(values)) + value
+    head = mark + struct.pack(order + "HIH", 42, 8, len(fields)) + entries + bytes(4)
+    return head + struct.pack(order + "4H", *[16] * 4) + levels.astype(order + "u2").tobytes()
+
+
+def levels_of(channels):
+    levels = np.random.default_rng(0).integers(65536, size=(9, 7, channels), dtype=np.uint16)
+    levels[0, :5, 0] = 0, 255, 256, 65407, 65535
+    return levels
+
+
+def scaled(levels):
+    return ((levels.astype(np.int64) * 255 + 32767) // 65535).astype(np.uint8)
+
+
+def test_sixteen_bits_of_grey_with_alpha_are_scaled():
+    levels = levels_of(2)
+    pixels = decode_image(png_of_grey_and_alpha(levels), channels=1)
+    np.testing.assert_array_equal(pixels, scaled(levels[..., :1]))
+    pixels = decode_image(png_of_grey_and_alpha(levels))
+    np.testing.assert_array_equal(pixels, scaled(levels[..., [0, 0, 0]]))
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_sixteen_bits_of_an_ink_are_scaled(order):
+    levels = levels_of(4)
+    expected = Image.frombytes("CMYK", (7, 9), scaled(levels).tobytes()).convert("RGB")
+    pixels = decode_image(tiff_of_four(levels, order, ink=5))
+    np.testing.assert_array_equal(pixels, np.asarray(expected))
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_sixteen_bits_of_a_colour_times_alpha_are_scaled(order):
+    levels = levels_of(4)
+    levels[1, :3, 3] = 0, 1, 65535
+    straight = levels[..., :3].astype(np.int64) * 65535 // np.maximum(levels[..., 3:], 1)
+    pixels = decode_image(tiff_of_four(levels, order, ink=2, extra=(1,)))
+    np.testing.assert_array_equal(pixels, scaled(straight.clip(0, 65535)))
+
+
 @pytest.mark.parametrize("kind", ["png", "tiff"])
 @pytest.mark.parametrize("colours", [3, 4])
 def test_sixteen_bits_of_a_colour_are_scaled(kind, colours):
-    levels = np.random.default_rng(0).integers(65536, size=(9, 7, colours), dtype=np.uint16)
-    levels[0, :5, 0] = 0, 255, 256, 65407, 65535
+    levels = levels_of(colours)
     written = levels[..., [2, 1, 0, 3][:colours]]  # OpenCV writes blue first
     data = cv2.imencode(f".{kind}", written)[1].tobytes()
-    expected = (levels[..., :3].astype(np.int64) * 255 + 32767) // 65535
+    expected = scaled(levels[..., :3])
     np.testing.assert_array_equal(decode_image(data), expected)
-    grey = np.asarray(Image.fromarray(expected.astype(np.uint8)).convert("L"))
+    grey = np.asarray(Image.fromarray(expected).convert("L"))
     np.testing.assert_array_equal(decode_image(data, channels=1)[..., 0], grey)
