@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -26,6 +27,8 @@ from resnet_jax.inference.trained import Trained
 from resnet_jax.training.evaluation import sum_batches
 from resnet_jax.training.step.metrics import MetricSums
 
+_logger = logging.getLogger(__name__)
+
 Watch = Callable[[Batch, NDArray[np.int32], NDArray[np.float32]], None]
 """Receives each batch with the predicted classes [batch] and the probabilities [batch, classes].
 
@@ -47,7 +50,8 @@ def evaluate_trained(
     """Evaluates any trained network on any dataset.
 
     The network is compiled once and the batch is split over all devices. Every example of the split
-    counts once, regardless of the batch size.
+    counts once, regardless of the batch size. The logger `resnet_jax` says, at level INFO, how the
+    data were read and what was left out.
 
     Args:
         trained: The network.
@@ -73,6 +77,8 @@ def evaluate_trained(
 
     streamed = dataclasses.replace(data, channels=trained.inputs.channels, in_memory=False)
     source = load_split(streamed, split, workdir=workdir)
+    for note in source.notes:
+        _logger.info(note)
     outputs = output_of_labels(
         trained, source.class_names, origin=data.name, by_position=by_position
     )

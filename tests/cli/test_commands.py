@@ -209,6 +209,25 @@ def test_prepare_makes_a_set(photos, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("eval", ("--model={net}", "--data=folder:{photos}")),
+        ("prepare", ("folder:{photos}", "--data-dir={sets}")),
+    ],
+)
+def test_what_is_left_out_is_said_once_apart_from_the_result(
+    command, words, net, photos, tmp_path, capsys
+):
+    (photos / "test" / "labels.txt").write_text("red")
+    places = {"net": net, "photos": photos, "sets": tmp_path / "sets"}
+    assert call(command, *(word.format(**places) for word in words)) == 0
+    captured = capsys.readouterr()
+    note = "note: left out 1 files that are not images by their names: test/labels.txt"
+    assert captured.err.splitlines() == [note]
+    assert "left out" not in captured.out
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["eval", "--model=resnet20", "--weights=no.pth", "--data=digits"], "no.pth does not"),

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
+import logging
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -40,6 +41,8 @@ from resnet_jax.errors import ConfigError
 from resnet_jax.local_paths import user_cache, user_path
 from resnet_jax.whole_files import write_text
 
+_logger = logging.getLogger(__name__)
+
 Progress = Callable[[int, int], None]
 """Is told the number of files that are done and the number of all."""
 
@@ -67,6 +70,8 @@ def prepare(
         workers: Threads that read and write.
         bad_examples: Takes the files that are skipped; None stops at the first.
         progress: Is told how far it is.
+
+    The logger `resnet_jax` says, at level INFO, what was inferred from the files and left out.
 
     Returns:
         The folder of the dataset, which `data.name=NAME` then finds; None with `shard`.
@@ -132,6 +137,8 @@ def _prepare(source: str, data_dir: Path | None, options: _Options) -> Path | No
     target, scratch = root / name / VERSION, root / name / f"incomplete.{VERSION}"
     _refuse_present(target)
     files, layout = open_layout(source, bad_examples=options.bad_examples, cache=FileCache())
+    for note in layout.notes:
+        _logger.info(note)
     parts = plan_parts(layout)
     _check_plan(scratch, layout)
     chosen = parts if options.shard is None else _share(parts, options.shard)
