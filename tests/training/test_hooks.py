@@ -1,14 +1,16 @@
 """Hooks of a run, and the records that people keep in Weights & Biases and MLflow."""
 
+import http.server
 import io
 import json
 import pathlib
+import threading
 
 import pytest
 from rich.console import Console
 
 from resnet_jax.errors import ConfigError
-from resnet_jax.training.hooks import Hook, MlflowHook, WandbHook, open_trackers
+from resnet_jax.training.hooks import Hook, MlflowHook, RunStart, WandbHook, open_trackers
 from resnet_jax.training.loop import train
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.workdir.layout import Workdir
@@ -75,6 +77,99 @@ def test_a_tracker_without_its_extra_says_how_to_install_it(name, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda module: None)
     with pytest.raises(ConfigError, match=rf"pip install 'resnet-jax\[{name}\]'"):
         open_trackers([name])
+
+
+class _Refuses(http.server.BaseHTTPRequestHandler):
+    """Answers every request as a server does that does not know the key."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_error(401)
+
+    do_GET = do_POST  # noqa: N815
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")  # wandb keeps the first address that a process gives it
+def refusing():
+    """Starts a server that lets nobody in, and returns its address."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Refuses) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        (None, "wandb: .*; run `wandb login`, or set WANDB_MODE=offline"),
+        ("too-short", "wandb: .*; run `wandb login`"),
+        ("0" * 40, "wandb: .*401.*; run `wandb login`"),
+    ],
+)
+def test_a_login_that_fails_is_one_line_and_leaves_the_folder_free(
+    key, message, refusing, tmp_path, config, vary, monkeypatch
+):
+    pytest.importorskip("wandb", reason="the extra wandb is not installed")
+    monkeypatch.setenv("WANDB_BASE_URL", refusing)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    if key is not None:
+        monkeypatch.setenv("WANDB_API_KEY", key)
+    with pytest.raises(ConfigError, match=message) as caught:
+        run(config, tmp_path / "run", WandbHook())
+    assert "\n" not in str(caught.value)
+    # The corrected command may change the recipe: nothing was trained.
+    assert run(vary(config, steps=2), tmp_path / "run").status == "finished"
+
+
+class Closing(Hook):
+    """Does something when the first record is written."""
+
+    def __init__(self, action):
+        self.action = action
+
+    def record(self, step, values):
+        self.action()
+        self.action = lambda: None
+
+
+def lost(service, caplog):
+    return [one for one in caplog.messages if one.startswith(f"{service} has lost this run, which")]
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_when_wandb_is_lost(tmp_path, config, vary, caplog):
+    wandb = pytest.importorskip("wandb", reason="the extra wandb is not installed")
+    hooks = Closing(lambda: wandb.finish()), WandbHook(mode="offline")
+    assert run(vary(config, log_every_steps=20), tmp_path / "run", *hooks).status == "finished"
+    assert len(lost("wandb", caplog)) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of SQLAlchemy, about MLflow
+def test_a_run_goes_on_when_mlflow_is_lost(tmp_path, config, vary, caplog):
+    pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
+    pytest.importorskip("sqlalchemy", reason="the extra mlflow is not installed")
+    file = tmp_path / "mlflow.db"
+    hooks = (
+        Closing(lambda: file.write_bytes(b"damaged")),
+        MlflowHook(tracking_uri=f"sqlite:///{file}"),
+    )
+    assert run(vary(config, log_every_steps=20), tmp_path / "run", *hooks).status == "finished"
+    assert len(lost("mlflow", caplog)) == 1
+
+
+def test_a_store_that_cannot_be_reached_is_one_line(refusing, tmp_path, config, monkeypatch):
+    pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
+    hook = MlflowHook(tracking_uri=refusing)
+    with pytest.raises(ConfigError, match=r"mlflow: .*; set MLFLOW_TRACKING_URI") as caught:
+        hook.start(RunStart(config, tmp_path, 0, 4))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.slow

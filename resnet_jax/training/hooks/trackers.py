@@ -7,8 +7,10 @@ in the run's folder.
 
 from __future__ import annotations
 
+import abc
 import importlib
 import importlib.util
+import logging
 import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -20,9 +22,72 @@ from resnet_jax.training.recipe.fields import values_by_field
 from resnet_jax.training.workdir.records import MetricsRecord
 from resnet_jax.whole_files import write_text
 
+_logger = logging.getLogger(__name__)
 
-class WandbHook(Hook):
+
+class _Tracker(Hook):
+    """A service that keeps records; a run does not begin without it, but goes on if it is lost.
+
+    Attributes:
+        service: Its name, for messages.
+        remedy: What to do if it cannot be reached.
+        errors: What it raises.
+    """
+
+    service: str
+    remedy: str
+    errors: tuple[type[Exception], ...]
+
+    def __init__(self) -> None:
+        self._is_lost = False
+
+    def start(self, run: RunStart) -> None:
+        """Begins the run there, or continues it.
+
+        Raises:
+            ConfigError: The service refuses, or cannot be reached.
+        """
+        try:
+            self._begin(run)
+        except self.errors as error:
+            raise ConfigError(f"{self.service}: {_in_one_line(error)}; {self.remedy}") from error
+
+    def record(self, step: int, values: Mapping[str, float | None]) -> None:
+        """Keeps the numbers of a record at its step."""
+        self._attempt(lambda: self._keep(step, _numbers(values)))
+
+    def end(self, status: str, record: MetricsRecord) -> None:
+        """Closes the run there."""
+        self._attempt(lambda: self._close(status, _numbers(record)))
+
+    def _attempt(self, action: Callable[[], None]) -> None:
+        if self._is_lost:
+            return
+        try:
+            action()
+        except self.errors as error:
+            self._is_lost = True
+            _logger.warning(
+                "%s has lost this run, which goes on without it: %s",
+                self.service,
+                _in_one_line(error),
+            )
+
+    @abc.abstractmethod
+    def _begin(self, run: RunStart) -> None: ...
+
+    @abc.abstractmethod
+    def _keep(self, step: int, numbers: Mapping[str, float]) -> None: ...
+
+    @abc.abstractmethod
+    def _close(self, status: str, numbers: Mapping[str, float]) -> None: ...
+
+
+class WandbHook(_Tracker):
     """Keeps records in Weights & Biases, with the recipe as the run's configuration.
+
+    If the login fails, the run does not begin. If the service is lost later, the run goes on
+    without it.
 
     Args:
         **settings: Arguments of `wandb.init`, such as `project` or `mode="offline"`.
@@ -31,37 +96,38 @@ class WandbHook(Hook):
         ConfigError: The extra `wandb` is not installed.
     """
 
+    service = "wandb"
+    remedy = "run `wandb login`, or set WANDB_MODE=offline"
+
     def __init__(self, **settings: Any) -> None:
+        super().__init__()
         self._wandb = _module("wandb")
+        self.errors = (self._wandb.Error, ConnectionError, TimeoutError)
         self._settings = settings
         self._run: Any = None
+        # wandb reports how it is used; that this fails, as without a login, is not for the user.
+        logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
 
-    def start(self, run: RunStart) -> None:
-        """Begins the run, or continues it."""
+    def _begin(self, run: RunStart) -> None:
         identity = _identity(run, "wandb", lambda: uuid.uuid4().hex[:8])
         settings = {"name": run.workdir.name, "dir": str(run.workdir), **self._settings}
-        try:
-            self._run = self._wandb.init(
-                id=identity, resume="allow", config=values_by_field(run.config), **settings
-            )
-        except self._wandb.Error as error:
-            raise ConfigError(
-                f"wandb: {' '.join(str(error).split())}; run `wandb login`, or set "
-                "WANDB_MODE=offline"
-            ) from error
+        self._run = self._wandb.init(
+            id=identity, resume="allow", config=values_by_field(run.config), **settings
+        )
 
-    def record(self, step: int, values: Mapping[str, float | None]) -> None:
-        """Logs the numbers of a record at its step."""
-        self._run.log(_numbers(values), step=step)
+    def _keep(self, step: int, numbers: Mapping[str, float]) -> None:
+        self._run.log(dict(numbers), step=step)
 
-    def end(self, status: str, record: MetricsRecord) -> None:
-        """Writes the last record as the summary and closes the run."""
-        self._run.summary.update({"status": status, **_numbers(record)})
+    def _close(self, status: str, numbers: Mapping[str, float]) -> None:
+        self._run.summary.update({"status": status, **numbers})
         self._run.finish(exit_code=1 if status == "failed" else 0)
 
 
-class MlflowHook(Hook):
+class MlflowHook(_Tracker):
     """Keeps records in MLflow, with the recipe as the run's parameters.
+
+    If the store cannot be reached, the run does not begin. If it is lost later, the run goes on
+    without it.
 
     Args:
         tracking_uri: The store, such as `sqlite:///mlflow.db`; None takes MLflow's own setting.
@@ -72,25 +138,29 @@ class MlflowHook(Hook):
         ConfigError: The extra `mlflow` is not installed.
     """
 
+    service = "mlflow"
+    remedy = "set MLFLOW_TRACKING_URI to a store that can be reached, such as sqlite:///mlflow.db"
+
     def __init__(self, *, tracking_uri: str | None = None, experiment: str | None = None) -> None:
+        super().__init__()
         self._mlflow = _module("mlflow")
-        self._client = self._mlflow.MlflowClient(tracking_uri=tracking_uri)
+        self.errors = (self._mlflow.MlflowException, ConnectionError, TimeoutError)
+        self._uri = tracking_uri
+        self._client: Any = None
         self._experiment = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME", "resnet_jax")
         self._id = ""
 
-    def start(self, run: RunStart) -> None:
-        """Begins the run, or continues it."""
+    def _begin(self, run: RunStart) -> None:
+        self._client = self._mlflow.MlflowClient(tracking_uri=self._uri)
         self._id = _identity(run, "mlflow", lambda: self._create(run))
         self._client.update_run(self._id, status="RUNNING")
 
-    def record(self, step: int, values: Mapping[str, float | None]) -> None:
-        """Logs the numbers of a record at its step."""
-        for name, value in _numbers(values).items():
+    def _keep(self, step: int, numbers: Mapping[str, float]) -> None:
+        for name, value in numbers.items():
             self._client.log_metric(self._id, name, value, step=step)
 
-    def end(self, status: str, record: MetricsRecord) -> None:
-        """Closes the run with MLflow's word for how it ended."""
-        del record
+    def _close(self, status: str, numbers: Mapping[str, float]) -> None:
+        del numbers
         words = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
         self._client.set_terminated(self._id, status=words[status])
 
@@ -145,3 +215,7 @@ def _identity(run: RunStart, tracker: str, create: Callable[[], str]) -> str:
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in values.items() if isinstance(value, (int, float))}
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")
