@@ -96,7 +96,8 @@ def _describe_classes(source: Source) -> str:
     if stored is not None:
         counts = count_classes(stored, names)
         names = [f"{name} ({count:,})" for name, count in zip(names, counts, strict=True)]
-        sizes = f" of {counts.min():,} to {counts.max():,} training images"
+        least, most = f"{counts.min():,}", f"{counts.max():,}"
+        sizes = f" of {least if least == most else f'{least} to {most}'} training images"
     listed = textwrap.shorten(", ".join(names), _NAMES, placeholder=" ...")
     return f"{len(names)} classes{sizes}: {listed}"
 

@@ -49,9 +49,8 @@ def mirror(
             return target
         _check_room(folder, missing, mirrors, cache.limit)
         size = sum(found.size for found in missing)
-        # As a warning it is shown without any settings, and copying may take hours.
-        _logger.warning(
-            "copying %d files (%.1f GB) of %s to %s", len(missing), size / 1e9, folder, target
+        _logger.info(
+            "copying %d files (%s) of %s to %s", len(missing), _sized(size), folder, target
         )
         for place in places.values():
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -72,15 +71,19 @@ def _check_room(
     size = sum(found.size for found in missing)
     taken = sum(file.stat().st_size for file in mirrors.rglob("*") if file.is_file())
     if taken + size > limit:
-        before = f", where other datasets take {taken / 1e9:.1f} GB" if taken else ""
+        before = f", where other datasets take {_sized(taken)}" if taken else ""
         raise ConfigError(
-            f"{folder} has {size / 1e9:.1f} GB to copy to {mirrors}{before}, and the limit is "
-            f"{limit / 1e9:.1f} GB: raise data.cache_gigabytes, with data.cache_dir on a disk that "
+            f"{folder} has {_sized(size)} to copy to {mirrors}{before}, and the limit is "
+            f"{_sized(limit)}: raise data.cache_gigabytes, with data.cache_dir on a disk that "
             "has room, or read images one by one: folder: or zip:"
         )
     free = shutil.disk_usage(mirrors).free
     if size > free:
         raise ConfigError(
-            f"{folder} has {size / 1e9:.1f} GB to copy to {mirrors}, whose disk has "
-            f"{free / 1e9:.1f} GB left: set data.cache_dir to another one"
+            f"{folder} has {_sized(size)} to copy to {mirrors}, whose disk has "
+            f"{_sized(free)} left: set data.cache_dir to another one"
         )
+
+
+def _sized(size: float) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
