@@ -143,7 +143,7 @@ def test_a_dataset_is_prepared_in_a_bucket_and_read_there(
     config = DataConfig(name="pets", data_dir=f"{stored}/tfds", cache_dir=str(tmp_path / "cache"))
     with caplog.at_level(logging.INFO):
         read = load_split(config, "train")
-    assert " files (0.0 MB) of" in caplog.text
+    assert " files (0.1 MB) of" in caplog.text
     local = open_split(f"folder:{files}/pets", "train")
     reds = [sorted(int(example["image"][0, 0, 0]) for example in one) for one in (read, local)]
     assert reds[0] == reds[1]
