@@ -27,6 +27,8 @@ class NetworkInputs:
         std: Standard deviation in the same units.
         channels: 1 for greyscale, 3 for RGB.
         class_names: The name of each output; None if they are not known.
+        multi_label: Whether an image may have several classes: the probability of each is the
+            sigmoid of its output, rather than the softmax of all.
     """
 
     size: int | None = None
@@ -36,6 +38,7 @@ class NetworkInputs:
     std: tuple[float, ...] = IMAGENET_STD
     channels: Literal[1, 3] = 3
     class_names: tuple[str, ...] | None = None
+    multi_label: bool = False
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -61,9 +64,14 @@ class NetworkInputs:
         check_statistics(self.mean, self.std, channels=check_channels(self.channels))
 
     def preprocessing(self) -> dict[str, Any]:
-        """Returns what happens to images as plain values: every field but the class names."""
+        """Returns what happens to images as plain values: every field but the class names.
+
+        `multi_label` is only there if it is True: older versions do not know it.
+        """
         values = dataclasses.asdict(self)
         del values["class_names"]
+        if not self.multi_label:
+            del values["multi_label"]
         return values
 
     def named(self, class_names: Sequence[str] | None) -> Self:
@@ -106,6 +114,8 @@ def _check_type(name: str, value: Any) -> None:
         fits, wanted = _is_number(value), "a number"
     elif name == "interpolation":
         fits, wanted = isinstance(value, str), "bilinear or bicubic"
+    elif name == "multi_label":
+        fits, wanted = isinstance(value, bool), "true or false"
     else:
         whole = isinstance(value, int) and not isinstance(value, bool)
         fits = whole or (name == "size" and value is None)

@@ -25,7 +25,7 @@ from resnet_jax.errors import ConfigError
 from resnet_jax.local_paths import local_path
 
 if TYPE_CHECKING:
-    from resnet_jax.inference.measures import Measures
+    from resnet_jax.inference.measures import Measures, MultiLabelMeasures
     from resnet_jax.inference.trained import Trained
     from resnet_jax.training.recipe.config import TrainConfig
 
@@ -59,7 +59,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     from resnet_jax.data.config import DataConfig
     from resnet_jax.data.sources.splits import MissingSplitError
     from resnet_jax.inference.evaluate import evaluate_trained
-    from resnet_jax.inference.measures import ConfusionCounter
+    from resnet_jax.inference.measures import ConfusionCounter, Measures, MultiLabelMeasures
     from resnet_jax.machine.cpu import use_every_core
 
     use_every_core(flags.batch_size or DEFAULT_BATCH)
@@ -80,7 +80,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
         data = dataclasses.replace(data, on_error="skip")
     usual_batch = config.eval_batch_size if config else DEFAULT_BATCH
     # A matrix of more classes would be millions of numbers.
-    counts = flags.json and trained.num_classes <= _MOST_CONFUSED
+    counts = flags.json and trained.num_classes <= _MOST_CONFUSED and not trained.inputs.multi_label
     confusion = ConfusionCounter(trained.num_classes) if counts else None
     evaluate = functools.partial(
         evaluate_trained,
@@ -99,11 +99,16 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
             raise
         measures = evaluate(data.validation_split)
         note(f"{data.name} has no split test: this is {data.validation_split}")
-    if confusion is not None:
+    if confusion is not None and isinstance(measures, Measures):
         measures = dataclasses.replace(measures, confusion=confusion.rows())
     if trained.class_names is None or flags.by_position:
         note("labels were matched to outputs by position, not by name")
-    print(measures.to_json() if flags.json else _text(measures))
+    if flags.json:
+        print(measures.to_json())
+    elif isinstance(measures, MultiLabelMeasures):
+        print(_text_of_several(measures))
+    else:
+        print(_text(measures))
     return 0
 
 
@@ -147,9 +152,29 @@ def _text(measures: Measures) -> str:
     worst = sorted(seen, key=lambda entry: (entry.top1 / entry.count, entry.name))[:_WORST]
     names = (f"{entry.name} {entry.top1 / entry.count:.1%}" for entry in worst)
     lines.append(f"worst classes: {', '.join(names)}")
+    return "\n".join([*lines, _origin(measures)])
+
+
+def _text_of_several(measures: MultiLabelMeasures) -> str:
+    """Does the same where an image may have several classes."""
+    pairs = zip(measures.class_names, measures.average_precision, strict=True)
+    known = sorted((value, name) for name, value in pairs if value is not None)
+    names = (f"{name} {value:.1%}" for value, name in known[:_WORST])
+    return "\n".join(
+        [
+            f"{measures.split} mean average precision {measures.mean_average_precision:.2%} "
+            f"(counted {measures.count} of {measures.expected} images)",
+            f"F1 micro {measures.f1_micro:.2%}, macro {measures.f1_macro:.2%}  "
+            f"loss {measures.loss:.4f}",
+            f"lowest average precision: {', '.join(names)}",
+            _origin(measures),
+        ]
+    )
+
+
+def _origin(measures: Measures | MultiLabelMeasures) -> str:
     step = f", checkpoint {measures.step}" if measures.step is not None else ""
-    lines.append(f"model {measures.model}{step}; data {measures.data}")
-    return "\n".join(lines)
+    return f"model {measures.model}{step}; data {measures.data}"
 
 
 COMMAND = Command(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "runs/digits"
 MODEL_HELP = "run, saved file or network name"
-INPUTS_NOTE = "--inputs.FIELD=VALUE sets size, crop_fraction, interpolation, mean or std.\n"
+INPUTS_NOTE = "--inputs.FIELD=VALUE: size, crop_fraction, interpolation, mean, std, multi_label\n"
 
 
 def add_model_flags(parser: argparse.ArgumentParser, *, positional: bool = False) -> None:

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 SUMMARY = "seeds.json"
 
 
+_SUMMARIZED = ("_accuracy", "_loss", "_mean_average_precision", "_f1_micro", "_f1_macro")
+_TOLD = tuple(
+    f"{split}_{name}"
+    for split in ("test", "validation")
+    for name in ("accuracy", "mean_average_precision")
+)
+
+
 def read_seeds(text: str) -> tuple[int, ...]:
     """Reads `0,1,2`.
 
@@ -66,7 +74,7 @@ def train_seeds(
         records[seed] = result.record
     summary = summarize(records)
     write_text(workdir / SUMMARY, json_text(summary, indent=2) + "\n")
-    for name in ("test_accuracy", "validation_accuracy"):
+    for name in _TOLD:
         if name in summary:
             tell(_sentence(name, summary[name], seeds))
     tell(f"summary      {workdir / SUMMARY}")
@@ -88,7 +96,7 @@ def summarize(records: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     for name in next(iter(records.values()), {}):
         values = [record.get(name) for record in records.values()]
         numbers = [value for value in values if isinstance(value, (int, float))]
-        if not name.endswith(("_accuracy", "_loss")) or len(numbers) < len(values):
+        if not name.endswith(_SUMMARIZED) or len(numbers) < len(values):
             continue
         summary[name] = {
             "values": numbers,

@@ -8,37 +8,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_jax.data.images.bad_image import BadImageError
+from resnet_jax.data.images.record import Label
 from resnet_jax.data.sources import Source
+from resnet_jax.data.sources.label_arrays import Labels, stack_labels
 from resnet_jax.errors import ConfigError
 
 
-def labels_of(source: Source) -> NDArray[np.int32]:
-    """Returns the label of each example; reads all of them where they are not stored apart.
+def labels_of(source: Source) -> Labels:
+    """Returns the labels of all examples; reads all of them where they are not stored apart.
 
     Args:
         source: The split.
 
     Returns:
-        [examples], -1 for an example that cannot be read.
+        For an example that cannot be read -1, or no class.
     """
     stored = source.stored_labels()
-    return np.array([_label(source, at) for at in range(len(source))]) if stored is None else stored
+    if stored is not None:
+        return stored
+    labels = (_label(source, at) for at in range(len(source)))
+    return stack_labels(labels, len(source.class_names))
 
 
-def _label(source: Source, index: int) -> int:
+def _label(source: Source, index: int) -> Label:
     try:
         return source.record(index).label
     except BadImageError:  # training says so
-        return -1
+        return () if source.is_multi_label else -1
 
 
-def count_classes(labels: NDArray[np.integer], class_names: Sequence[str]) -> NDArray[np.int64]:
-    """Counts the examples of each class.
+def count_classes(labels: Labels, class_names: Sequence[str]) -> NDArray[np.int64]:
+    """Counts the examples of each class; one with several classes counts for each of them.
 
     Args:
         labels: From `labels_of`.
         class_names: The classes.
     """
+    if labels.ndim == 2:
+        return labels.sum(axis=0, dtype=np.int64)
     known = labels[(labels >= 0) & (labels < len(class_names))]
     return np.bincount(known, minlength=len(class_names))
 

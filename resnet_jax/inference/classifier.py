@@ -50,6 +50,16 @@ def logits_function(trained: Trained, *, tta: Augmentation | None = None) -> tup
     return logits, nnx.to_pure_dict(state)
 
 
+def probabilities_of(trained: Trained, logits: jax.Array) -> jax.Array:
+    """Returns the probabilities of the classes: they add up to 1, unless an image may have several.
+
+    Args:
+        trained: The network.
+        logits: [batch, classes].
+    """
+    return jax.nn.sigmoid(logits) if trained.inputs.multi_label else jax.nn.softmax(logits)
+
+
 class Compiled:
     """A pure function of a network and a batch, with the batch split over all devices.
 
@@ -106,7 +116,7 @@ class Classifier:
         logits, state = logits_function(trained, tta=tta)
 
         def probabilities(state: Tree, batch: dict[str, jax.Array]) -> jax.Array:
-            return jax.nn.softmax(logits(state, batch["image"]))
+            return probabilities_of(trained, logits(state, batch["image"]))
 
         self.trained = trained
         self._compiled = Compiled(probabilities, state, batch_size=batch_size)
@@ -129,7 +139,7 @@ class Classifier:
                 images fill the batch, so that its shape does not change.
 
         Returns:
-            Probabilities, float32 [images, classes].
+            Probabilities, float32 [images, classes], of `probabilities_of`.
         """
         count = len(images)
         if not 0 < count <= self.batch_size:

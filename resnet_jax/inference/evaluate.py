@@ -18,14 +18,22 @@ from resnet_jax.data.images.transforms import eval_transform
 from resnet_jax.data.labels import match_labels
 from resnet_jax.data.loading.batches import Batch
 from resnet_jax.data.loading.pipeline import eval_loader
-from resnet_jax.data.sources import load_split
+from resnet_jax.data.sources import Source, load_split
+from resnet_jax.data.sources.label_arrays import relabel
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.classifier import Augmentation, Compiled, logits_function
 from resnet_jax.inference.imagenet import imagenet_ids, imagenet_names
-from resnet_jax.inference.measures import ClassAccuracy, Measures, batch_sums, calibration_error
+from resnet_jax.inference.measures import (
+    ClassAccuracy,
+    Measures,
+    MultiLabelMeasures,
+    batch_sums,
+    calibration_error,
+)
 from resnet_jax.inference.trained import Trained
 from resnet_jax.training.evaluation import sum_batches
 from resnet_jax.training.step.metrics import MetricSums
+from resnet_jax.training.step.multi_label import Scores, multi_label_sums
 
 _logger = logging.getLogger(__name__)
 
@@ -46,7 +54,7 @@ def evaluate_trained(
     workdir: str | pathlib.Path = ".",
     by_position: bool = False,
     watch: Watch | None = None,
-) -> Measures:
+) -> Measures | MultiLabelMeasures:
     """Evaluates any trained network on any dataset.
 
     The network is compiled once and the batch is split over all devices. Every example of the split
@@ -62,15 +70,22 @@ def evaluate_trained(
         tta: `flip` averages the logits of each image and its mirror image.
         workdir: Where `bad_examples.jsonl` is written with `data.on_error="skip"`.
         by_position: Whether label 0 is output 0, and so on; otherwise they are matched by name.
-        watch: Called with every batch in order; in a single process only.
+        watch: Called with every batch in order; in a single process only. It is not called if an
+            image may have several classes.
 
     Raises:
         ConfigError: The data cannot be opened, or its classes are not the network's.
     """
     logits_of, state = logits_function(trained, tta=tta)
 
+    several = trained.inputs.multi_label
+
     def step(state: Any, batch: dict[str, jax.Array]) -> tuple[MetricSums, Any]:
         logits = logits_of(state, batch["image"])
+        if several:
+            labels, mask = batch["label"], batch["mask"]
+            scored = {"logits": logits, "labels": labels, "mask": mask}
+            return multi_label_sums(logits, labels, mask), scored
         sums = batch_sums(logits, batch["label"], batch["mask"])
         seen = (jnp.argmax(logits, -1), jax.nn.softmax(logits)) if watch is not None else None
         return sums, seen
@@ -79,6 +94,7 @@ def evaluate_trained(
     source = load_split(streamed, split, workdir=workdir)
     for note in source.notes:
         _logger.info(note)
+    _check_same_kind(trained, source, origin=data.name)
     outputs = output_of_labels(
         trained, source.class_names, origin=data.name, by_position=by_position
     )
@@ -93,14 +109,44 @@ def evaluate_trained(
     )
 
     def start(batch: Batch) -> tuple[MetricSums, Any]:
-        batch["label"] = outputs[batch["label"]]
+        batch["label"] = relabel(batch["label"], outputs, classes=trained.num_classes)
         return cast(tuple[MetricSums, Any], compiled(batch))
 
-    seen_by_watch = None if watch is None else lambda batch, seen: watch(batch, *seen)
-    total = sum_batches(batches, start, watch=seen_by_watch)
+    scores = Scores()
+
+    def see(batch: Batch, seen: Any) -> None:
+        if several:
+            scores.add(seen)
+        elif watch is not None:
+            watch(batch, *seen)
+
+    total = sum_batches(batches, start, watch=see)
     if trained.class_names is None and len(source.class_names) == trained.num_classes:
         trained = dataclasses.replace(trained, inputs=trained.inputs.named(source.class_names))
+    if several:
+        result = scores.result(total, expected=len(source))
+        return MultiLabelMeasures(
+            **vars(result),
+            model=trained.origin,
+            data=data.name,
+            split=split,
+            class_names=tuple(map(trained.class_name, range(trained.num_classes))),
+            step=trained.step,
+            tta=tta,
+        )
     return _measures(total, trained, data.name, split, expected=len(source), tta=tta)
+
+
+def _check_same_kind(trained: Trained, source: Source, *, origin: str) -> None:
+    """Refuses a dataset of one class an image for a network of several, and the other way round."""
+    if source.is_multi_label == trained.inputs.multi_label:
+        return
+    kinds = ("one class an image", "several classes an image")
+    raise ConfigError(
+        f"{origin} has {kinds[source.is_multi_label]} and {trained.origin} gives "
+        f"{kinds[trained.inputs.multi_label]}; evaluate it on data of its kind, or say with "
+        f"--inputs.multi_label={str(source.is_multi_label).lower()} what its outputs mean"
+    )
 
 
 def output_of_labels(

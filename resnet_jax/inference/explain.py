@@ -14,6 +14,7 @@ from PIL import Image
 
 from resnet_jax.data.on_device.augment import normalize
 from resnet_jax.errors import ConfigError
+from resnet_jax.inference.classifier import probabilities_of
 from resnet_jax.inference.trained import Trained
 from resnet_jax.layers import GLOBAL_POOLS
 from resnet_jax.models import ResNet
@@ -108,7 +109,7 @@ class Explainer:
         def explain(state: Any, images: jax.Array, wanted: jax.Array) -> Any:
             model = nnx.merge(graph, state)
             x = normalize(images, inputs.mean, inputs.std)
-            probabilities = jax.nn.softmax(model(x))
+            probabilities = probabilities_of(trained, model(x))
             classes = jnp.where(wanted < 0, probabilities.argmax(axis=-1), wanted)
             return grad_cam(model, x, classes, stage=stage)[0], classes, probabilities
 

@@ -179,7 +179,12 @@ def describe_export(trained: Trained, image: jax.ShapeDtypeStruct) -> str:
             "dtype": str(image.dtype),
             "units": "pixels, 0 to 255" if takes_pixels else "(pixels / 255 - mean) / std",
         },
-        "output": {"shape": ["batch", trained.num_classes], "dtype": "float32", "units": "logits"},
+        "output": {
+            "shape": ["batch", trained.num_classes],
+            "dtype": "float32",
+            "units": "logits",
+            "probabilities": "sigmoid" if trained.inputs.multi_label else "softmax",
+        },
         "preprocessing": trained.inputs.preprocessing(),
         "class_names": trained.class_names,
     }

@@ -15,6 +15,7 @@ from resnet_jax.data.loading.batches import Batch
 from resnet_jax.plain_json import json_text
 from resnet_jax.training.evaluation import Evaluation
 from resnet_jax.training.step.metrics import evaluation_sums
+from resnet_jax.training.step.multi_label import MultiLabelEvaluation
 
 CALIBRATION_BINS = 15
 
@@ -151,4 +152,44 @@ class Measures(Evaluation):
                 dataclasses.asdict(entry) | {"accuracy": entry.accuracy} for entry in self.classes
             ],
         }
+        return json_text(values)
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiLabelMeasures(MultiLabelEvaluation):
+    """The result of any network on any dataset in which an image may have several classes.
+
+    Attributes:
+        count: As for `MultiLabelEvaluation`, like all that follow.
+        expected: Images in the split.
+        loss: Mean binary cross-entropy.
+        average_precision: Of each class.
+        f1: Of each class.
+        f1_micro: Of all pairs of an image and a class.
+        model: The network, as it was opened.
+        data: The dataset.
+        split: Its split.
+        class_names: Every class that the network knows.
+        step: The step of the checkpoint, for a run.
+        tta: The augmentation that the logits are averaged over.
+    """
+
+    model: str
+    data: str
+    split: str
+    class_names: tuple[str, ...]
+    step: int | None = None
+    tta: str | None = None
+
+    def to_json(self) -> str:
+        """Writes everything, including the means, as one JSON object."""
+        values: dict[str, Any] = {"model": self.model, "data": self.data, "split": self.split}
+        values |= dataclasses.asdict(self)
+        values["mean_average_precision"] = self.mean_average_precision
+        values["f1_macro"] = self.f1_macro
+        columns = (values.pop(name) for name in ("class_names", "average_precision", "f1"))
+        names = ("name", "average_precision", "f1")
+        values["classes"] = [
+            dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)
+        ]
         return json_text(values)

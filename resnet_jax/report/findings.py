@@ -91,6 +91,11 @@ def examine(
     """
     if trained.data is None:
         raise ConfigError(f"{trained.origin} is not a run: its training data is not known")
+    if trained.inputs.multi_label:
+        raise ConfigError(
+            "an image may have several classes, so that there are no confusions to count; "
+            "resnet-jax eval gives the precision of each class"
+        )
     tally = _Tally(trained.num_classes, mistakes)
     # With on_error="skip" bad examples are listed in a file, which does not belong in the run.
     with tempfile.TemporaryDirectory() as folder:
@@ -102,6 +107,7 @@ def examine(
             workdir=folder,
             watch=tally.add,
         )
+    assert isinstance(measures, Measures)
     return Findings(measures, tally.confusion, tally.worst(), _count_parameters(trained))
 
 

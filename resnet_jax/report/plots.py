@@ -62,6 +62,13 @@ class _Quantity(NamedTuple):
 _QUANTITIES = (
     _Quantity("Loss", "train_loss", "validation_loss", "test_loss"),
     _Quantity("Accuracy", "train_accuracy", "validation_accuracy", "test_accuracy", "share"),
+    _Quantity(
+        "Mean average precision",
+        "",
+        "validation_mean_average_precision",
+        "test_mean_average_precision",
+        "share",
+    ),
     _Quantity("Learning rate", "learning_rate"),
     _Quantity("Throughput (images per second)", "images_per_second", unit="rate"),
 )

@@ -96,6 +96,7 @@ class Service:
             "classes": [trained.class_name(index) for index in range(trained.num_classes)],
             "size": trained.inputs.size,
             "channels": trained.inputs.channels,
+            "multi_label": trained.inputs.multi_label,
             "formats": FORMATS,
             "body_bytes": limits.body_bytes,
             "image_pixels": limits.image_pixels,

@@ -119,6 +119,7 @@ def _train(
             start = time.perf_counter()
             state, sums, norms = _one_epoch(trainer, feed, state, interruption=interruption)
             test = evaluate(evaluator, state.evaluated, tests)
+            assert isinstance(test, Evaluation)
             history.gradients = {**norms, **history.gradients, "last epoch": norms["last epoch"]}
             history.epochs.append(_epoch(sums, test))
             seconds = time.perf_counter() - start
@@ -218,6 +219,7 @@ def _finish(
     """Measures the training error of the trained network in evaluation."""
     config = evaluator.config
     fitted = evaluate(evaluator, state.evaluated, evaluator.batches(config.data.train_split))
+    assert isinstance(fitted, Evaluation)
     training = Training(
         network=config.model.name,
         seed=config.seed,

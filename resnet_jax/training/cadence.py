@@ -22,7 +22,7 @@ def early_end(config: TrainConfig, records: Sequence[MetricsRecord]) -> int | No
     rule = config.early_stopping
     if rule is None:
         return None
-    sign = 1 if rule.metric == "validation_accuracy" else -1
+    sign = -1 if rule.metric == "validation_loss" else 1
     best, waited = -math.inf, 0
     for record in records:
         value = record.get(rule.metric)

@@ -87,6 +87,8 @@ def fit_to_data(config: TrainConfig, source: Source) -> TrainConfig:
 def _fit_loss(config: TrainConfig, source: Source) -> LossConfig:
     """Names the loss, and turns the weights of the classes into numbers, one for each output."""
     names, weights = source.class_names, config.loss.class_weights
+    if source.is_multi_label:
+        _check_multi_label(config)
     if weights == "balanced":
         weights = balanced_weights(count_classes(labels_of(source), names), names)
     elif isinstance(weights, dict):
@@ -107,8 +109,32 @@ def _fit_loss(config: TrainConfig, source: Source) -> LossConfig:
             f"{names[0]}:2"
         )
     return dataclasses.replace(
-        config.loss, name=config.loss.name or "cross_entropy", class_weights=weights
+        config.loss,
+        name=config.loss.name or ("bce" if source.is_multi_label else "cross_entropy"),
+        class_weights=weights,
     )
+
+
+def _check_multi_label(config: TrainConfig) -> None:
+    """Refuses what has no single meaning for images with several classes."""
+    of = f"an image of {config.data.name} may have several classes"
+    if config.loss.name == "cross_entropy":
+        raise ConfigError(f"loss.name='cross_entropy': {of}; set loss.name=bce, or none")
+    if config.loss.class_weights == "balanced":
+        raise ConfigError(
+            f"loss.class_weights='balanced': {of}, so that a weight could be that of a class or of "
+            "the images that have it; give numbers, which weigh classes"
+        )
+    if config.data.sampling == "balanced":
+        raise ConfigError(f"data.sampling='balanced': {of}; set data.sampling=uniform")
+    if config.model.unused_outputs:
+        raise ConfigError(f"model.unused_outputs=True: {of}; set model.unused_outputs=False")
+    rule = config.early_stopping
+    if rule is not None and rule.metric == "validation_accuracy":
+        raise ConfigError(
+            f"early_stopping.metric='validation_accuracy': {of}; set early_stopping.metric="
+            "validation_mean_average_precision"
+        )
 
 
 def check_channels_fit(source: Source, config: TrainConfig) -> None:

@@ -15,6 +15,7 @@ from resnet_jax.machine.program import command_line
 from resnet_jax.plain_json import json_text
 from resnet_jax.training.progress import say
 from resnet_jax.training.workdir.layout import Workdir
+from resnet_jax.training.workdir.orbax_checkpointer import BEST_BY
 from resnet_jax.training.workdir.records import MetricsRecord, read_records
 from resnet_jax.training.workdir.stored import StoredCheckpoints
 from resnet_jax.whole_files import replacing, write_text
@@ -71,19 +72,17 @@ def conclude(
     if jax.process_index() == 0 and not (status == "before" and files.curves.is_file()):
         draw_curves(records, files.curves)
     record = result.record
-    split = next((name for name in ("test", "validation") if f"{name}_accuracy" in record), None)
+    split = next((name for name in ("test", "validation") if f"{name}_count" in record), None)
     if split is not None:
-        share, count = record[f"{split}_accuracy"], record[f"{split}_count"]
-        correct, expected = round(share * count), record.get(f"{split}_expected", count)
-        counted = f"counted {count} of {expected} images"
-        say(console, f"{split} accuracy {share:.2%} ({correct} correct; {counted})")
+        say(console, _result_of(split, record))
     say(console, f"checkpoint   {files.checkpoints / str(step)}")
     best = StoredCheckpoints(files.checkpoints).best()
     if best is not None:
-        accuracy = f"validation accuracy {best[1]:.2%}"
-        say(console, f"best         checkpoint {best[0]}, {accuracy} (--step=best)")
+        metric = next((name for name in BEST_BY if name in record), BEST_BY[0])
+        measured = f"{metric.replace('_', ' ')} {best[1]:.2%}"
+        say(console, f"best         checkpoint {best[0]}, {measured} (--step=best)")
         if jax.process_index() == 0 and not (status == "before" and files.best.is_file()):
-            values = {"step": best[0], "validation_accuracy": best[1]}
+            values = {"step": best[0], metric: best[1]}
             write_text(files.best, json_text(values) + "\n")
     tensorboard = shlex.join(["tensorboard", f"--logdir={files.tensorboard}"])
     say(console, f"TensorBoard  {files.tensorboard}  ({tensorboard})")
@@ -95,6 +94,18 @@ def conclude(
     return result
 
 
+def _result_of(split: str, record: MetricsRecord) -> str:
+    """Words the result on a split."""
+    count = record[f"{split}_count"]
+    counted = f"counted {count} of {record.get(f'{split}_expected', count)} images"
+    if f"{split}_accuracy" in record:
+        share = record[f"{split}_accuracy"]
+        return f"{split} accuracy {share:.2%} ({round(share * count)} correct; {counted})"
+    precision = record[f"{split}_mean_average_precision"]
+    f1 = ", ".join(f"{kind} {record[f'{split}_f1_{kind}']:.2%}" for kind in ("micro", "macro"))
+    return f"{split} mean average precision {precision:.2%}, F1 {f1} ({counted})"
+
+
 def _status(*, start: int, step: int, total_steps: int) -> Status:
     if start == total_steps:
         return "before"
@@ -102,7 +113,7 @@ def _status(*, start: int, step: int, total_steps: int) -> Status:
 
 
 def draw_curves(records: Sequence[MetricsRecord], path: pathlib.Path) -> None:
-    """Draws loss and accuracy over the epochs.
+    """Draws loss and accuracy, or mean average precision, over the epochs.
 
     Args:
         records: From `read_records`.
@@ -114,10 +125,12 @@ def draw_curves(records: Sequence[MetricsRecord], path: pathlib.Path) -> None:
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, accuracies = figure.subplots(1, 2)
-    for axes, quantity in ((losses, "loss"), (accuracies, "accuracy")):
+    several = any("train_f1" in record for record in records)
+    share = "mean_average_precision" if several else "accuracy"
+    for axes, quantity in ((losses, "loss"), (accuracies, share)):
         for split in ("train", "validation", "test"):
             _draw(axes, records, split, quantity)
-        axes.set(xlabel="epoch", ylabel=quantity)
+        axes.set(xlabel="epoch", ylabel=quantity.replace("_", " "))
         axes.grid(alpha=0.3)
         if axes.has_data():
             axes.legend(frameon=False)

@@ -16,6 +16,7 @@ from resnet_jax.data.sources.splits import MissingSplitError
 from resnet_jax.machine.mesh import put_batch
 from resnet_jax.training.evaluator import Evaluator
 from resnet_jax.training.recipe.config import TrainConfig
+from resnet_jax.training.step.multi_label import MultiLabelEvaluation, Scores, split_seen
 from resnet_jax.training.step.state import Variables
 
 _USUAL = {"validation_split": "validation", "test_split": "test"}
@@ -60,7 +61,9 @@ class Evaluation:
         }
 
 
-def evaluate(evaluator: Evaluator, variables: Variables, batches: EvalLoader) -> Evaluation:
+def evaluate(
+    evaluator: Evaluator, variables: Variables, batches: EvalLoader
+) -> Evaluation | MultiLabelEvaluation:
     """Evaluates a network.
 
     Args:
@@ -71,11 +74,20 @@ def evaluate(evaluator: Evaluator, variables: Variables, batches: EvalLoader) ->
     Returns:
         The result over the whole split. It does not depend on the batch size.
     """
+    scores = Scores() if evaluator.training.is_multi_label else None
 
-    def start(batch: Batch) -> tuple[Mapping[str, jax.Array], None]:
-        return evaluator.eval_step(variables, put_batch(batch, evaluator.mesh)), None
+    def start(batch: Batch) -> tuple[Mapping[str, jax.Array], Any]:
+        sums = evaluator.eval_step(variables, put_batch(batch, evaluator.mesh))
+        return split_seen(sums)
 
-    sums = sum_batches(batches, start)
+    def see(batch: Batch, seen: Any) -> None:
+        del batch
+        if scores is not None:
+            scores.add(seen)
+
+    sums = sum_batches(batches, start, watch=see)
+    if scores is not None:
+        return scores.result(sums, expected=batches.examples)
     return Evaluation(
         count=int(sums["count"]),
         expected=batches.examples,

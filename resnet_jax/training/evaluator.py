@@ -13,6 +13,7 @@ from resnet_jax.data.images.transforms import eval_transform
 from resnet_jax.data.labels import match_labels
 from resnet_jax.data.loading.pipeline import EvalLoader, eval_loader, steps_per_epoch
 from resnet_jax.data.sources import Source, load_split
+from resnet_jax.errors import ConfigError
 from resnet_jax.machine.mesh import check_divides, make_mesh
 from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.training.checks import check_channels_fit, fit_to_data
@@ -52,7 +53,9 @@ class Evaluator:
         names = self.training.class_names
         outputs = self.config.model.sizes()[0]
         unused = (f"unused {index}" for index in range(len(names), outputs))
-        return data.inputs(channels=self.training.channels, size=size).named((*names, *unused))
+        inputs = data.inputs(channels=self.training.channels, size=size)
+        inputs = dataclasses.replace(inputs, multi_label=self.training.is_multi_label)
+        return inputs.named((*names, *unused))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -72,6 +75,11 @@ class Evaluator:
         source = load_split(data, split, workdir=self.workdir, sources=self.sources)
         check_channels_fit(source, self.config)
         names = self.training.class_names
+        if source.is_multi_label != self.training.is_multi_label:
+            raise ConfigError(
+                f"{data.name}: in one of the splits {data.train_split} and {split}, an image may "
+                "have several classes, and in the other one; give both the same kind of labels"
+            )
         if source.class_names == names:
             return source
         outputs = match_labels(

@@ -226,8 +226,7 @@ def _take_steps(
         stop = interruption.is_due(step) or ends
         if stop or cadence.is_due_for_checkpoint(step):
             notes = {"data": feed.batches.get_state(), "window": measuring.since_last_record()}
-            accuracy = values.get("validation_accuracy")
-            checkpoints.save(step, state, notes, validation_accuracy=accuracy)
+            checkpoints.save(step, state, notes, measured=values)
             reports.hooks.checkpoint(step, reports.files.checkpoints / str(step))
         if ends:
             reports.hooks.finish()

@@ -13,6 +13,7 @@ from resnet_jax.training.progress import Stopwatch
 from resnet_jax.training.step.metrics import MetricSums, SkipWatch, Totals, training_values
 from resnet_jax.training.step.state import TrainState
 from resnet_jax.training.trainer import Trainer
+from resnet_jax.training.workdir.orbax_checkpointer import deciding
 from resnet_jax.training.workdir.records import MetricsRecord
 
 Values = dict[str, float | None]
@@ -122,9 +123,10 @@ class Measuring:
             "data_seconds": self._feed.waited - self._waited,
         }
         values |= self._evaluate(state, self.cadence.evaluations(step))
-        accuracy = values.get("validation_accuracy")
-        if accuracy is not None and self.cadence.keeps_best(step):
-            self._best = max(self._best, (step, accuracy), key=lambda pair: pair[::-1])
+        measured = deciding(values)
+        if measured and self.cadence.keeps_best(step):
+            newest = (step, next(iter(measured.values())))
+            self._best = max(self._best, newest, key=lambda pair: pair[::-1])
             values["best_step"] = self._best[0]
         self._records.append({"step": step, **values})
         if step < self.end and early_end(self._trainer.config, self._records) == step:

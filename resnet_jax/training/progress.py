@@ -128,7 +128,9 @@ def _phrases(values: Mapping[str, float | None]) -> list[str]:
     wording = {
         "train_loss": "loss {:.3f}",
         "train_accuracy": "accuracy {:.1%}",
+        "train_f1": "F1 {:.1%}",
         "validation_accuracy": "validation {:.2%}",
+        "validation_mean_average_precision": "validation mAP {:.2%}",
         "images_per_second": "{:,.0f} images/s",
     }
     known = ((text, values.get(name)) for name, text in wording.items())

@@ -13,17 +13,20 @@ from resnet_jax.data.images.decode import decode_image
 from resnet_jax.data.images.jpeg import decode_jpeg_at_least, read_plain_jpeg
 from resnet_jax.data.images.rows import PlainRows, decode_rows, read_plain_rows
 
+Label = int | tuple[int, ...]
+"""The class of an image, from 0; or its classes, where an image may have several or none."""
+
 
 class Record(NamedTuple):
     """One example as it is stored.
 
     Attributes:
         image: The content of an image file, or decoded, uint8 [height, width, channels].
-        label: The class, from 0.
+        label: The class or classes.
     """
 
     image: bytes | NDArray[np.uint8]
-    label: int
+    label: Label
 
 
 Transform = Callable[[Record, np.random.Generator], NDArray[np.uint8]]

@@ -12,18 +12,20 @@ from numpy.typing import NDArray
 from resnet_jax.data.images.record import Transform
 from resnet_jax.data.loading.order import ClassMembers, step_indices
 from resnet_jax.data.sources.examples import Example, InMemorySource, Source
+from resnet_jax.data.sources.label_arrays import Labels
 from resnet_jax.errors import ConfigError
 
 
 class Batch(TypedDict):
     """One batch of a process.
 
-    image: uint8 [batch, height, width, channels]; label: int32 [batch]; mask: bool [batch], False
-    for rows that only fill the shape.
+    image: uint8 [batch, height, width, channels]; label: int32 [batch], or bool [batch, classes]
+    where an image may have several classes; mask: bool [batch], False for rows that only fill the
+    shape.
     """
 
     image: NDArray[np.uint8]
-    label: NDArray[np.int32]
+    label: Labels
     mask: NDArray[np.bool_]
 
 
@@ -131,7 +133,7 @@ def _read(
 
 def _stack(examples: Iterable[Example], rows: int) -> Batch:
     images: NDArray[np.uint8] | None = None
-    labels = np.empty(rows, dtype=np.int32)
+    labels: list[int | NDArray[np.bool_]] = []
     for row, example in enumerate(examples):
         image = example["image"]
         if images is None:
@@ -142,6 +144,11 @@ def _stack(examples: Iterable[Example], rows: int) -> Batch:
                 "put into one batch; set data.image_size, which brings all to one size"
             )
         images[row] = image  # while it is in the processor's cache
-        labels[row] = example["label"]
+        labels.append(example["label"])
     assert images is not None
-    return {"image": images, "label": labels, "mask": np.ones(rows, dtype=np.bool_)}
+    dtype = np.int32 if isinstance(labels[0], int) else np.bool_
+    return {
+        "image": images,
+        "label": np.array(labels, dtype),
+        "mask": np.ones(rows, dtype=np.bool_),
+    }

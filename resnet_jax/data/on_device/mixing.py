@@ -193,8 +193,9 @@ def build_mix(config: AugmentConfig, *, num_classes: int) -> Mix:
 
     Returns:
         A pure function of (key, images, labels), to be used inside the jitted step after
-        `normalize`, on the whole batch. Labels are int [batch]; with mixup or CutMix it gives the
-        share of each class, float32 [batch, num_classes], and otherwise the labels as they are.
+        `normalize`, on the whole batch. Labels are int [batch], or bool [batch, num_classes] where
+        an image may have several; with mixup or CutMix it gives the share of each class, float32
+        [batch, num_classes], and otherwise the labels as they are.
     """
     changes = mix_changes(config)
 
@@ -203,7 +204,8 @@ def build_mix(config: AugmentConfig, *, num_classes: int) -> Mix:
         targets = labels
         for change in changes:
             if change.mixes:
-                targets = jax.nn.one_hot(labels, num_classes)
+                one_class = labels.ndim == 1
+                targets = jax.nn.one_hot(labels, num_classes) if one_class else labels * 1.0
             images, targets = change.apply(mix_key if change.mixes else erase_key, images, targets)
         return images, targets
 

@@ -24,7 +24,7 @@ class ResidentData(NamedTuple):
     Attributes:
         image: uint8 [examples, height * width * channels]: with an axis of channels alone at the
             end, a TPU pads it to the width of its registers, in a copy at each dispatch.
-        label: int32 [examples].
+        label: int32 [examples], or bool [examples, classes].
     """
 
     image: Array

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from resnet_jax.data.images.bad_image import BadImageError
 from resnet_jax.data.images.decode import image_size
+from resnet_jax.data.images.record import Label
 from resnet_jax.data.sources.bad_examples import REMEDY, BadExamples
 from resnet_jax.data.sources.files import Files
 from resnet_jax.data.sources.layouts.layout import Layout
@@ -38,7 +39,7 @@ class Part:
     split: str
     number: int
     count: int
-    entries: list[tuple[str, int]]
+    entries: Sequence[tuple[str, Label]]
 
     def file_name(self, name: str) -> str:
         """The name under which TFDS finds the part."""
@@ -74,8 +75,9 @@ def write_part(
     import tensorflow_datasets as tfds
     from array_record.python import array_record_module
 
+    several = any(isinstance(label, tuple) for _, label in part.entries[:1])
     serializer = tfds.core.example_serializer.ExampleSerializer(
-        _features(_ANY_SHAPE, ("",)).get_serialized_info()
+        _features(_ANY_SHAPE, ("",), is_multi_label=several).get_serialized_info()
     )
     path = scratch / part.file_name(name)
     examples, size, shapes = 0, 0, set()
@@ -101,7 +103,7 @@ def write_part(
 
 def _readable(
     files: Files, part: Part, bad_examples: BadExamples | None
-) -> Iterator[tuple[str, bytes, int]]:
+) -> Iterator[tuple[str, bytes, Label]]:
     for member, label in part.entries:
         try:
             image = files.read(member)
@@ -145,7 +147,9 @@ def join_parts(name: str, scratch: Path, layout: Layout, parts: list[Part]) -> N
     ]
     tfds.folder_dataset.write_metadata(
         data_dir=scratch,
-        features=_features(shape or _ANY_SHAPE, layout.class_names),
+        features=_features(
+            shape or _ANY_SHAPE, layout.class_names, is_multi_label=layout.is_multi_label
+        ),
         split_infos=splits,
         version=VERSION,
         check_data=False,
@@ -156,13 +160,14 @@ def join_parts(name: str, scratch: Path, layout: Layout, parts: list[Part]) -> N
         path.unlink()
 
 
-def _features(shape: Shape, class_names: tuple[str, ...]) -> Any:
+def _features(shape: Shape, class_names: tuple[str, ...], *, is_multi_label: bool) -> Any:
     import tensorflow_datasets as tfds
 
+    label = tfds.features.ClassLabel(names=list(class_names))
     return tfds.features.FeaturesDict(
         {
             "image": tfds.features.Image(shape=(*shape, 3)),
-            "label": tfds.features.ClassLabel(names=list(class_names)),
+            "label": tfds.features.Sequence(label) if is_multi_label else label,
             "file": tfds.features.Text(),
         }
     )

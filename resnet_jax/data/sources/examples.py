@@ -14,14 +14,15 @@ from resnet_jax.data.config import MAX_PIXELS
 from resnet_jax.data.images.bad_image import BadImageError
 from resnet_jax.data.images.record import Record, open_image
 from resnet_jax.data.sources.bad_examples import REMEDY, BadExamples
+from resnet_jax.data.sources.label_arrays import Labels, relabel, several_hot
 from resnet_jax.errors import ConfigError
 
 
 class Example(TypedDict):
-    """One decoded example."""
+    """One decoded example; its label is the class, or which classes it has, bool [classes]."""
 
     image: NDArray[np.uint8]
-    label: int
+    label: int | NDArray[np.bool_]
 
 
 class Source(abc.ABC):
@@ -29,6 +30,7 @@ class Source(abc.ABC):
 
     Attributes:
         class_names: The name of each label.
+        is_multi_label: Whether an image may have several classes, or none.
         channels: Channels of the decoded images, 1 or 3.
         image_shape: (height, width, channels) where every image is known to have the same.
         bad_examples: Takes the examples that are skipped; None stops at the first.
@@ -37,6 +39,7 @@ class Source(abc.ABC):
     """
 
     class_names: tuple[str, ...]
+    is_multi_label: bool = False
     channels: int
     image_shape: tuple[int, int, int] | None
     bad_examples: BadExamples | None = None
@@ -58,8 +61,8 @@ class Source(abc.ABC):
         """Says in messages which example is meant."""
         return f"example {index}"
 
-    def stored_labels(self) -> NDArray[np.int32] | None:
-        """Gives the label of each example, [examples]; None if that takes reading the images."""
+    def stored_labels(self) -> Labels | None:
+        """Gives the labels of all examples; None if that takes reading the images."""
         return None
 
     def __getitem__(self, index: int) -> Example:
@@ -127,7 +130,7 @@ class Source(abc.ABC):
                 f"{images[0].shape}; images of different sizes cannot be kept in memory as one "
                 "array: set data.in_memory=False"
             )
-        labels = np.array([example["label"] for example in filled], dtype=np.int32)
+        labels = np.array([example["label"] for example in filled])
         kept = InMemorySource(np.stack(images), labels, self.class_names, valid=valid)
         kept.notes = self.notes
         return kept
@@ -142,12 +145,14 @@ class Source(abc.ABC):
         return RelabelledSource(self, labels, class_names)
 
     def _example(self, index: int, decode: Callable[[Record], NDArray[np.uint8]]) -> Example:
-        record = self.record(index)
-        if not 0 <= record.label < len(self.class_names):
-            raise BadImageError(
-                f"the label {record.label} is none of 0 to {len(self.class_names) - 1}"
-            )
-        return {"image": decode(record), "label": record.label}
+        record, classes = self.record(index), len(self.class_names)
+        labels = record.label if isinstance(record.label, tuple) else (record.label,)
+        odd = next((label for label in labels if not 0 <= label < classes), None)
+        if odd is not None:
+            raise BadImageError(f"the label {odd} is none of 0 to {classes - 1}")
+        if isinstance(record.label, int):
+            return {"image": decode(record), "label": record.label}
+        return {"image": decode(record), "label": several_hot(record.label, classes)}
 
     @contextlib.contextmanager
     def _naming(self, index: int) -> Iterator[None]:
@@ -166,6 +171,7 @@ class RelabelledSource(Source):
         self._source = source
         self._labels = labels
         self.class_names = class_names
+        self.is_multi_label = source.is_multi_label
         self.channels = source.channels
         self.image_shape = source.image_shape
         self.bad_examples = source.bad_examples
@@ -181,21 +187,24 @@ class RelabelledSource(Source):
     def record(self, index: int) -> Record:
         """Reads the example at `index`."""
         record = self._source.record(index)
-        if not 0 <= record.label < len(self._labels):
-            return record._replace(label=-1)  # `_example` says that it is no class
-        return record._replace(label=int(self._labels[record.label]))
+        if isinstance(record.label, tuple):
+            return record._replace(label=tuple(map(self._relabel, record.label)))
+        return record._replace(label=self._relabel(record.label))
+
+    def _relabel(self, label: int) -> int:
+        known = 0 <= label < len(self._labels)
+        return int(self._labels[label]) if known else -1  # `_example` says that it is no class
 
     def name(self, index: int) -> str:
         """Names the example as its source does."""
         return self._source.name(index)
 
-    def stored_labels(self) -> NDArray[np.int32] | None:
-        """Gives the new label of each example, if its source has them."""
+    def stored_labels(self) -> Labels | None:
+        """Gives the new labels of all examples, if its source has them."""
         stored = self._source.stored_labels()
-        if stored is None:
-            return None
-        known = (stored >= 0) & (stored < len(self._labels))
-        return np.where(known, self._labels[np.where(known, stored, 0)], -1).astype(np.int32)
+        return (
+            None if stored is None else relabel(stored, self._labels, classes=len(self.class_names))
+        )
 
 
 class InMemorySource(Source):
@@ -203,7 +212,8 @@ class InMemorySource(Source):
 
     Args:
         images: uint8 [examples, height, width, channels].
-        labels: integers [examples], from 0.
+        labels: integers [examples], from 0; or bool [examples, classes], where an image may have
+            several classes.
         class_names: The name of each label.
         valid: bool [examples], False for examples that were skipped and are not to be evaluated;
             None where there are none.
@@ -212,18 +222,21 @@ class InMemorySource(Source):
     def __init__(
         self,
         images: NDArray[np.uint8],
-        labels: NDArray[np.integer],
+        labels: Labels,
         class_names: tuple[str, ...],
         *,
         valid: NDArray[np.bool_] | None = None,
     ) -> None:
-        if images.ndim != 4 or images.dtype != np.uint8 or labels.shape != images.shape[:1]:
+        self.is_multi_label = labels.dtype == np.bool_
+        fitting = (*images.shape[:1], len(class_names)) if self.is_multi_label else images.shape[:1]
+        if images.ndim != 4 or images.dtype != np.uint8 or labels.shape != fitting:
             raise ValueError(
-                f"images are {images.dtype} {list(images.shape)} with labels {list(labels.shape)}; "
-                "give uint8 [examples, height, width, channels] and one label an example"
+                f"images are {images.dtype} {list(images.shape)} with labels {labels.dtype} "
+                f"{list(labels.shape)}; give uint8 [examples, height, width, channels] and one "
+                "label an example, or bool [examples, classes]"
             )
         self.images = images
-        self.labels = labels.astype(np.int32)
+        self.labels = labels if self.is_multi_label else labels.astype(np.int32)
         self.valid = np.ones(len(images), dtype=np.bool_) if valid is None else valid
         self.class_names = class_names
         self.channels = images.shape[3]
@@ -234,15 +247,19 @@ class InMemorySource(Source):
 
     def record(self, index: int) -> Record:
         """Gives the example at `index`; its image is decoded."""
-        return Record(self.images[index], int(self.labels[index]))
+        label = self.labels[index]
+        if self.is_multi_label:
+            return Record(self.images[index], tuple(np.flatnonzero(label).tolist()))
+        return Record(self.images[index], int(label))
 
-    def stored_labels(self) -> NDArray[np.int32]:
-        """Gives the label of each example."""
+    def stored_labels(self) -> Labels:
+        """Gives the labels of all examples."""
         return self.labels
 
     def relabelled(self, labels: NDArray[np.int32], class_names: tuple[str, ...]) -> Source:
         """Returns the same images with other labels."""
-        return InMemorySource(self.images, labels[self.labels], class_names, valid=self.valid)
+        changed = relabel(self.labels, labels, classes=len(class_names))
+        return InMemorySource(self.images, changed, class_names, valid=self.valid)
 
     def in_memory(self) -> InMemorySource:
         """Gives the source itself."""

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from resnet_jax.data.images.record import Record
+from resnet_jax.data.images.record import Label, Record
 from resnet_jax.data.source_names import source_kind
 from resnet_jax.data.sources.bad_examples import BadExamples
 from resnet_jax.data.sources.examples import Source
 from resnet_jax.data.sources.files import FileCache, Files
+from resnet_jax.data.sources.label_arrays import Labels, stack_labels
 from resnet_jax.data.sources.layouts.layout import Layout
 from resnet_jax.data.sources.splits import select_split
 
@@ -24,6 +22,7 @@ class FileSource(Source):
         files: Where the files lie.
         entries: Names of files with their labels.
         class_names: The name of each label.
+        is_multi_label: Whether a file may have several labels, or none.
         channels: 1 or 3, to which the images are converted.
         bad_examples: Takes the examples that are skipped; None stops at the first.
     """
@@ -31,15 +30,17 @@ class FileSource(Source):
     def __init__(
         self,
         files: Files,
-        entries: list[tuple[str, int]],
+        entries: Sequence[tuple[str, Label]],
         class_names: tuple[str, ...],
         *,
+        is_multi_label: bool = False,
         channels: int = 3,
         bad_examples: BadExamples | None = None,
     ) -> None:
         self._files = files
         self._entries = entries
         self.class_names = class_names
+        self.is_multi_label = is_multi_label
         self.channels = channels
         self.image_shape = None
         self.bad_examples = bad_examples
@@ -56,9 +57,9 @@ class FileSource(Source):
         name, label = self._entries[index]
         return Record(self._files.read(name), label)
 
-    def stored_labels(self) -> NDArray[np.int32]:
-        """Gives the label of each file."""
-        return np.array([label for _, label in self._entries], np.int32)
+    def stored_labels(self) -> Labels:
+        """Gives the labels of all files."""
+        return stack_labels((label for _, label in self._entries), len(self.class_names))
 
     def name(self, index: int) -> str:
         """Gives the path of the file at `index`."""
@@ -106,6 +107,7 @@ def open_file_split(
         files,
         entries,
         layout.class_names,
+        is_multi_label=layout.is_multi_label,
         channels=channels or 3,
         bad_examples=bad_examples,
     )

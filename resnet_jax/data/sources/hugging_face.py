@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from resnet_jax.data.images.bad_image import BadImageError
-from resnet_jax.data.images.record import Record
+from resnet_jax.data.images.record import Label, Record
 from resnet_jax.data.sources.bad_examples import BadExamples
 from resnet_jax.data.sources.examples import Source
+from resnet_jax.data.sources.label_arrays import Labels, stack_labels
 from resnet_jax.data.sources.splits import name_splits, select_split
 from resnet_jax.errors import ConfigError
 from resnet_jax.local_paths import local_path
@@ -52,6 +52,8 @@ class HuggingFaceSource(Source):
         named = list(tables)
         used = {named[part]: tables[named[part]] for part in np.unique(found)} or dict(tables)
         self.class_names, self._labels = _classes(tables, used, self._label_key)
+        table = next(iter(tables.values()))
+        self.is_multi_label = _inner(table.features[self._label_key]) is not None
         self.channels = channels
         self.image_shape = None
 
@@ -63,17 +65,22 @@ class HuggingFaceSource(Source):
         row = int(self._rows[index])
         part = int(np.searchsorted(self._ends, row, side="right"))
         values = self._parts[part][row - (int(self._ends[part - 1]) if part else 0)]
-        label = values[self._label_key]
-        return Record(_content(values[self._image_key]), self._labels[part].get(label, -1))
+        return Record(_content(values[self._image_key]), self._label(part, values[self._label_key]))
 
-    def stored_labels(self) -> NDArray[np.int32]:
-        """Gives the label of each row."""
-        known = [
-            labels.get(value, -1)
-            for part, labels in zip(self._parts, self._labels, strict=True)
-            for value in part.select_columns([self._label_key]).to_dict()[self._label_key]
-        ]
-        return np.array(known, np.int32)[self._rows]
+    def _label(self, part: int, value: Any) -> Label:
+        known = self._labels[part]
+        if self.is_multi_label:
+            return tuple(known.get(one, -1) for one in value or ())
+        return known.get(value, -1)
+
+    def stored_labels(self) -> Labels:
+        """Gives the labels of all rows."""
+        known = (
+            self._label(part, value)
+            for part, table in enumerate(self._parts)
+            for value in table.select_columns([self._label_key]).to_dict()[self._label_key]
+        )
+        return stack_labels(known, len(self.class_names))[self._rows]
 
     def name(self, index: int) -> str:
         """Names the dataset, the split and the row."""
@@ -141,7 +148,8 @@ def _image_and_label(tables: Mapping[str, Any], origin: str) -> tuple[str, str]:
 
     features = next(iter(tables.values())).features
     images = [key for key, value in features.items() if isinstance(value, datasets.Image)]
-    labels = [key for key, value in features.items() if isinstance(value, datasets.ClassLabel)]
+    kinds = {key: _inner(value) or value for key, value in features.items()}
+    labels = [key for key, value in kinds.items() if isinstance(value, datasets.ClassLabel)]
     if not labels:
         labels = [key for key in ("label", "labels", "class") if key in features]
     if len(images) != 1 or len(labels) != 1:
@@ -150,6 +158,11 @@ def _image_and_label(tables: Mapping[str, Any], origin: str) -> tuple[str, str]:
             f"{', '.join(features)}; only datasets with one of each can be read"
         )
     return images[0], labels[0]
+
+
+def _inner(feature: Any) -> Any:
+    """Returns the kind of the members of a list; None for other features."""
+    return getattr(feature, "feature", None)
 
 
 def _classes(
@@ -161,11 +174,12 @@ def _classes(
     of the first table of the split become the classes. Where labels have no names, their values in
     all tables do.
     """
-    own = {name: getattr(table.features[key], "names", None) for name, table in tables.items()}
+    kinds = {name: table.features[key] for name, table in tables.items()}
+    are_lists = any(map(_inner, kinds.values()))
+    own = {name: getattr(_inner(kind) or kind, "names", None) for name, kind in kinds.items()}
     classes = own[next(iter(used))]
     if classes is None or not all(own.values()):
-        seen = {value for table in tables.values() for value in table.unique(key)} - {None}
-        values = sorted(seen)
+        values = sorted(_values(tables, key, are_lists) - {None})
         places = {value: place for place, value in enumerate(values)}
         return tuple(map(str, values)), [places] * len(own)
     maps = []
@@ -179,6 +193,14 @@ def _classes(
             )
         maps.append({label: place_of.get(text, -1) for label, text in enumerate(names or ())})
     return tuple(classes), maps
+
+
+def _values(tables: Mapping[str, Any], key: str, are_lists: bool) -> set[Any]:
+    """Collects the values of a column, and those in its lists."""
+    if are_lists:
+        columns = (table.select_columns([key]).to_dict()[key] for table in tables.values())
+        return {value for column in columns for values in column for value in values or ()}
+    return {value for table in tables.values() for value in table.unique(key)}
 
 
 def _content(image: Mapping[str, Any] | None) -> bytes:

@@ -53,6 +53,8 @@ class TfdsSource(Source):
         self.channels = channels or stored_channels or 3
         self.image_shape = (height, width, self.channels) if height and width else None
         label = features[self._label_key]
+        self.is_multi_label = _is_sequence(label)
+        label = label.feature if self.is_multi_label else label
         names = label.names if hasattr(label, "names") else None
         self.class_names = tuple(names or map(str, range(label.num_classes)))
         self._length = len(self._reader)
@@ -69,7 +71,9 @@ class TfdsSource(Source):
             raise BadImageError(
                 f"the prepared dataset is damaged here, prepare it again: {reason}"
             ) from error
-        return Record(example[self._image_key], int(example[self._label_key]))
+        label = example[self._label_key]
+        several = tuple(map(int, label)) if self.is_multi_label else None
+        return Record(example[self._image_key], int(label) if several is None else several)
 
     def name(self, index: int) -> str:
         """Names the dataset, the split, the index and, where it is known, the file."""
@@ -222,12 +226,21 @@ def _version_key(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version))
 
 
+def _is_sequence(feature: Any) -> bool:
+    """Whether a feature is a list of labels."""
+    import tensorflow_datasets as tfds
+
+    is_list = isinstance(feature, tfds.features.Sequence)
+    return is_list and isinstance(feature.feature, tfds.features.ClassLabel)
+
+
 def _image_and_label(builder: Any) -> tuple[str, str]:
     import tensorflow_datasets as tfds
 
     features = builder.info.features
     images = [key for key, value in features.items() if isinstance(value, tfds.features.Image)]
     labels = [key for key, value in features.items() if isinstance(value, tfds.features.ClassLabel)]
+    labels = labels or [key for key, value in features.items() if _is_sequence(value)]
     keys = builder.info.supervised_keys
     if keys and keys[0] in images and keys[1] in labels:
         return keys[0], keys[1]

@@ -157,12 +157,15 @@ class EarlyStoppingConfig:
 
     Attributes:
         patience: Evaluations in a row without an improvement; then the run ends.
-        metric: What has to improve: `validation_accuracy` rises or `validation_loss` falls.
+        metric: What has to improve: `validation_accuracy` rises, or for images with several classes
+            `validation_mean_average_precision`, or `validation_loss` falls.
         least_change: Smaller changes are no improvement.
     """
 
     patience: PositiveInt = 5
-    metric: Literal["validation_accuracy", "validation_loss"] = "validation_accuracy"
+    metric: Literal[
+        "validation_accuracy", "validation_mean_average_precision", "validation_loss"
+    ] = "validation_accuracy"
     least_change: NonNegativeFloat = 0.0
 
 

@@ -16,7 +16,7 @@ class LossConfig:
 
     Attributes:
         name: `cross_entropy`, or `bce`: binary cross-entropy per class, averaged over the classes.
-            None takes `cross_entropy`.
+            None takes `bce` if an image may have several classes, and else `cross_entropy`.
         label_smoothing: Share of the target that is spread over all classes; only in training.
         bce_threshold: Share of a mixed target above which `bce` counts the class as fully present;
             None keeps the shares.

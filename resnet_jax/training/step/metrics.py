@@ -86,10 +86,18 @@ def training_values(sums: Mapping[str, float]) -> dict[str, float | None]:
     """Turns the sums of `train_step` into the metrics of a record."""
     return {
         "train_loss": ratio(sums, "loss"),
-        "train_accuracy": ratio(sums, "top1"),
+        **_share_right(sums),
         "gradient_norm": ratio(sums, "gradient_norm", over="steps"),
         "skipped": sums["skipped"],
     }
+
+
+def _share_right(sums: Mapping[str, float]) -> dict[str, float | None]:
+    """Returns the accuracy, or F1 over all images and classes where an image may have several."""
+    if "hits" not in sums:
+        return {"train_accuracy": ratio(sums, "top1")}
+    both = sums["predicted"] + sums["present"]
+    return {"train_f1": 2 * sums["hits"] / both if both else None}
 
 
 class DivergedError(ValueError):

@@ -17,6 +17,7 @@ from resnet_jax.training.recipe.config import EmaConfig, TrainConfig
 from resnet_jax.training.step.gradients import LossFunction, gradient_of
 from resnet_jax.training.step.losses import make_loss, scale_of_batch
 from resnet_jax.training.step.metrics import MetricSums, evaluation_sums
+from resnet_jax.training.step.multi_label import multi_label_sums
 from resnet_jax.training.step.optimizers import depths
 from resnet_jax.training.step.state import Graphs, TrainState, Variables
 
@@ -56,7 +57,8 @@ def make_train_step(
     Returns:
         A function for `jax.jit` with `donate_argnums=0`. The sums are `loss`, `top1` and `count`
         over examples, `gradient_norm`, `steps` and `skipped` over steps; `skipped_in_row` is the
-        counter after the step.
+        counter after the step. If an image may have several classes, `hits`, `predicted` and
+        `present` over examples and classes take the place of `top1`.
     """
     augment = build_augment(config.augment)
     mix = build_mix(config.augment, num_classes=config.model.sizes()[0])
@@ -140,14 +142,19 @@ def make_eval_step(
 ) -> EvalStep:
     """Makes the function `eval_step(variables, batch) -> sums`, which leaves out padding.
 
-    The arguments are those of `make_train_step`.
+    The arguments are those of `make_train_step`. If an image may have several classes, the result
+    also has the `logits`, `labels` and `mask` of the whole batch, which average precision needs.
     """
 
     def eval_step(variables: Variables, batch: DeviceBatch) -> MetricSums:
         params = _gather(variables.params, gathered)
         module = nnx.merge(graphs.evaluate, params, variables.batch_stats)
         logits = module(normalize(batch["image"], config.data.mean, config.data.std))
-        return evaluation_sums(logits, batch["label"], batch["mask"])
+        labels, mask = batch["label"], batch["mask"]
+        if labels.ndim == 1:
+            return evaluation_sums(logits, labels, mask)
+        seen = {"logits": logits, "labels": labels, "mask": mask}
+        return multi_label_sums(logits, labels, mask) | seen
 
     return eval_step
 
@@ -204,10 +211,14 @@ def _training_sums(
     loss: jax.Array, norm: jax.Array, logits: jax.Array, labels: jax.Array, finite: jax.Array
 ) -> MetricSums:
     batch_size = labels.shape[0]
-    hits = (logits.argmax(axis=-1) == labels).sum()
+    if labels.ndim == 1:
+        right = {"top1": (logits.argmax(axis=-1) == labels).sum()}
+    else:
+        counted = multi_label_sums(logits, labels, jnp.ones(batch_size, jnp.bool_))
+        right = {name: counted[name].sum() for name in ("hits", "predicted", "present")}
     return {
         "loss": jnp.where(finite, loss * batch_size, 0.0),
-        "top1": jnp.where(finite, hits, 0),
+        **{name: jnp.where(finite, count, 0) for name, count in right.items()},
         "count": jnp.where(finite, batch_size, 0),
         "gradient_norm": jnp.where(finite, norm, 0.0),
         "steps": finite.astype(jnp.int32),

@@ -19,7 +19,7 @@ from resnet_jax.training.recipe.config import CheckpointConfig
 from resnet_jax.training.step.state import TrainState
 from resnet_jax.training.workdir.checkpoint_parts import to_parts
 from resnet_jax.training.workdir.digests import Digests
-from resnet_jax.training.workdir.orbax_checkpointer import BEST_BY, open_checkpointer
+from resnet_jax.training.workdir.orbax_checkpointer import deciding, open_checkpointer
 from resnet_jax.training.workdir.stored import CheckpointError, StoredCheckpoints, in_one_line
 
 _BROKEN = "broken-"
@@ -64,7 +64,7 @@ class Checkpoints(StoredCheckpoints):
         state: TrainState,
         notes: Mapping[str, Any],
         *,
-        validation_accuracy: float | None = None,
+        measured: Mapping[str, float | None] | None = None,
     ) -> None:
         """Starts a save in the background, after the previous save has ended.
 
@@ -74,14 +74,15 @@ class Checkpoints(StoredCheckpoints):
             step: The number of the checkpoint; an existing one is kept.
             state: The training state.
             notes: Plain values, for JSON.
-            validation_accuracy: Decides which checkpoints are the best; None if unknown.
+            measured: Metrics after this step. One of them decides which checkpoints are the best:
+                the accuracy on the validation split, or the mean average precision.
 
         Raises:
             CheckpointError: This checkpoint cannot be written, or the previous one could not be.
         """
         if step in self.steps():
             return
-        metrics = None if validation_accuracy is None else {BEST_BY: validation_accuracy}
+        metrics = deciding(measured or {}) or None
         if jax.process_index() == 0:
             self._digests.forget(step)
         with self._explained("save"):

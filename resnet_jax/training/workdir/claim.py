@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import platform
@@ -124,7 +123,8 @@ def claim(
     if jax.process_index() == 0:
         files.root.mkdir(parents=True, exist_ok=True)
         write_text(files.config, to_json(config))
-        text = json_text(dataclasses.asdict(inputs), indent=2) + "\n"
+        values = inputs.preprocessing() | {"class_names": inputs.class_names}
+        text = json_text(values, indent=2) + "\n"
         if not (files.inputs.is_file() and files.inputs.read_text(encoding="utf-8") == text):
             write_text(files.inputs, text)
     return remark

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from absl import logging
@@ -13,7 +13,8 @@ from orbax.checkpoint import v1 as ocp
 
 from resnet_jax.training.recipe.config import CheckpointConfig
 
-BEST_BY = "validation_accuracy"
+BEST_BY = ("validation_accuracy", "validation_mean_average_precision")
+"""What decides which checkpoint is the best: for one class an image, and for several."""
 
 # Bytes. Each device that holds a copy of an array may save a slice of it. By default, Orbax slices
 # even the scale of a norm; hundreds of such small writes stop training longer than the large ones
@@ -37,7 +38,7 @@ def open_checkpointer(
     keep: list[Any] = [policies.LatestN(config.keep_latest)]
     if config.keep_best:
         best = policies.BestN(
-            get_metric_fn=lambda metrics: metrics[BEST_BY],
+            get_metric_fn=lambda metrics: next(iter(deciding(metrics).values())),
             n=config.keep_best,
             keep_checkpoints_without_metrics=False,
         )
@@ -47,6 +48,12 @@ def open_checkpointer(
     return ocp.training.Checkpointer(
         directory, preservation_policy=policies.AnyPreservationPolicy(keep), context=context
     )
+
+
+def deciding(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the metric that decides which checkpoint is the best, if it was measured."""
+    found = {name: metrics[name] for name in BEST_BY if isinstance(metrics.get(name), int | float)}
+    return dict(list(found.items())[:1])
 
 
 def _ignore_writes_after_a_failed_save() -> None:

@@ -14,7 +14,7 @@ from resnet_jax.machine.processes import PeerError, naming_lost_peers
 from resnet_jax.training.step.state import TrainState, Variables
 from resnet_jax.training.workdir.checkpoint_parts import from_parts, shape_difference, to_parts
 from resnet_jax.training.workdir.digests import digest_fault
-from resnet_jax.training.workdir.orbax_checkpointer import BEST_BY
+from resnet_jax.training.workdir.orbax_checkpointer import deciding
 
 Step = int | Literal["best"] | None
 """The number of a checkpoint, the best one on the validation split, or None for the last one."""
@@ -86,17 +86,17 @@ class StoredCheckpoints:
         return sorted(int(path.name) for path in self._directory.iterdir() if path.name.isdecimal())
 
     def best(self) -> tuple[int, float] | None:
-        """Finds the checkpoint with the highest accuracy on the validation split.
+        """Finds the checkpoint with the highest accuracy, or precision, on the validation split.
 
         Returns:
-            Its number and its accuracy; None if none was measured. Of equals, the last one.
+            Its number and this metric; None if none was measured. Of equals, the last one.
         """
-        accuracies = ((self._accuracy(step), step) for step in self.steps())
-        measured = [(accuracy, step) for accuracy, step in accuracies if accuracy is not None]
+        values = ((self._deciding(step), step) for step in self.steps())
+        measured = [(value, step) for value, step in values if value is not None]
         if not measured:
             return None
-        accuracy, step = max(measured)
-        return step, accuracy
+        value, step = max(measured)
+        return step, value
 
     def restore(self, like: TrainState, *, step: int | None = None) -> Restored:
         """Reads the newest undamaged checkpoint onto the devices that `like` names.
@@ -189,10 +189,10 @@ class StoredCheckpoints:
             )
         return ocp.load_checkpointables(place, like), dict(saved.custom_metadata or {})
 
-    def _accuracy(self, step: int) -> float | None:
-        values = self.metrics(step)
-        accuracy = values.get(BEST_BY) if isinstance(values, dict) else None
-        return accuracy if isinstance(accuracy, int | float) else None
+    def _deciding(self, step: int) -> float | None:
+        metrics = self.metrics(step)
+        found = deciding(metrics) if isinstance(metrics, dict) else {}
+        return next(iter(found.values()), None)
 
     def metrics(self, step: int) -> Any:
         """Reads the metrics of a checkpoint: a dict; None if there are none or they are damaged."""

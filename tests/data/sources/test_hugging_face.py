@@ -150,3 +150,20 @@ def test_without_the_extra_the_command_is_named(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(ConfigError, match=r"needs the package datasets: pip install 'resnet-jax\["):
         open_split("hf:org/set", "train")
+
+
+@pytest.mark.parametrize("names", [True, False])
+def test_a_list_of_labels_is_several_classes(datasets, png, tmp_path, names):
+    kind = datasets.ClassLabel(names=["cat", "dog"]) if names else datasets.Value("string")
+    values = [[0, 1], [1], [], [0]]
+    if not names:
+        values = [[("cat", "dog")[value] for value in row] for row in values]
+    features = datasets.Features({"image": datasets.Image(), "labels": datasets.Sequence(kind)})
+    images = [{"bytes": png(red), "path": None} for red in range(4)]
+    rows = datasets.Dataset.from_dict({"image": images, "labels": values}, features=features)
+    rows.save_to_disk(tmp_path / "pets")
+    source = open_split(f"hf:{tmp_path / 'pets'}", "train")
+    assert (source.is_multi_label, source.class_names) == (True, ("cat", "dog"))
+    expected = [[True, True], [False, True], [False, False], [True, False]]
+    assert [example["label"].tolist() for example in source] == expected
+    np.testing.assert_array_equal(source.stored_labels(), expected)

@@ -90,7 +90,9 @@ def test_columns_of_flags_are_classes(table):
     text = "image,cat,dog\n" + "\n".join(f"{red}.png,{1 - red % 2},{red % 2}" for red in range(12))
     source = open_split(table(text), "train+validation+test")
     assert classes_of(source) == expected()
-    assert source.notes[0] == "read the 2 columns of 0 and 1 as classes"
+    assert (
+        source.notes[0] == "read the 2 columns of 0 and 1 as classes, of which each image has one"
+    )
 
 
 @pytest.mark.parametrize("images", ["train_images/{}.png", "../elsewhere/{}.png", "a/b/{}.png"])
@@ -140,6 +142,7 @@ GOOD = rows("file,label", "{}.png,{}")
             "0.png is 'train' in row 2 and 'test' in row 4; remove one of the rows",
         ),
         ("file,label\n90.png,a", "has no row that can be used"),
+        ("file,label\n0.png,1.5\n1.png,2", "numbers such as 1.5, and regression is not offered"),
     ],
 )
 def test_a_table_that_cannot_be_read_in_one_way_is_refused(table, tmp_path, text, message):
@@ -178,6 +181,13 @@ def test_a_row_that_cannot_be_used_stops_or_is_listed(table, folder, tmp_path, p
     assert "row 14" in line
 
 
+def test_labels_that_pandas_wrote_as_floats_are_whole_numbers(table):
+    text = "file,label,split\n0.png,0.0,train\n1.png,10.0,train\n2.png,2.0,train"
+    assert open_split(table(text), "train").class_names == ("0", "2", "10")
+    halves = table("file,label,split\n0.png,0.5,train\n1.png,1.5,train") + ":none"
+    assert open_split(halves, "train").class_names == ("0.5", "1.5")
+
+
 def test_a_file_that_is_no_table_is_named(table, tmp_path):
     with pytest.raises(ConfigError, match=r"csv:.*/none.csv': there is no such file"):
         open_split(f"csv:{tmp_path}/none.csv", "train")
@@ -195,3 +205,98 @@ def test_a_table_can_be_prepared(table, tmp_path):
     for one, other in zip(prepared, open_split(name, "train"), strict=True):
         np.testing.assert_array_equal(one["image"], other["image"])
         assert one["label"] == other["label"]
+
+
+SEVERAL = {"0.png": "cat dog", "1.png": "dog", "2.png": "", "3.png": "cat"}
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "separator"),
+    [
+        (
+            "file,labels,split",
+            {name: label.replace(" ", "|") for name, label in SEVERAL.items()},
+            "pipe",
+        ),
+        (
+            "file,labels,split",
+            {name: f'"{label.replace(" ", ", ")}"' for name, label in SEVERAL.items()},
+            "comma",
+        ),
+        ("file,tags,split", SEVERAL, "space"),
+        ("file,tags,split", {name: f'"{label.split()}"' for name, label in SEVERAL.items()}, ""),
+        (
+            "file,cat,dog,split",
+            {
+                name: f"{int('cat' in label)},{int('dog' in label)}"
+                for name, label in SEVERAL.items()
+            },
+            "",
+        ),
+    ],
+)
+def test_a_file_may_have_several_labels(table, tmp_path, header, cells, separator):
+    text = "\n".join([header, *(f"{name},{cell},train" for name, cell in cells.items())])
+    name = table(text) + (f":{separator}" if separator else "")
+    source = open_split(name, "train")
+    assert source.is_multi_label
+    assert source.class_names == ("cat", "dog")
+    found = {example["image"][0, 0, 0]: example["label"].tolist() for example in source}
+    assert found == {0: [True, True], 1: [False, True], 2: [False, False], 3: [True, False]}
+    assert any("up to 2 labels; 1 images have none" in note for note in source.notes)
+    np.testing.assert_array_equal(source.stored_labels(), [example["label"] for example in source])
+    kept = source.in_memory()
+    np.testing.assert_array_equal(kept.labels, source.stored_labels())
+    for swapped in (source, kept):
+        swapped = swapped.relabelled(np.array([2, 0], np.int32), ("dog", "emu", "cat"))
+        rows = [example["label"].tolist() for example in swapped]
+        assert rows == [[dog, False, cat] for cat, dog in source.stored_labels().tolist()]
+        np.testing.assert_array_equal(swapped.stored_labels(), rows)
+    prepare(name, name="several", data_dir=tmp_path / "sets")
+    prepared = open_split("several", "train", data_dir=tmp_path / "sets")
+    assert prepared.is_multi_label
+    for one, other in zip(prepared, source, strict=True):
+        np.testing.assert_array_equal(one["label"], other["label"])
+
+
+def test_several_labels_without_splits_are_divided(table):
+    text = "file,labels\n" + "\n".join(
+        f"{red}.png,{'a|b' if red % 2 else 'b'}" for red in range(12)
+    )
+    name = table(text) + ":pipe"
+    assert [len(open_split(name, split)) for split in SPLITS] == [10, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "separator", "message"),
+    [
+        (
+            "file,label\n0.png,a|b\n1.png,a",
+            "",
+            r"'a\|b' can be one label or several; write csv:.*:pipe for s",
+        ),
+        ("file,label\n0.png,a;b\n1.png,a", "", r":semicolon for several, or csv:.*:none for one"),
+        (
+            "file,label,split\n0.png,a|b,train\n1.png,c,test",
+            ":pipe",
+            "the class 'c' is none of train",
+        ),
+        ("file,label\n0.png,[1\n1.png,[a]", "", None),
+        ("file,label\n0.png,[a]\n1.png,[b]", "", r"the labels '\[a\]' are no list; write them as"),
+        ("file,label,split\n0.png,,train\n1.png,,train", ":pipe", "no file has a class; give some"),
+    ],
+)
+def test_cells_of_labels_that_cannot_be_read_in_one_way_are_refused(
+    table, text, separator, message
+):
+    name = table(text) + separator
+    if message is None:
+        message = "each class has fewer than 5 images"
+    with pytest.raises(ConfigError, match=message) as error:
+        open_split(name, "train")
+    assert "\n" not in str(error.value)
+
+
+def test_a_separator_in_a_name_can_be_kept(table):
+    name = table("file,label,split\n0.png,a|b,train\n1.png,c,train") + ":none"
+    assert open_split(name, "train").class_names == ("a|b", "c")

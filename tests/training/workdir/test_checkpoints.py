@@ -39,7 +39,9 @@ def saved(tmp_path):
     with Checkpoints(tmp_path, config) as checkpoints:
         for step, accuracy in ((1, 0.5), (2, 0.9), (3, None), (4, 0.7)):
             notes = {"data": {"step": step}, "window": {"loss": step / 3}}
-            checkpoints.save(step, make_state(step), notes, validation_accuracy=accuracy)
+            checkpoints.save(
+                step, make_state(step), notes, measured={"validation_accuracy": accuracy}
+            )
     with Checkpoints(tmp_path, config) as checkpoints:
         yield checkpoints
 
@@ -51,7 +53,7 @@ def test_the_newest_and_the_best_stay(saved):
 def test_what_was_never_measured_is_no_best_one(tmp_path):
     with Checkpoints(tmp_path, CheckpointConfig(keep_latest=1, keep_best=1)) as checkpoints:
         checkpoints.save(1, make_state(1), {})
-        checkpoints.save(2, make_state(2), {}, validation_accuracy=0.5)
+        checkpoints.save(2, make_state(2), {}, measured={"validation_accuracy": 0.5})
     assert [folder.name for folder in tmp_path.glob("[0-9]*")] == ["2"]
 
 
@@ -179,7 +181,7 @@ def test_a_checkpoint_with_damaged_metrics_is_set_aside_and_can_be_made_again(
     with Checkpoints(tmp_path, CheckpointConfig()) as again:
         assert again.unreadable == {4: "its metrics are damaged"}
         assert again.steps() == [2, 3]
-        again.save(4, make_state(4), {}, validation_accuracy=0.7)
+        again.save(4, make_state(4), {}, measured={"validation_accuracy": 0.7})
     assert (tmp_path / "broken-4").is_dir()
     assert readers.steps()[-1] == 4
 
@@ -189,7 +191,7 @@ def test_the_best_checkpoint_is_the_last_of_the_most_accurate(saved, tmp_path):
     assert readers.best() == (2, 0.9)
     wanted = like(make_state(2).average, HERE)
     assert readers.restore_variables(wanted, averaged=True, step="best").step == 2
-    saved.save(5, make_state(5), {}, validation_accuracy=0.9)
+    saved.save(5, make_state(5), {}, measured={"validation_accuracy": 0.9})
     saved.close()
     assert readers.best() == (5, 0.9)
 

@@ -31,7 +31,9 @@ _SPLIT = _words("split splits subset partition phase set dataset isvalid")
 _INDEX = frozenset({"", "index", "unnamed0"})  # what pandas writes of its own
 
 _SPLIT_OF_FLAG = {"true": "validation", "1": "validation", "false": "train", "0": "train"}
-_FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+
+FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+"""What a cell in the column of a class says."""
 
 
 class Columns(NamedTuple):
@@ -107,9 +109,8 @@ def _unnamed_labels(
     if len(rest) == 1:
         note = f"read the column {named[rest[0]]} as the labels"
         return Columns(file, (rest[0],), False, split, (note,))
-    if all(row[at].casefold() in _FLAGS for row in rows for at in rest):
-        note = f"read the {len(rest)} columns of 0 and 1 as classes"
-        return Columns(file, tuple(rest), True, split, (note,))
+    if all(row[at].casefold() in FLAGS for row in rows for at in rest):
+        return Columns(file, tuple(rest), True, split, ())
     words = ", ".join(named[at] for at in rest)
     raise ConfigError(
         f"{origin}: any of the columns {words} could be the labels; call the one that is, label"
@@ -119,11 +120,6 @@ def _unnamed_labels(
 def _left_out(named: dict[int, str], rest: list[int]) -> tuple[str, ...]:
     words = ", ".join(named[at] for at in rest)
     return (f"left out the columns {words}",) if words else ()
-
-
-def is_set(cell: str) -> bool:
-    """Whether a cell of a class's column says that an image has the class."""
-    return _FLAGS[cell.casefold()]
 
 
 def split_reader(name: str, cells: Sequence[str], *, origin: str) -> Callable[[str], str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from resnet_jax.data.images.bad_image import BadImageError
+from resnet_jax.data.images.record import Label
 from resnet_jax.data.sources.bad_examples import REMEDY, BadExamples
 from resnet_jax.data.sources.files import Files
 from resnet_jax.errors import ConfigError, nearest
@@ -37,12 +38,14 @@ class Layout:
         class_names: The names of the classes, sorted.
         splits: For each split its files with their labels, in an order that a seed decides, so
             that a part of a split is a random sample of it.
+        is_multi_label: Whether a file may have several labels, or none.
         notes: Lines for the user: what was inferred, and what was left out.
     """
 
     class_names: tuple[str, ...]
-    splits: dict[str, list[tuple[str, int]]]
+    splits: Mapping[str, Sequence[tuple[str, Label]]]
     notes: tuple[str, ...] = ()
+    is_multi_label: bool = False
 
 
 @dataclass
@@ -110,6 +113,49 @@ def label_files(
         for split, entries in splits.items()
     }
     return Layout(class_names, ordered, tuple(reading.notes))
+
+
+def label_sets(
+    reading: LayoutReading,
+    found: dict[str, dict[str, tuple[str, ...]]],
+    *,
+    seed: int,
+    order: Callable[[str], Any] = str,
+) -> Layout:
+    """Numbers the classes of files that may have several, and divides files without splits.
+
+    Args:
+        reading: The files.
+        found: For each split, or for `ALL`, the classes of each file.
+        seed: Decides the order of the files and what is held back.
+        order: What the names of the classes are sorted by.
+
+    Raises:
+        ConfigError: There are no classes, or `train` lacks the class of another split.
+    """
+    named = [found["train"]] if "train" in found else list(found.values())
+    used = {name for files in named for names in files.values() for name in names}
+    class_names = tuple(sorted(used, key=order))
+    labels = {name: label for label, name in enumerate(class_names)}
+    if not labels:
+        raise ConfigError(f"{reading.files.origin}: no file has a class; give some of them one")
+    splits: dict[str, list[tuple[str, Label]]] = defaultdict(list)
+    if ALL in found:
+        reading.notes.append(
+            f"no {reading.splits_by}: a tenth of the images is held back for validation and a "
+            "tenth for test"
+        )
+    for split, files in found.items():
+        for part, chosen in _cut(split, shuffled(files, seed)).items():
+            for file in chosen:
+                odd = next((name for name in files[file] if name not in labels), None)
+                if odd is None:
+                    entry = (file, tuple(sorted(labels[name] for name in files[file])))
+                    splits[part].append(entry)
+                else:
+                    hint = nearest(odd, labels)
+                    reading.refuse(file, f"the class {odd!r} is none of train{hint}")
+    return Layout(class_names, splits, tuple(reading.notes), is_multi_label=True)
 
 
 def _note_held_out(reading: LayoutReading, classes: Classes) -> None:

@@ -12,8 +12,16 @@ from resnet_jax.buckets import AnyPath
 from resnet_jax.data.image_names import EXTENSIONS, is_image, is_litter, unread_format
 from resnet_jax.data.sources.bad_examples import BadExamples
 from resnet_jax.data.sources.files import FileCache, open_folder
-from resnet_jax.data.sources.layouts.columns import Columns, choose_columns, is_set, split_reader
-from resnet_jax.data.sources.layouts.layout import ALL, Classes, Layout, LayoutReading, label_files
+from resnet_jax.data.sources.layouts.cells import LabelCells, read_labels, split_separator
+from resnet_jax.data.sources.layouts.columns import Columns, choose_columns, split_reader
+from resnet_jax.data.sources.layouts.layout import (
+    ALL,
+    Classes,
+    Layout,
+    LayoutReading,
+    label_files,
+    label_sets,
+)
 from resnet_jax.errors import ConfigError
 from resnet_jax.local_paths import user_path
 
@@ -24,7 +32,8 @@ class CsvFiles:
     """The files that a table names, relative to its folder.
 
     Args:
-        path: The table, on this machine or in a bucket.
+        path: The table, on this machine or in a bucket; `PATH:pipe` and so on say what stands
+            between the labels of a file (`cells.SEPARATORS`).
         cache: Keeps what is read from a bucket.
 
     Raises:
@@ -32,10 +41,12 @@ class CsvFiles:
 
     Attributes:
         table: The table.
+        separator: The name of what stands between labels; None if nothing was said.
     """
 
     def __init__(self, path: str, *, cache: FileCache) -> None:
-        self.table = user_path(path)
+        place, self.separator = split_separator(path)
+        self.table = user_path(place)
         if not self.table.is_file():
             is_folder = self.table.is_dir()
             problem = "it is a folder" if is_folder else "there is no such file"
@@ -90,15 +101,16 @@ def read_table(
     """
     reading = LayoutReading(files, bad_examples, splits_by="column split")
     header, lines = _read_cells(files.table)
-    columns = choose_columns(header, [cells for _, cells in lines], origin=str(files.table))
-    reading.notes.extend(columns.notes)
+    cells = [cells for _, cells in lines]
+    columns = choose_columns(header, cells, origin=str(files.table))
+    labels = read_labels(header, cells, columns, separator=files.separator, origin=str(files.table))
+    reading.notes.extend((*columns.notes, *labels.notes))
     places = _Places(files)
     members: dict[str, _Row] = {}
-    for row in _rows(files, header, lines, columns):
+    for row in _rows(files, header, lines, columns, labels):
         file, problem = places.find(row.file)
-        if problem is None and len(row.labels) != 1:
-            several = f"it has several labels, {' and '.join(row.labels[:2])}; keep one"
-            problem = several if row.labels else "it has no label"
+        if problem is None and not row.labels and not labels.are_several:
+            problem = "it has no label"
         if problem is None and file in members:
             problem = _twice(files.table, members[file], row)
         if problem is not None:
@@ -108,11 +120,17 @@ def read_table(
     if not members:
         raise ConfigError(f"{files.table} has no row that can be used; add some")
     reading.notes.extend(places.notes())
+    numbers = all(label.isdecimal() for row in members.values() for label in row.labels)
+    order = int if numbers else str
+    if labels.are_several:
+        several: dict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
+        for file, row in members.items():
+            several[row.split][file] = row.labels
+        return label_sets(reading, several, seed=seed, order=order)
     found: dict[str, Classes] = defaultdict(lambda: defaultdict(list))
     for file, row in members.items():
         found[row.split][row.labels[0]].append(file)
-    numbers = all(label.isdecimal() for row in members.values() for label in row.labels)
-    return label_files(reading, found, seed=seed, order=int if numbers else str)
+    return label_files(reading, found, seed=seed, order=order)
 
 
 def _read_cells(table: AnyPath) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -146,31 +164,31 @@ def _read_cells(table: AnyPath) -> tuple[list[str], list[tuple[int, list[str]]]]
 
 
 def _rows(
-    files: CsvFiles, header: list[str], lines: list[tuple[int, list[str]]], columns: Columns
+    files: CsvFiles,
+    header: list[str],
+    lines: list[tuple[int, list[str]]],
+    columns: Columns,
+    labels: LabelCells,
 ) -> Iterator[_Row]:
     split_of = None
     if columns.split is not None:
         cells = [cells[columns.split] for _, cells in lines]
         split_of = split_reader(header[columns.split], cells, origin=str(files.table))
-    for number, cells in lines:
+    for (number, cells), names in zip(lines, labels.names, strict=True):
         split = ALL if split_of is None else split_of(cells[columns.split or 0])
-        if columns.has_flags:
-            labels = tuple(header[at] for at in columns.labels if is_set(cells[at]))
-        else:
-            labels = tuple(filter(None, (cells[at] for at in columns.labels)))
-        yield _Row(number, cells[columns.file], labels, split)
+        yield _Row(number, cells[columns.file], names, split)
 
 
 def _twice(table: AnyPath, first: _Row, second: _Row) -> str:
     """Says that a file stands in two rows; if they differ, nobody can say which one holds."""
     if (first.labels, first.split) == (second.labels, second.split):
         return f"the file stands in row {first.number} as well"
-    one, other = first.labels[0], second.labels[0]
+    one, other = ", ".join(first.labels), ", ".join(second.labels)
     if one == other:
         one, other = first.split, second.split
     raise ConfigError(
         f"{table}: {second.file} is {one!r} in row {first.number} and {other!r} in row "
-        f"{second.number}; remove one of the rows"
+        f"{second.number}; remove one of the rows, or write several labels into one (docs/data.md)"
     )
 
 

@@ -1,0 +1,125 @@
+"""The labels in the cells of a table: one in each, or several."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from resnet_jax.data.sources.layouts.columns import FLAGS, Columns
+from resnet_jax.errors import ConfigError, shown
+
+SEPARATORS = {"pipe": "|", "semicolon": ";", "comma": ",", "space": " ", "none": None}
+"""What stands between the labels of a file, by the name at the end of `csv:PATH:NAME`."""
+
+_TELLING = ("pipe", "semicolon")  # characters that hardly any class has in its name
+
+
+class LabelCells(NamedTuple):
+    """The labels of each row.
+
+    Attributes:
+        names: The labels of each row.
+        are_several: Whether a row may have several, or none.
+        notes: Lines for the user.
+    """
+
+    names: list[tuple[str, ...]]
+    are_several: bool
+    notes: tuple[str, ...] = ()
+
+
+def split_separator(path: str) -> tuple[str, str | None]:
+    """Splits `PATH:NAME` into the path and the name of the separator, if it has one."""
+    place, _, name = path.rpartition(":")
+    return (place, name) if place and name in SEPARATORS else (path, None)
+
+
+def read_labels(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    columns: Columns,
+    *,
+    separator: str | None,
+    origin: str,
+) -> LabelCells:
+    """Reads the labels of each row of a table.
+
+    Args:
+        header: The names of the columns.
+        rows: The cells.
+        columns: What they mean.
+        separator: The name of what stands between labels; None if nothing was said.
+        origin: The table, for messages.
+
+    Raises:
+        ConfigError: A cell could be one label or several, or is neither.
+    """
+    if columns.has_flags:
+        return _from_flags(header, rows, columns.labels)
+    cells = [row[columns.labels[0]] for row in rows]
+    filled = [cell for cell in cells if cell]
+    if separator is None and filled and all(cell[0] + cell[-1] == "[]" for cell in filled):
+        names = [_from_list(cell, origin) if cell else () for cell in cells]
+        return LabelCells(names, True, _notes(names))
+    if separator is None:
+        _refuse_two_readings(filled, origin)
+        cells = _whole_numbers(cells, origin)
+    between = SEPARATORS[separator or "none"]
+    if between is None:
+        return LabelCells([(cell,) if cell else () for cell in cells], False)
+    parts = ([part.strip() for part in cell.split(between)] for cell in cells)
+    names = [tuple(dict.fromkeys(filter(None, several))) for several in parts]
+    return LabelCells(names, True, _notes(names))
+
+
+def _whole_numbers(cells: list[str], origin: str) -> list[str]:
+    """Writes 1.0 as 1, if every label is such a number; other fractions are no classes."""
+    try:
+        values = [float(cell) if cell else 0.0 for cell in cells]
+    except ValueError:
+        return cells
+    odd = next((cell for cell, value in zip(cells, values, strict=True) if value % 1), None)
+    if odd is not None:
+        raise ConfigError(
+            f"{origin}: the labels are numbers such as {shown(odd, 60)}, and regression is not "
+            f"offered; write names of classes, or csv:{origin}:none if each number is a class"
+        )
+    return [cell.removesuffix(".0") for cell in cells]
+
+
+def _from_flags(
+    header: Sequence[str], rows: Sequence[Sequence[str]], places: Sequence[int]
+) -> LabelCells:
+    names = [tuple(header[at] for at in places if FLAGS[row[at].casefold()]) for row in rows]
+    are_several = any(len(row) != 1 for row in names)
+    kind = "of which an image may have several" if are_several else "of which each image has one"
+    note = f"read the {len(places)} columns of 0 and 1 as classes, {kind}"
+    return LabelCells(names, are_several, (note, *(_notes(names) if are_several else ())))
+
+
+def _from_list(cell: str, origin: str) -> tuple[str, ...]:
+    """Reads a list as Python and JSON write it, which is how pandas stores a list in a cell."""
+    try:
+        values = ast.literal_eval(cell)
+        return tuple(dict.fromkeys(str(value).strip() for value in values))
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        raise ConfigError(
+            f"{origin}: the labels {shown(cell, 60)!r} are no list; write them as ['cat', 'dog']"
+        ) from None
+
+
+def _notes(names: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    most, none = max(map(len, names)), sum(not row for row in names)
+    without = f"; {none} images have none" if none else ""
+    return (f"an image has up to {most} labels{without}",)
+
+
+def _refuse_two_readings(cells: Sequence[str], origin: str) -> None:
+    for name in _TELLING:
+        cell = next((cell for cell in cells if str(SEPARATORS[name]) in cell), None)
+        if cell is not None:
+            raise ConfigError(
+                f"{origin}: {shown(cell, 60)!r} can be one label or several; write "
+                f"csv:{origin}:{name} for several, or csv:{origin}:none for one"
+            )
