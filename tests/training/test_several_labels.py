@@ -15,6 +15,7 @@ from resnet_jax.inference.evaluate import evaluate_trained
 from resnet_jax.inference.explain import Explainer
 from resnet_jax.inference.export import export
 from resnet_jax.inference.trained import open_run, open_trained
+from resnet_jax.report import write_report
 from resnet_jax.training.loop import train
 from resnet_jax.training.recipe.config import (
     CheckpointConfig,
@@ -108,6 +109,9 @@ def test_a_run_on_several_labels_says_so_and_every_command_reads_it(
     assert description["output"]["probabilities"] == "sigmoid"
     assert description["preprocessing"]["multi_label"] is True
 
+    page = write_report([tmp_path / "run"], tmp_path / "page.html").read_text()
+    assert "an image may have several classes, so that there are no confusions to count" in page
+    assert "Mean average precision" in page
     for words, expected in (
         (["eval", f"--model={tmp_path / 'run'}"], "validation mean average precision"),
         (["predict", str(tmp_path / "0.png"), f"--model={tmp_path / 'run'}"], "%  red"),

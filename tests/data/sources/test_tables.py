@@ -191,6 +191,8 @@ def test_labels_that_pandas_wrote_as_floats_are_whole_numbers(table):
 def test_a_file_that_is_no_table_is_named(table, tmp_path):
     with pytest.raises(ConfigError, match=r"csv:.*/none.csv': there is no such file"):
         open_split(f"csv:{tmp_path}/none.csv", "train")
+    with pytest.raises(ConfigError, match="'tab' is no separator of labels; give pipe, semi"):
+        open_split(table(GOOD) + ":tab", "train")
     with pytest.raises(ConfigError, match=r"it is a folder; write csv:.*/labels.csv or"):
         open_split(f"csv:{tmp_path}", "train")
     with pytest.raises(ConfigError, match="is not UTF-8 text; save it as CSV in UTF-8"):

@@ -12,7 +12,12 @@ from resnet_jax.buckets import AnyPath
 from resnet_jax.data.image_names import EXTENSIONS, is_image, is_litter, unread_format
 from resnet_jax.data.sources.bad_examples import BadExamples
 from resnet_jax.data.sources.files import FileCache, open_folder
-from resnet_jax.data.sources.layouts.cells import LabelCells, read_labels, split_separator
+from resnet_jax.data.sources.layouts.cells import (
+    SEPARATORS,
+    LabelCells,
+    read_labels,
+    split_separator,
+)
 from resnet_jax.data.sources.layouts.columns import Columns, choose_columns, split_reader
 from resnet_jax.data.sources.layouts.layout import (
     ALL,
@@ -48,10 +53,7 @@ class CsvFiles:
         place, self.separator = split_separator(path)
         self.table = user_path(place)
         if not self.table.is_file():
-            is_folder = self.table.is_dir()
-            problem = "it is a folder" if is_folder else "there is no such file"
-            remedy = f"; write csv:{path}/labels.csv or whatever its table is called"
-            raise ConfigError(f"data.name='csv:{path}': {problem}{remedy if is_folder else ''}")
+            raise ConfigError(f"data.name='csv:{path}': {_why_not_a_table(self.table, path)}")
         self._files = open_folder(self.table.parent, cache=cache)
         self.origin = self._files.origin
 
@@ -70,6 +72,15 @@ class CsvFiles:
     def read(self, name: str) -> bytes:
         """Reads a whole file."""
         return self._files.read(name)
+
+
+def _why_not_a_table(table: AnyPath, path: str) -> str:
+    if table.is_dir():
+        return f"it is a folder; write csv:{path}/labels.csv or whatever its table is called"
+    place, _, name = path.rpartition(":")
+    if place and user_path(place).is_file():
+        return f"{name!r} is no separator of labels; give {', '.join(SEPARATORS)}"
+    return "there is no such file"
 
 
 class _Row(NamedTuple):
