@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from resnet_jax.training.workdir.layout import Workdir
 
 _SCREEN = 80
-_OF_DATA = ("model.num_classes", "model.in_features")
+_OF_DATA = ("model.num_classes", "model.in_features", "loss.name")
 
 
 def show_recipe(
@@ -76,7 +76,13 @@ def _fit_to_run(
         num_classes=config.model.num_classes or held.model.num_classes,
         in_features=config.model.in_features or held.model.in_features,
     )
-    config = dataclasses.replace(config, model=model)
+    weights = config.loss.class_weights
+    loss = dataclasses.replace(
+        config.loss,
+        name=config.loss.name or held.loss.name,
+        class_weights=held.loss.class_weights if isinstance(weights, (str, dict)) else weights,
+    )
+    config = dataclasses.replace(config, model=model, loss=loss)
     size = (
         f"images of {inputs.size} x {inputs.size} pixels" if inputs.size else "images as they are"
     )

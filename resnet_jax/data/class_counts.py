@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,8 @@ from resnet_jax.data.images.record import Label
 from resnet_jax.data.sources import Source
 from resnet_jax.data.sources.label_arrays import Labels, stack_labels
 from resnet_jax.errors import ConfigError
+
+_logger = logging.getLogger(__name__)
 
 
 def labels_of(source: Source) -> Labels:
@@ -26,6 +29,7 @@ def labels_of(source: Source) -> Labels:
     stored = source.stored_labels()
     if stored is not None:
         return stored
+    _logger.info("reading %d examples to know their labels", len(source))
     labels = (_label(source, at) for at in range(len(source)))
     return stack_labels(labels, len(source.class_names))
 

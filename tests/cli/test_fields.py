@@ -48,7 +48,7 @@ def test_show_says_where_each_value_comes_from(tmp_path):
     assert typed == ["epochs", "optimizer.betas", "resize.first"]
     assert {"batch_size", "ema.decay", "augment.shift"} <= set(recipe)
     assert {"seed", "ema.every", "resize.begin", "finetune"} <= set(defaults)
-    assert data == ["model.num_classes", "model.in_features"]
+    assert data == ["model.num_classes", "model.in_features", "loss.name"]
     assert sorted([*typed, *recipe, *data, *defaults]) == sorted(values_by_field(config))
 
 
@@ -70,9 +70,10 @@ def test_show_says_what_the_run_in_the_folder_decides(tmp_path, words, extend, k
     recipe = load_recipe("digits")
     files = Workdir(tmp_path)
     model = dataclasses.replace(recipe.model, num_classes=3, in_features=1)
+    loss = dataclasses.replace(recipe.loss, name="cross_entropy")
     claim(
         files,
-        dataclasses.replace(recipe, model=model),
+        dataclasses.replace(recipe, model=model, loss=loss),
         NetworkInputs(size=8, class_names=("ant", "bee", "cat")),
     )
     (files.checkpoints / "1000").mkdir(parents=True)
@@ -81,7 +82,8 @@ def test_show_says_what_the_run_in_the_folder_decides(tmp_path, words, extend, k
     lines = show_recipe(config, recipe="digits", overrides=words, files=files, extend=extend)
     text = " ".join("\n".join(lines).split())
     data = "settings from the data (none until a run has opened them):"
-    assert f"{data} model.num_classes=3 model.in_features=1 defaults" in text
+    fitted = "model.num_classes=3 model.in_features=1 loss.name=cross_entropy"
+    assert f"{data} {fitted} defaults" in text
     assert (f"settings from the run in {tmp_path}: {kept}" in text) == bool(kept)
     run = f"the run in {tmp_path}: images of 8 x 8 pixels; classes ant, bee, cat "
     assert run in text

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from resnet_jax.errors import ConfigError
-from resnet_jax.inference.classifier import Classifier
+from resnet_jax.inference.classifier import Classifier, logits_function
 from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.serving.engine import Engine
 
@@ -34,6 +34,16 @@ def test_an_explanation_is_a_photo_of_a_class(trained):
     assert index == likeliest
     assert Image.open(io.BytesIO(png)).size == (224, 224)
     assert engine.explain(photo, 3)[1] == 3
+
+
+def test_a_network_of_several_classes_gives_each_its_own_probability(trained):
+    several = dataclasses.replace(trained.inputs, multi_label=True)
+    engine = Engine(dataclasses.replace(trained, inputs=several), batch_size=2)
+    logits_of, state = logits_function(trained)
+    logits = np.asarray(logits_of(state, images(2)), np.float64)
+    # In float32, whose smallest step below 1 is 6e-8.
+    np.testing.assert_allclose(engine.classify(images(2)), 1 / (1 + np.exp(-logits)), atol=1e-5)
+    assert (abs(engine.classify(images(2)).sum(axis=-1) - 1) > 1e-3).all()
 
 
 def test_a_network_without_a_size_is_refused(trained):

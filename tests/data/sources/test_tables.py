@@ -74,7 +74,11 @@ def test_columns_go_by_their_usual_names(table, header, cells):
 
 @pytest.mark.parametrize(
     ("header", "train", "validation"),
-    [("file,label,split", "Train", "val"), ("file,label,is_valid", "False", "True")],
+    [
+        ("file,label,split", "Train", "val"),
+        ("file,label,is_valid", "False", "True"),
+        ("file,label,Data Set", "training set", "valid"),
+    ],
 )
 def test_a_column_may_say_the_split(table, header, train, validation):
     text = rows(header, "{}.png,{}," + train, count=8).splitlines()
@@ -84,6 +88,12 @@ def test_a_column_may_say_the_split(table, header, train, validation):
     assert classes_of(open_split(name, "validation")) == {9: "dog", 11: "dog"}
     with pytest.raises(ConfigError, match="has no split 'test'"):
         open_split(name, "test")
+
+
+def test_a_column_of_other_sets_is_no_column_of_splits(table):
+    source = open_split(table(rows("file,label,dataset", "{}.png,{},ISIC")), "train")
+    assert source.notes[0] == "left out the column 'dataset'"
+    assert len(source) == 8
 
 
 def test_columns_of_flags_are_classes(table):

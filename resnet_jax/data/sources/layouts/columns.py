@@ -27,7 +27,8 @@ _LABEL = _words(
     "target targets tag tags"
 )
 _LABEL_ID = _words("classid classindex labelid labelindex categoryid targetid")
-_SPLIT = _words("split splits subset partition phase set dataset isvalid")
+_SPLIT = _words("split splits isvalid")
+_SPLIT_OR_OTHER = _words("subset partition phase set dataset fold usage")
 _INDEX = frozenset({"", "index", "unnamed0"})  # what pandas writes of its own
 
 _SPLIT_OF_FLAG = {"true": "validation", "1": "validation", "false": "train", "0": "train"}
@@ -93,7 +94,13 @@ def choose_columns(header: Sequence[str], rows: Rows, *, origin: str) -> Columns
             f"{origin} has no column of files among {', '.join(named.values())}; call one of them "
             "file"
         )
-    split = one_of("splits", _SPLIT)
+    # Such as `dataset`, which may also say where an image is from.
+    like_splits = frozenset(
+        spellings[at]
+        for at in rest
+        if spellings[at] in _SPLIT_OR_OTHER and all(split_named(row[at]) for row in rows)
+    )
+    split = one_of("splits", _SPLIT, like_splits)
     label = one_of("labels", _LABEL, _LABEL_ID)
     if label is not None:
         return Columns(file, (label,), False, split, _left_out(named, rest))
@@ -119,7 +126,7 @@ def _unnamed_labels(
 
 def _left_out(named: dict[int, str], rest: list[int]) -> tuple[str, ...]:
     words = ", ".join(named[at] for at in rest)
-    return (f"left out the columns {words}",) if words else ()
+    return (f"left out the column{'s' * (len(rest) > 1)} {words}",) if words else ()
 
 
 def split_reader(name: str, cells: Sequence[str], *, origin: str) -> Callable[[str], str]:
