@@ -59,7 +59,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     from resnet_jax.data.config import DataConfig
     from resnet_jax.data.sources.splits import MissingSplitError
     from resnet_jax.inference.evaluate import evaluate_trained
-    from resnet_jax.inference.measures import ConfusionCounter, Measures, MultiLabelMeasures
+    from resnet_jax.inference.measures import ConfusionCounter, Measures
     from resnet_jax.machine.cpu import use_every_core
 
     use_every_core(flags.batch_size or DEFAULT_BATCH)
@@ -103,12 +103,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
         measures = dataclasses.replace(measures, confusion=confusion.rows())
     if trained.class_names is None or flags.by_position:
         note("labels were matched to outputs by position, not by name")
-    if flags.json:
-        print(measures.to_json())
-    elif isinstance(measures, MultiLabelMeasures):
-        print(_text_of_several(measures))
-    else:
-        print(_text(measures))
+    print(measures.to_json() if flags.json else _text(measures))
     return 0
 
 
@@ -140,8 +135,19 @@ def _refuse_recipe_fields(overrides: Sequence[str]) -> None:
             raise ConfigError(f"{word} changes the recipe of a run, but the model is not a run")
 
 
-def _text(measures: Measures) -> str:
+def _text(measures: Measures | MultiLabelMeasures) -> str:
     """Formats a result as a few lines."""
+    from resnet_jax.inference.measures import MultiLabelMeasures
+
+    if isinstance(measures, MultiLabelMeasures):
+        lines = _lines_of_several(measures)
+    else:
+        lines = _lines_of_one(measures)
+    step = f", checkpoint {measures.step}" if measures.step is not None else ""
+    return "\n".join([*lines, f"model {measures.model}{step}; data {measures.data}"])
+
+
+def _lines_of_one(measures: Measures) -> list[str]:
     lines = [
         f"{measures.split} accuracy {measures.accuracy:.2%} "
         f"({measures.top1} correct; counted {measures.count} of {measures.expected} images)",
@@ -151,30 +157,20 @@ def _text(measures: Measures) -> str:
     seen = [entry for entry in measures.classes if entry.count]
     worst = sorted(seen, key=lambda entry: (entry.top1 / entry.count, entry.name))[:_WORST]
     names = (f"{entry.name} {entry.top1 / entry.count:.1%}" for entry in worst)
-    lines.append(f"worst classes: {', '.join(names)}")
-    return "\n".join([*lines, _origin(measures)])
+    return [*lines, f"worst classes: {', '.join(names)}"]
 
 
-def _text_of_several(measures: MultiLabelMeasures) -> str:
-    """Does the same where an image may have several classes."""
+def _lines_of_several(measures: MultiLabelMeasures) -> list[str]:
     pairs = zip(measures.class_names, measures.average_precision, strict=True)
     known = sorted((value, name) for name, value in pairs if value is not None)
     names = (f"{name} {value:.1%}" for value, name in known[:_WORST])
-    return "\n".join(
-        [
-            f"{measures.split} mean average precision {measures.mean_average_precision:.2%} "
-            f"(counted {measures.count} of {measures.expected} images)",
-            f"F1 micro {measures.f1_micro:.2%}, macro {measures.f1_macro:.2%}  "
-            f"loss {measures.loss:.4f}",
-            f"lowest average precision: {', '.join(names)}",
-            _origin(measures),
-        ]
-    )
-
-
-def _origin(measures: Measures | MultiLabelMeasures) -> str:
-    step = f", checkpoint {measures.step}" if measures.step is not None else ""
-    return f"model {measures.model}{step}; data {measures.data}"
+    return [
+        f"{measures.split} mean average precision {measures.mean_average_precision:.2%} "
+        f"(counted {measures.count} of {measures.expected} images)",
+        f"F1 micro {measures.f1_micro:.2%}, macro {measures.f1_macro:.2%}  "
+        f"loss {measures.loss:.4f}",
+        f"lowest average precision: {', '.join(names)}",
+    ]
 
 
 COMMAND = Command(

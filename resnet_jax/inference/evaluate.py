@@ -19,9 +19,8 @@ from resnet_jax.data.labels import match_labels
 from resnet_jax.data.loading.batches import Batch
 from resnet_jax.data.loading.pipeline import eval_loader
 from resnet_jax.data.sources import Source, load_split
-from resnet_jax.data.sources.label_arrays import relabel
 from resnet_jax.errors import ConfigError
-from resnet_jax.inference.classifier import Augmentation, Compiled, logits_function
+from resnet_jax.inference.classifier import Augmentation, Compiled, Logits, logits_function
 from resnet_jax.inference.imagenet import imagenet_ids, imagenet_names
 from resnet_jax.inference.measures import (
     ClassAccuracy,
@@ -34,6 +33,8 @@ from resnet_jax.inference.trained import Trained
 from resnet_jax.training.evaluation import sum_batches
 from resnet_jax.training.step.metrics import MetricSums
 from resnet_jax.training.step.multi_label import Scores, multi_label_sums
+
+Step = Callable[[Any, dict[str, jax.Array]], tuple[MetricSums, Any]]
 
 _logger = logging.getLogger(__name__)
 
@@ -76,28 +77,13 @@ def evaluate_trained(
     Raises:
         ConfigError: The data cannot be opened, or its classes are not the network's.
     """
-    logits_of, state = logits_function(trained, tta=tta)
-
-    several = trained.inputs.multi_label
-
-    def step(state: Any, batch: dict[str, jax.Array]) -> tuple[MetricSums, Any]:
-        logits = logits_of(state, batch["image"])
-        if several:
-            labels, mask = batch["label"], batch["mask"]
-            scored = {"logits": logits, "labels": labels, "mask": mask}
-            return multi_label_sums(logits, labels, mask), scored
-        sums = batch_sums(logits, batch["label"], batch["mask"])
-        seen = (jnp.argmax(logits, -1), jax.nn.softmax(logits)) if watch is not None else None
-        return sums, seen
-
-    streamed = dataclasses.replace(data, channels=trained.inputs.channels, in_memory=False)
-    source = load_split(streamed, split, workdir=workdir)
-    for note in source.notes:
-        _logger.info(note)
-    _check_same_kind(trained, source, origin=data.name)
+    source = _open(trained, data, split, workdir=workdir)
     outputs = output_of_labels(
         trained, source.class_names, origin=data.name, by_position=by_position
     )
+    several, scores = source.is_multi_label, Scores()
+    logits_of, state = logits_function(trained, tta=tta)
+    step = _step_of_several(logits_of, outputs) if several else _step_of_one(logits_of, watch)
     compiled = Compiled(step, state, batch_size=batch_size)
     batches = eval_loader(
         source,
@@ -109,10 +95,9 @@ def evaluate_trained(
     )
 
     def start(batch: Batch) -> tuple[MetricSums, Any]:
-        batch["label"] = relabel(batch["label"], outputs, classes=trained.num_classes)
+        if not several:
+            batch["label"] = outputs[batch["label"]]
         return cast(tuple[MetricSums, Any], compiled(batch))
-
-    scores = Scores()
 
     def see(batch: Batch, seen: Any) -> None:
         if several:
@@ -124,17 +109,53 @@ def evaluate_trained(
     if trained.class_names is None and len(source.class_names) == trained.num_classes:
         trained = dataclasses.replace(trained, inputs=trained.inputs.named(source.class_names))
     if several:
-        result = scores.result(total, expected=len(source))
         return MultiLabelMeasures(
-            **vars(result),
+            **vars(scores.result(total, expected=len(source))),
             model=trained.origin,
             data=data.name,
             split=split,
-            class_names=tuple(map(trained.class_name, range(trained.num_classes))),
+            class_names=tuple(map(trained.class_name, outputs.tolist())),
             step=trained.step,
             tta=tta,
         )
     return _measures(total, trained, data.name, split, expected=len(source), tta=tta)
+
+
+def _open(trained: Trained, data: DataConfig, split: str, *, workdir: str | pathlib.Path) -> Source:
+    """Opens a split as the network needs it, and says what was inferred."""
+    streamed = dataclasses.replace(data, channels=trained.inputs.channels, in_memory=False)
+    source = load_split(streamed, split, workdir=workdir)
+    for note in source.notes:
+        _logger.info(note)
+    _check_same_kind(trained, source, origin=data.name)
+    return source
+
+
+def _step_of_one(logits_of: Logits, watch: Watch | None) -> Step:
+    """Makes the step for images of one class: sums, and what `watch` is to see."""
+
+    def step(state: Any, batch: dict[str, jax.Array]) -> tuple[MetricSums, Any]:
+        logits = logits_of(state, batch["image"])
+        sums = batch_sums(logits, batch["label"], batch["mask"])
+        seen = (jnp.argmax(logits, -1), jax.nn.softmax(logits)) if watch is not None else None
+        return sums, seen
+
+    return step
+
+
+def _step_of_several(logits_of: Logits, outputs: NDArray[np.int32]) -> Step:
+    """Makes the step for images of several classes: sums, and the scores of the dataset's classes.
+
+    Of a class that the dataset does not have, nobody knows which images show it.
+    """
+
+    def step(state: Any, batch: dict[str, jax.Array]) -> tuple[MetricSums, Any]:
+        logits = logits_of(state, batch["image"])[:, outputs]
+        labels, mask = batch["label"], batch["mask"]
+        seen = {"logits": logits, "labels": labels, "mask": mask}
+        return multi_label_sums(logits, labels, mask), seen
+
+    return step
 
 
 def _check_same_kind(trained: Trained, source: Source, *, origin: str) -> None:

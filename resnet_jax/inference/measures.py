@@ -169,7 +169,7 @@ class MultiLabelMeasures(MultiLabelEvaluation):
         model: The network, as it was opened.
         data: The dataset.
         split: Its split.
-        class_names: Every class that the network knows.
+        class_names: The classes of the dataset, as the network calls them.
         step: The step of the checkpoint, for a run.
         tta: The augmentation that the logits are averaged over.
     """

@@ -64,9 +64,7 @@ def config(table, vary):
     )
 
 
-def test_a_run_on_several_labels_says_so_and_every_command_reads_it(
-    tmp_path, config, table, capsys
-):
+def test_a_run_on_several_labels_says_so_and_every_command_reads_it(tmp_path, config, vary, capsys):
     out = Console(file=io.StringIO(), width=200)
     result = train(config, tmp_path / "run", console=out)
     text, record = out.file.getvalue(), result.record
@@ -96,6 +94,14 @@ def test_a_run_on_several_labels_says_so_and_every_command_reads_it(
     assert measures.f1_micro == pytest.approx(record["validation_f1_micro"])
     classes = json.loads(measures.to_json())["classes"]
     assert [entry["name"] for entry in classes] == list(KINDS)
+
+    text = (tmp_path / "labels.csv").read_text()
+    (tmp_path / "fewer.csv").write_text(text.replace("|green", "").replace("green", ""))
+    fewer = vary(config, data__name=f"csv:{tmp_path}/fewer.csv:pipe").data
+    found = evaluate_trained(trained, fewer, "validation")
+    assert found.class_names == ("blue", "red")
+    assert found.average_precision == measures.average_precision[::2]
+    assert found.f1 == measures.f1[::2]
 
     classifier = Classifier(trained, batch_size=2)
     levels = np.zeros((1, 8, 8, 3), np.uint8)
