@@ -27,7 +27,7 @@ from resnet_jax.data.sources.layouts.layout import (
     label_files,
     label_sets,
 )
-from resnet_jax.errors import ConfigError
+from resnet_jax.errors import ConfigError, shown
 from resnet_jax.local_paths import user_path
 
 _DELIMITERS = ",;\t"
@@ -125,7 +125,7 @@ def read_table(
         if problem is None and file in members:
             problem = _twice(files.table, members[file], row)
         if problem is not None:
-            reading.refuse(row.file, f"row {row.number} of {files.table.name}: {problem}")
+            reading.refuse(shown(row.file), f"row {row.number} of {files.table.name}: {problem}")
         else:
             members[file] = row
     if not members:
