@@ -60,6 +60,9 @@ class Proxy(http.server.ThreadingHTTPServer):
         self.refuse: Callable[[email.message.Message], bool] = lambda _: False
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Passes over clients that are gone."""
+
     @property
     def url(self) -> str:
         """The address for clients."""

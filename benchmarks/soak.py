@@ -1,19 +1,22 @@
 """Kills a run again and again, and asks whether it still ends as an undisturbed one.
 
-Command: python benchmarks/soak.py --steps=20000 --every=20
-         python benchmarks/soak.py --steps=200 --checkpoint_every=5 --kills=10
+Command: python -m benchmarks.soak --steps=20000 --every=20
+         python -m benchmarks.soak --steps=200 --checkpoint_every=5 --kills=10
+         python -m benchmarks.soak --steps=200 --checkpoint_every=5 --kills=10 --bucket=gs
 
 It trains the digits recipe twice: once in peace, and once killed with SIGKILL, which no process can
 answer. Of two kills, one comes when the run has begun to save something new, and the other at a
 random moment of the first `--spread` seconds, whatever the run does then; `--every` is added to
 both. After `--kills` of them, or where that is 0 without a limit, the run goes on to its end. Both
 last checkpoints have to be equal bit for bit, and so have the records in `metrics.jsonl`, but for
-the speed.
+the speed. With `--bucket`, the folder of the killed run is in a bucket: that of a server on this
+machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -29,15 +32,17 @@ from typing import Any
 import jax
 import numpy as np
 
+from benchmarks.bucket_servers import BucketServers
+from resnet_jax.buckets import AnyPath, BucketPath
 from resnet_jax.training.evaluator import make_evaluator
 from resnet_jax.training.trainer import make_trainer
-from resnet_jax.training.workdir.checkpoints import Checkpoints
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.training.workdir.records import CLOCKED, MetricsRecord, read_records
+from resnet_jax.training.workdir.stored import StoredCheckpoints
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-UNFINISHED = ".orbax-checkpoint-tmp"
 A_SAVE = 0.1  # seconds, about
+POLL = 0.01
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,10 +54,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--spread", type=float, default=10.0, help="seconds of chance after that")
     parser.add_argument("--kills", type=int, default=0, help="how many; 0 for as many as fit")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--bucket", choices=("gs", "s3"), help="where the killed run is")
     parser.add_argument("--json", type=pathlib.Path, help="where to write the result")
     flags, overrides = parser.parse_known_args(arguments)
-    with tempfile.TemporaryDirectory() as folder:
-        result = soak(flags, overrides, pathlib.Path(folder))
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as servers:
+        place: AnyPath = pathlib.Path(folder)
+        if flags.bucket:
+            running = servers.enter_context(BucketServers())
+            os.environ.update(running.environment)
+            running.create_bucket(flags.bucket, "bucket")
+            place = BucketPath.parse(f"{flags.bucket}://bucket")
+        result = soak(flags, overrides, pathlib.Path(folder, "peaceful"), place / "disturbed")
     print(json.dumps(result, indent=2))
     if flags.json:
         flags.json.write_text(json.dumps(result, indent=2) + "\n")
@@ -60,11 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def soak(
-    flags: argparse.Namespace, overrides: Sequence[str], folder: pathlib.Path
+    flags: argparse.Namespace, overrides: Sequence[str], calm: pathlib.Path, fired_at: AnyPath
 ) -> dict[str, Any]:
     """Trains in peace and under fire, and compares."""
     begin = time.perf_counter()
-    peaceful, disturbed = Workdir(folder / "peaceful"), Workdir(folder / "disturbed")
+    peaceful, disturbed = Workdir(calm), Workdir(fired_at)
     await_end(start(flags, overrides, peaceful))
     rng = random.Random(flags.seed)
     kills = saving = 0
@@ -80,9 +92,10 @@ def soak(
             time.sleep(rng.random() * A_SAVE)
         if process.poll() is not None:
             break
-        saving += any(UNFINISHED in name for name in saved(disturbed))
         process.send_signal(signal.SIGKILL)
         process.wait()
+        complete = {str(step) for step in StoredCheckpoints(disturbed.checkpoints).steps()}
+        saving += bool(saved(disturbed) - complete)
         kills += 1
     await_end(process)
     return {
@@ -133,7 +146,7 @@ def await_save(process: subprocess.Popen[bytes], files: Workdir) -> None:
     """Waits until a run begins to save something new, or ends."""
     before = saved(files)
     while saved(files) <= before and process.poll() is None:
-        time.sleep(0.002)
+        time.sleep(POLL)
 
 
 def saved(files: Workdir) -> set[str]:
@@ -157,8 +170,8 @@ def equal(one: Workdir, other: Workdir) -> bool:
     trainer = make_trainer(make_evaluator(config))
     states = []
     for files in (one, other):
-        with Checkpoints(files.checkpoints, config.checkpoint) as checkpoints:
-            states.append(checkpoints.restore(trainer.like(), step=config.steps).state)
+        stored = StoredCheckpoints(files.checkpoints)
+        states.append(stored.restore(trainer.like(), step=config.steps).state)
     pairs = zip(*map(jax.tree.leaves, states), strict=True)
     return all(np.array_equal(left, right) for left, right in pairs)
 

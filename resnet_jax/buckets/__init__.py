@@ -8,10 +8,11 @@ How to use it elsewhere:
   `os.PathLike`, so that a library that wants a local file raises a TypeError rather than creating a
   folder named `gs:`.
 - `whole_files.write_bytes`, `write_text` and `replacing` write to both.
-- A library that wants a local file gets one from `download`; `upload` takes one. Both transfer a
-  file whole or not at all. `files()` lists everything below a path with sizes and tags in one
-  request per thousand objects; a tag changes whenever the object does, so it is what a cache
-  compares. `create` fails if the object exists, which decides between two writers.
+- A library that wants a local file gets one from `fetched`, or from `download`; `upload` takes
+  one. Both transfer a file whole or not at all. `files()` lists everything below a path, with sizes
+  and tags, in one request per thousand objects; a tag changes whenever the object does, so it is
+  what a cache compares. `create` fails if the object exists, which decides between two writers.
+- `download_files`, `upload_files` and `remove_files` take many at once.
 - Each method says how many requests it makes. `is_dir`, `iterdir` and `files` list, which costs
   more than reading: ask once and keep the answer.
 
@@ -25,7 +26,20 @@ and Amazon's own tools do. They are imported at the first request.
 
 from __future__ import annotations
 
+from resnet_jax.buckets.fetched import fetched
 from resnet_jax.buckets.path import EXTRAS, AnyPath, BucketFile, BucketPath
 from resnet_jax.buckets.requests import AccessError, BucketError
+from resnet_jax.buckets.transfers import download_files, remove_files, upload_files
 
-__all__ = ["EXTRAS", "AccessError", "AnyPath", "BucketError", "BucketFile", "BucketPath"]
+__all__ = [
+    "EXTRAS",
+    "AccessError",
+    "AnyPath",
+    "BucketError",
+    "BucketFile",
+    "BucketPath",
+    "download_files",
+    "fetched",
+    "remove_files",
+    "upload_files",
+]

@@ -19,6 +19,7 @@ from resnet_jax.errors import ConfigError, shown
 EXTRAS = {"gs": "gcs", "s3": "s3"}
 """The schemes of buckets, each with the extra of this package that reaches them."""
 
+_LARGE = 50 * 2**20
 _LIBRARIES = {"gs": "gcsfs", "s3": "s3fs"}
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 
@@ -98,6 +99,11 @@ class BucketPath:
     @property
     def _name(self) -> str:
         return f"{self.bucket}/{self.key}".rstrip("/")
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The scheme with the bucket, and the parts of the name of the object."""
+        return (f"{self.scheme}://{self.bucket}", *self._pure.parts)
 
     @property
     def name(self) -> str:
@@ -267,9 +273,12 @@ class BucketPath:
             unfinished.unlink(missing_ok=True)
 
     def upload(self, source: pathlib.Path) -> None:
-        """Copies a local file into the object, in one request, or one per 50 MB of a large one."""
-        if source.stat().st_size == 0:
-            self.write_bytes(b"")
+        """Copies a local file into the object, in one request, or one per 50 MB of a large one.
+
+        A file of less than 50 MB may grow meanwhile: then its beginning is copied.
+        """
+        if source.stat().st_size < _LARGE:
+            self.write_bytes(source.read_bytes())
             return
         self._ask(lambda system: system.put_file(str(source), self._name), writing=True)
 

@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from resnet_jax.buckets import AnyPath
 from resnet_jax.cli.command import Command
 from resnet_jax.cli.hints import CONFIG, INPUTS
 from resnet_jax.cli.model_flags import (
@@ -22,7 +23,7 @@ from resnet_jax.cli.model_flags import (
 )
 from resnet_jax.data.source_names import FORMS
 from resnet_jax.errors import ConfigError
-from resnet_jax.local_paths import local_path
+from resnet_jax.local_paths import user_path
 
 if TYPE_CHECKING:
     from resnet_jax.inference.measures import Measures, MultiLabelMeasures
@@ -88,7 +89,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
         data,
         batch_size=usual_batch if flags.batch_size is None else flags.batch_size,
         tta=flags.tta,
-        workdir=run_folder or ".",
+        workdir=run_folder if isinstance(run_folder, pathlib.Path) else ".",
         by_position=flags.by_position,
         watch=confusion,
     )
@@ -107,15 +108,15 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     return 0
 
 
-def _run_folder(flags: argparse.Namespace) -> pathlib.Path | None:
+def _run_folder(flags: argparse.Namespace) -> AnyPath | None:
     """Returns the folder of the run to evaluate, or None if the model is not a run."""
     named = flags.workdir or flags.model
-    meant = flags.workdir is not None or named is None or local_path(named).is_dir()
-    return local_path(named or DEFAULT_MODEL) if meant and flags.weights is None else None
+    meant = flags.workdir is not None or named is None or user_path(named).is_dir()
+    return user_path(named or DEFAULT_MODEL) if meant and flags.weights is None else None
 
 
 def _open_run(
-    folder: pathlib.Path, flags: argparse.Namespace, overrides: Sequence[str]
+    folder: AnyPath, flags: argparse.Namespace, overrides: Sequence[str]
 ) -> tuple[Trained, TrainConfig]:
     from resnet_jax.inference.trained import open_run, with_class_names
     from resnet_jax.training.recipe.overrides import parse_overrides

@@ -6,11 +6,12 @@ import argparse
 import pathlib
 from collections.abc import Sequence
 
+from resnet_jax.buckets import AnyPath
 from resnet_jax.cli.command import Command, say_error
 from resnet_jax.cli.hints import INPUTS
 from resnet_jax.cli.model_flags import INPUTS_NOTE, add_model_flags, open_from_flags
 from resnet_jax.cli.predict import FAILED_STATUS, expand
-from resnet_jax.local_paths import local_path
+from resnet_jax.local_paths import user_path
 from resnet_jax.whole_files import write_bytes
 
 
@@ -37,9 +38,9 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     trained = open_from_flags(flags, overrides)
     explain = Explainer(trained, stage=flags.stage)
     index = None if flags.kind is None else trained.class_index(flags.kind)
-    folder = local_path(flags.out)
+    folder = user_path(flags.out)
     folder.mkdir(parents=True, exist_ok=True)
-    status, taken = 0, set[pathlib.Path]()
+    status, taken = 0, set[AnyPath]()
     for file in read_ahead(find_files(expand(flags.images)), trained.inputs, ahead=8):
         if file.image is None:
             say_error(f"{file.path}: {file.problem}")
@@ -53,7 +54,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     return status
 
 
-def _free(folder: pathlib.Path, stem: str, taken: set[pathlib.Path]) -> pathlib.Path:
+def _free(folder: AnyPath, stem: str, taken: set[AnyPath]) -> AnyPath:
     """Names a file that this call has not written yet: two images may have one name."""
     target, number = folder / f"{stem}.cam.png", 1
     while target in taken:

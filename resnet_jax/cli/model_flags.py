@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from resnet_jax.cli.hints import INPUTS
 from resnet_jax.errors import ConfigError
-from resnet_jax.local_paths import local_path
+from resnet_jax.local_paths import user_path
 
 if TYPE_CHECKING:
     from resnet_jax.inference.trained import Trained
@@ -77,7 +77,7 @@ def read_class_names(flags: argparse.Namespace) -> list[str] | None:
     if flags.class_names is None:
         return None
     try:
-        text = local_path(flags.class_names).read_text(encoding="utf-8-sig")
+        text = user_path(flags.class_names).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigError(
             f"{flags.class_names} is not UTF-8 text: give a file with one name per line"

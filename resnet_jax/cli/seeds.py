@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 import statistics
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from resnet_jax.buckets import AnyPath
 from resnet_jax.errors import ConfigError
 from resnet_jax.plain_json import json_text
 from resnet_jax.whole_files import write_text
@@ -42,10 +42,10 @@ def read_seeds(text: str) -> tuple[int, ...]:
 
 def train_seeds(
     config: TrainConfig,
-    workdir: pathlib.Path,
+    workdir: AnyPath,
     seeds: tuple[int, ...],
     *,
-    train: Callable[[TrainConfig, pathlib.Path], Result],
+    train: Callable[[TrainConfig, AnyPath], Result],
     tell: Callable[[str], None],
 ) -> Result:
     """Trains once per seed, each in a folder of its own, and summarises the results.

@@ -38,7 +38,7 @@ def show_recipe(
     fitted, remarks = _fit_to_run(config, files, extend)
     yield from _settings(config, fitted, recipe=recipe, overrides=overrides, files=files)
     if remarks:
-        yield f"the run in {files.root}:"
+        yield f"the run in {files}:"
         for remark in remarks:
             yield from _wrapped(remark)
     config = fitted
@@ -115,7 +115,7 @@ def _settings(
     groups: dict[str, dict[str, Any]] = {
         "settings from the command line": {},
         f"settings from the recipe {recipe}": {},
-        f"settings from the run in {files.root}": {},
+        f"settings from the run in {files}": {},
         "settings from the data (none until a run has opened them)": {},
         "defaults (change one with --config.NAME=VALUE)": {},
     }

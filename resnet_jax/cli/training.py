@@ -8,12 +8,13 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
+from resnet_jax.buckets import AnyPath
 from resnet_jax.cli import evaluate
 from resnet_jax.cli.command import Command, guard, leave_at_once, new_parser
 from resnet_jax.cli.hints import CONFIG
 from resnet_jax.cli.model_flags import read_step
 from resnet_jax.cli.seeds import read_seeds, train_seeds
-from resnet_jax.local_paths import local_path
+from resnet_jax.local_paths import user_path
 
 if TYPE_CHECKING:
     from resnet_jax.training.conclusion import Result
@@ -117,7 +118,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     step_images = config.batch_size // config.accumulation
     use_every_core(step_images, config.eval_batch_size, most=config.mesh.devices)
 
-    def train_one(config: TrainConfig, workdir: pathlib.Path) -> Result:
+    def train_one(config: TrainConfig, workdir: AnyPath) -> Result:
         hooks = open_trackers(flags.track or ())
         return run_recipe(config, workdir, extend=flags.extend, hooks=hooks, profile=flags.profile)
 
@@ -153,10 +154,10 @@ def _evaluate(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     return evaluate.run(parser.parse_args(chosen), overrides)
 
 
-def _workdir(flags: argparse.Namespace, recipe: str) -> pathlib.Path:
+def _workdir(flags: argparse.Namespace, recipe: str) -> AnyPath:
     """Names the folder of a run: `runs/cifar10_fast` for the recipe `configs/cifar10.py:fast`."""
     if flags.workdir is not None:
-        return local_path(flags.workdir)
+        return user_path(flags.workdir)
     name, _, argument = recipe.partition(":")
     return pathlib.Path("runs", "_".join(filter(None, (pathlib.Path(name).stem, argument))))
 

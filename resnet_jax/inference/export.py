@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -12,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from resnet_jax.buckets import AnyPath, BucketPath
 from resnet_jax.data.on_device.augment import normalize
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.folding import fold_batch_norm
 from resnet_jax.inference.inputs import FilePath
 from resnet_jax.inference.trained import Trained
-from resnet_jax.local_paths import local_path
+from resnet_jax.local_paths import user_path
 from resnet_jax.models import ResNet
 from resnet_jax.plain_json import json_text
 from resnet_jax.weights import to_torch
@@ -44,10 +44,10 @@ class Exported:
         description: The file next to it that describes inputs and outputs; None for weights.
     """
 
-    path: pathlib.Path
+    path: AnyPath
     format: Format
     size: int
-    description: pathlib.Path | None
+    description: AnyPath | None
 
 
 def export(
@@ -74,15 +74,16 @@ def export(
             not known.
         OSError: The file cannot be written.
     """
-    file = local_path(path)
+    file = user_path(path)
     if file.suffix not in SUFFIXES:
         raise ConfigError(f"{file}: name it {', '.join('*' + suffix for suffix in SUFFIXES)}")
     kind = SUFFIXES[file.suffix]
     if kind == "safetensors":
         if fold or from_pixels:
             raise ConfigError(f"{file} holds weights only: fold and from_pixels do not apply")
-        write_safetensors(file, to_torch(trained.model), {"format": "pt"})
-        return Exported(file, kind, file.stat().st_size, None)
+        write_safetensors(str(file), to_torch(trained.model), {"format": "pt"})
+        size = file.file().size if isinstance(file, BucketPath) else file.stat().st_size
+        return Exported(file, kind, size, None)
     if kind == "onnx":
         # ONNX runtimes have no bfloat16 on CPUs.
         trained = dataclasses.replace(trained, model=in_float32(trained.model))

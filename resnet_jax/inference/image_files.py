@@ -13,13 +13,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_jax.buckets import AnyPath, BucketPath
 from resnet_jax.data.image_names import is_image, unread_format
 from resnet_jax.data.images.bad_image import BadImageError
 from resnet_jax.data.images.bounds import MAX_BYTES
 from resnet_jax.data.images.decode import decode_image
 from resnet_jax.data.images.record import Record
 from resnet_jax.data.images.transforms import eval_transform
-from resnet_jax.local_paths import local_path
+from resnet_jax.local_paths import user_path
 from resnet_jax.network_inputs import NetworkInputs
 
 _THREADS = 8
@@ -52,11 +53,15 @@ def find_files(names: Iterable[str], *, skipped: list[str] | None = None) -> Ite
     """
     skipped = [] if skipped is None else skipped
     for name in names:
-        if not _is_folder(name):
+        folder = _folder(name)
+        if folder is None:
             yield name
             continue
         found = False
-        for file in _below(pathlib.Path(name), skipped):
+        listed = (
+            _below(folder, skipped) if isinstance(folder, pathlib.Path) else _in(folder, skipped)
+        )
+        for file in listed:
             found = True
             yield str(file)
         if not found:
@@ -85,11 +90,43 @@ def _below(
             skipped.append(str(entry))
 
 
-def _is_folder(name: str) -> bool:
+def _in(folder: BucketPath, skipped: list[str]) -> Iterator[BucketPath]:
+    """Lists the images below a path in a bucket, as `_below` does."""
+    for file in folder.files():
+        if any(part.startswith(".") for part in file.path.relative_to(folder).parts):
+            continue
+        if is_image(file.path.name) or unread_format(file.path.name):
+            yield file.path
+        else:
+            skipped.append(str(file.path))
+
+
+def _folder(name: str) -> AnyPath | None:
+    """Returns the path of a folder; None if it is none, or cannot be reached."""
     try:
-        return pathlib.Path(name).is_dir()
+        path = user_path(name)
+        return path if path.is_dir() else None
     except (OSError, ValueError):
-        return False
+        return None
+
+
+def _read(path: str) -> bytes:
+    """Reads a file of at most `MAX_BYTES`.
+
+    Raises:
+        BadImageError: It is larger, or not a regular file.
+    """
+    given = user_path(path)
+    if isinstance(given, pathlib.Path):
+        status = given.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device might never end
+            raise BadImageError("it is not a regular file")
+        size = status.st_size
+    else:
+        size = given.file().size
+    if size > MAX_BYTES:
+        raise BadImageError(f"the file has {size} bytes, the limit is {MAX_BYTES}")
+    return given.read_bytes()
 
 
 def read_image_file(path: str, inputs: NetworkInputs) -> ImageFile:
@@ -100,17 +137,11 @@ def read_image_file(path: str, inputs: NetworkInputs) -> ImageFile:
         inputs: What the network expects.
     """
     try:
-        if _is_folder(path):
-            any(pathlib.Path(path).iterdir())  # raises if the folder may not be read
+        folder = _folder(path)
+        if folder is not None:
+            any(folder.iterdir())  # raises if the folder may not be read
             return ImageFile(path, None, "the folder contains no images")
-        file = local_path(path)
-        status = file.stat()
-        if not stat.S_ISREG(status.st_mode):  # a pipe or a device might never end
-            return ImageFile(path, None, "it is not a regular file")
-        if status.st_size > MAX_BYTES:
-            problem = f"the file has {status.st_size} bytes, the limit is {MAX_BYTES}"
-            return ImageFile(path, None, problem)
-        return ImageFile(path, prepare_image(file.read_bytes(), inputs))
+        return ImageFile(path, prepare_image(_read(path), inputs))
     except BadImageError as error:
         return ImageFile(path, None, " ".join(str(error).split()))
     except OSError as error:

@@ -8,7 +8,7 @@ from resnet_jax import weights as weight_files
 from resnet_jax import zoo
 from resnet_jax.errors import ConfigError, nearest
 from resnet_jax.inference.imagenet import IMAGENET_CLASSES, imagenet_names
-from resnet_jax.local_paths import local_path
+from resnet_jax.local_paths import user_path
 from resnet_jax.network_inputs import NetworkInputs, inputs_from_plain
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.weights.files import is_own_file
@@ -32,11 +32,11 @@ def find_inputs(model: FilePath, *, weights: FilePath | None = None) -> NetworkI
         ConfigError: There is no such network, or its record cannot be used.
         WeightsError: The file cannot be read.
     """
-    path = local_path(model)
+    path = user_path(model)
     if path.is_dir():
         return Workdir(path).read_inputs()
     if path.is_file():
-        return recorded_inputs(path)
+        return recorded_inputs(model)
     network, tag = zoo.split_name(str(model))
     if network not in zoo.list_models():
         raise ConfigError(

@@ -17,7 +17,7 @@ from resnet_jax.data.images.record import Record
 from resnet_jax.data.images.transforms import eval_transform
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.inputs import FilePath, find_inputs, published_inputs
-from resnet_jax.local_paths import local_path
+from resnet_jax.local_paths import user_path
 from resnet_jax.models import Backbone, ResNet
 from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.zoo import Preprocessing, known_inputs
@@ -133,7 +133,7 @@ def _is_batch(images: Any) -> bool:
 def _open(image: Any, *, channels: int) -> bytes | NDArray[np.uint8]:
     """Gives the content of a file, or pixels with the network's channels."""
     if isinstance(image, str | os.PathLike):
-        return local_path(image).read_bytes()
+        return user_path(image).read_bytes()
     if isinstance(image, bytes | bytearray | memoryview):
         return bytes(image)
     if isinstance(image, Image.Image):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 from collections.abc import Sequence
 
 from resnet_jax import weights as weight_files
+from resnet_jax.buckets import BucketPath
 from resnet_jax.data.config import DataConfig
 from resnet_jax.errors import ConfigError, nearest
 from resnet_jax.inference.inputs import FilePath, find_inputs, recorded_inputs
-from resnet_jax.local_paths import local_path
+from resnet_jax.local_paths import user_path
 from resnet_jax.models import ResNet
 from resnet_jax.network_inputs import NetworkInputs, check_channels
 from resnet_jax.training.recipe.config import TrainConfig
@@ -94,7 +94,7 @@ def open_trained(
     Raises:
         ValueError: The network does not exist or cannot be read; the message is one line.
     """
-    path = local_path(model)
+    path = user_path(model)
     if step is not None and not path.is_dir():
         raise ConfigError(
             f"step={step}: only runs have steps, and {model} is not the folder of a run"
@@ -104,7 +104,7 @@ def open_trained(
     if path.is_dir():
         trained = open_run(path, step=step)
     elif path.is_file():
-        trained = _open_file(path)
+        trained = _open_file(model)
     else:
         trained = _open_named(str(model), weights)
     if not trained.num_classes:
@@ -128,7 +128,9 @@ def with_class_names(trained: Trained, class_names: Sequence[str] | None) -> Tra
     return dataclasses.replace(trained, inputs=trained.inputs.named(class_names))
 
 
-def open_run(root: FilePath, *, step: Step = None, config: TrainConfig | None = None) -> Trained:
+def open_run(
+    root: FilePath | BucketPath, *, step: Step = None, config: TrainConfig | None = None
+) -> Trained:
     """Opens a checkpoint of a run; its moving averages if it keeps any.
 
     Args:
@@ -140,7 +142,7 @@ def open_run(root: FilePath, *, step: Step = None, config: TrainConfig | None = 
         ConfigError: The folder does not contain a run.
         CheckpointError: The checkpoint does not exist or cannot be read.
     """
-    files = Workdir(local_path(root))
+    files = Workdir(user_path(root))
     config = config or files.read_config()
     network = read_network(files, config, step=step)
     inputs, remarks = files.read_inputs(), list(network.remarks)
@@ -160,7 +162,7 @@ def open_run(root: FilePath, *, step: Step = None, config: TrainConfig | None = 
     )
 
 
-def _open_file(path: pathlib.Path) -> Trained:
+def _open_file(path: FilePath) -> Trained:
     inputs = recorded_inputs(path)
     model = weight_files.load(path)
     model.eval()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
@@ -15,6 +16,8 @@ from resnet_jax.errors import ConfigError
 
 # A process without a heartbeat for this long counts as dead; the others end with a message.
 _HEARTBEAT_SECONDS = 60
+
+_LONGEST_MESSAGE = 1000
 
 # Words in the errors of a collective, or of the coordination service, that lost a peer.
 _SIGNS_OF_LOSS = ("gloo", "nccl", "peer", "connection", "coordination", "deadline", "unavailable")
@@ -84,6 +87,34 @@ def _connect_devices() -> None:
     split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("data",), ()))
     ones = jax.jit(lambda: jnp.ones(mesh.size), out_shardings=split)()
     jax.block_until_ready(jax.jit(jnp.sum, out_shardings=whole)(ones))
+
+
+def wait_for_all(name: str) -> None:
+    """Waits until all processes call it with the same name; does nothing if there is only one."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def decided_by_first(action: Callable[[], None]) -> None:
+    """Carries out an action in the first process, while the others wait for how it ends.
+
+    Raises:
+        ConfigError: It raised an error that a user can fix; all processes raise it.
+    """
+    error: Exception | None = None
+    if jax.process_index() == 0:
+        try:
+            action()
+        except (ConfigError, OSError) as raised:
+            error = raised
+    if jax.process_count() > 1:
+        text = str(error or "").encode()[:_LONGEST_MESSAGE]
+        message = np.frombuffer(text.ljust(_LONGEST_MESSAGE), np.uint8)
+        told = bytes(multihost_utils.broadcast_one_to_all(message)).decode(errors="replace").strip()
+        if told and error is None:
+            raise ConfigError(told)
+    if error is not None:
+        raise error
 
 
 @contextlib.contextmanager

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import os
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jinja2
 
+from resnet_jax.buckets import AnyPath, BucketPath
 from resnet_jax.errors import ConfigError
 from resnet_jax.inference.trained import open_trained
-from resnet_jax.local_paths import local_path
+from resnet_jax.local_paths import user_path
 from resnet_jax.report.data_uris import confusion_uri, image_uri, is_small
 from resnet_jax.report.findings import Findings, examine
 from resnet_jax.report.plots import draw_charts, series
@@ -47,14 +49,14 @@ class Outcome(NamedTuple):
 
 
 def write_report(
-    paths: Sequence[str | pathlib.Path],
-    output: str | pathlib.Path,
+    paths: Sequence[str | os.PathLike[str] | BucketPath],
+    output: str | os.PathLike[str] | BucketPath,
     *,
     split: str | None = None,
     mistakes: int = 24,
     evaluate: bool = True,
     tell: Callable[[str], None] | None = None,
-) -> pathlib.Path:
+) -> AnyPath:
     """Writes a page about runs.
 
     Args:
@@ -76,7 +78,7 @@ def write_report(
     """
     if mistakes < 0:
         raise ConfigError(f"mistakes={mistakes}: give 0 or more")
-    output = local_path(output)
+    output = user_path(output)
     if output.is_dir():
         raise ConfigError(f"output={output} is a folder; name a file, such as {output}/report.html")
     runs = read_runs(paths)
@@ -144,7 +146,9 @@ def _environments(runs: Sequence[Run]) -> list[tuple[str, Environment]]:
 
 def _examine(run: Run, split: str | None, mistakes: int) -> Outcome:
     try:
-        return Outcome(run, examine(open_trained(run.files.root), split=split, mistakes=mistakes))
+        return Outcome(
+            run, examine(open_trained(str(run.files.root)), split=split, mistakes=mistakes)
+        )
     except (ValueError, OSError) as error:
         return Outcome(run, None, " ".join(str(error).split()))
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import pathlib
+import os
 import statistics
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
+from resnet_jax.buckets import AnyPath, BucketPath
 from resnet_jax.errors import ConfigError
-from resnet_jax.local_paths import local_path
+from resnet_jax.local_paths import user_path
 from resnet_jax.training.cadence import early_end
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.recipe.overrides import to_json
@@ -96,7 +97,7 @@ class Run:
         return total or None
 
 
-def read_runs(paths: Sequence[str | pathlib.Path]) -> list[Run]:
+def read_runs(paths: Sequence[str | os.PathLike[str] | BucketPath]) -> list[Run]:
     """Reads the folders of runs; duplicates are read once.
 
     Raises:
@@ -104,12 +105,12 @@ def read_runs(paths: Sequence[str | pathlib.Path]) -> list[Run]:
     """
     if not paths:
         raise ConfigError("no run to report on: give the folder of a run")
-    unique = {path.resolve(): path for path in map(local_path, paths)}
+    unique = {path.resolve(): path for path in map(user_path, paths)}
     labels = distinct_labels(list(unique))
     return [_read(path, label) for path, label in zip(unique.values(), labels, strict=True)]
 
 
-def distinct_labels(paths: Sequence[pathlib.Path]) -> list[str]:
+def distinct_labels(paths: Sequence[AnyPath]) -> list[str]:
     """Labels each folder with the shortest end of its path that no other folder shares."""
     labels = []
     for path in paths:
@@ -142,7 +143,7 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
     return _flatten(json.loads(to_json(config)))
 
 
-def _read(path: pathlib.Path, label: str) -> Run:
+def _read(path: AnyPath, label: str) -> Run:
     files = Workdir(path)
     config = files.read_config()
     return Run(label, files, config, tuple(read_records(files)))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import pathlib
 import textwrap
 from collections.abc import Mapping
 
 import jax
 from rich.console import Console
 
+from resnet_jax.buckets import AnyPath
 from resnet_jax.data.class_counts import count_classes
 from resnet_jax.data.loading.pipeline import EvalLoader
 from resnet_jax.data.sources import Source
@@ -27,7 +27,7 @@ def announce(
     trainer: Trainer,
     splits: Mapping[str, EvalLoader],
     *,
-    workdir: pathlib.Path,
+    workdir: AnyPath,
     console: Console,
 ) -> None:
     """Prints what a run is about to do.

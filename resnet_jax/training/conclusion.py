@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import jax
 from rich.console import Console
 
+from resnet_jax.buckets import AnyPath
 from resnet_jax.machine.program import command_line
 from resnet_jax.plain_json import json_text
 from resnet_jax.training.progress import say
@@ -59,15 +59,15 @@ def conclude(
     status = _status(start=start, step=step, total_steps=total_steps)
     records = read_records(files)
     result = Result(status, step, total_steps, record=records[-1] if records else {})
-    root = files.root
+    named = files.named
     if status == "interrupted":
-        say(console, f"interrupted: saved step {step} of {total_steps} in {root}")
+        say(console, f"interrupted: saved step {step} of {total_steps} in {named}")
         say(console, "resume with the same command")
         return result
     if status == "before":
         say(
             console,
-            f"the run in {root} is finished: nothing to do (longer: more epochs and --extend)",
+            f"the run in {named} is finished: nothing to do (longer: more epochs and --extend)",
         )
     if jax.process_index() == 0 and not (status == "before" and files.curves.is_file()):
         draw_curves(records, files.curves)
@@ -75,7 +75,7 @@ def conclude(
     split = next((name for name in ("test", "validation") if f"{name}_count" in record), None)
     if split is not None:
         say(console, _result_of(split, record))
-    say(console, f"checkpoint   {files.checkpoints / str(step)}")
+    say(console, f"checkpoint   {named.checkpoints / str(step)}")
     best = StoredCheckpoints(files.checkpoints).best()
     if best is not None:
         metric = next((name for name in BEST_BY if name in record), BEST_BY[0])
@@ -84,11 +84,11 @@ def conclude(
         if jax.process_index() == 0 and not (status == "before" and files.best.is_file()):
             values = {"step": best[0], metric: best[1]}
             write_text(files.best, json_text(values) + "\n")
-    tensorboard = shlex.join(["tensorboard", f"--logdir={files.tensorboard}"])
-    say(console, f"TensorBoard  {files.tensorboard}  ({tensorboard})")
-    say(console, f"metrics      {files.metrics}")
-    say(console, f"curves       {files.curves}")
-    model = f"--model={root}"
+    tensorboard = shlex.join(["tensorboard", f"--logdir={named.tensorboard}"])
+    say(console, f"TensorBoard  {named.tensorboard}  ({tensorboard})")
+    say(console, f"metrics      {named.metrics}")
+    say(console, f"curves       {named.curves}")
+    model = f"--model={named}"
     say(console, f"evaluate     {command_line('eval', model)}")
     say(console, f"classify     {command_line('predict', 'IMAGE', model)}")
     return result
@@ -112,7 +112,7 @@ def _status(*, start: int, step: int, total_steps: int) -> Status:
     return "finished" if step == total_steps else "interrupted"
 
 
-def draw_curves(records: Sequence[MetricsRecord], path: pathlib.Path) -> None:
+def draw_curves(records: Sequence[MetricsRecord], path: AnyPath) -> None:
     """Draws loss and accuracy, or mean average precision, over the epochs.
 
     Args:

@@ -79,7 +79,7 @@ def continued(
     if not (files.has_checkpoints() and files.config.is_file()):
         if extend is not None:
             raise ConfigError(
-                f"--extend={extend}: workdir {files.root} holds no run that has saved a checkpoint;"
+                f"--extend={extend}: workdir {files} holds no run that has saved a checkpoint;"
                 " leave --extend out to start one"
             )
         return Continued(config)
@@ -91,7 +91,7 @@ def continued(
     before, after = (one.total_steps(steps_per_epoch) for one in (held, config))
     if after < before:
         raise ConfigError(
-            f"workdir {files.root} holds a run of {_length(held, steps_per_epoch)}, and "
+            f"workdir {files} holds a run of {_length(held, steps_per_epoch)}, and "
             f"{_length(config, steps_per_epoch)} would be less: its learning rate was planned up "
             "to that end; give the old length, or choose another --workdir"
         )
@@ -109,7 +109,7 @@ def continued(
     ended = early_end(config, read_records(files))
     if ended is not None:
         raise ConfigError(
-            f"the run in workdir {files.root} ended early, after step {ended:,}: to extend it, "
+            f"the run in workdir {files} ended early, after step {ended:,}: to extend it, "
             "raise early_stopping.patience as well, or give early_stopping=none"
         )
     return Continued(longer, held, _describe(longer, steps_per_epoch=steps_per_epoch))
@@ -127,14 +127,14 @@ def _with_another_last(
     length = _length(held, steps_per_epoch)
     if not held.schedule.extensions:
         raise ConfigError(
-            f"--extend={extend}: the run in workdir {files.root} has {length} already; give it "
+            f"--extend={extend}: the run in workdir {files} has {length} already; give it "
             "more epochs, or steps, as well"
         )
     *earlier, last = held.schedule.extensions
     way = read_extension(extend, begin=last.begin)
     if way != last and StoredCheckpoints(files.checkpoints).steps()[-1] > last.begin:
         raise ConfigError(
-            f"--extend={extend}: the run in workdir {files.root} was extended to {length} with "
+            f"--extend={extend}: the run in workdir {files} was extended to {length} with "
             f"--extend={_in_words(last)}, and has trained beyond its old end; leave --extend out "
             "to resume it"
         )
@@ -155,7 +155,7 @@ def _choices(
     longer = _with_extensions(config, (*held.schedule.extensions, way))
     rate = _rate(longer, begin, steps_per_epoch=steps_per_epoch)
     return (
-        f"workdir {files.root} holds a run of {_length(held, steps_per_epoch)}; for "
+        f"workdir {files} holds a run of {_length(held, steps_per_epoch)}; for "
         f"{_length(config, steps_per_epoch)}, say how its learning rate goes on: --extend=constant "
         f"(at {rate:.3g}, its last value) or --extend=cosine (anew from "
         f"{config.optimizer.learning_rate:g}; cosine:0.1 begins at a tenth of that)"

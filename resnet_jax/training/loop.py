@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import pathlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rich.console import Console
 
+from resnet_jax.buckets import BucketPath
 from resnet_jax.data.loading.iterator import BatchIterator
 from resnet_jax.data.sources import Source
-from resnet_jax.local_paths import local_path
+from resnet_jax.local_paths import local_path, user_path
 from resnet_jax.machine.debugging import StepTrace
 from resnet_jax.machine.processes import naming_lost_peers
 from resnet_jax.machine.signals import Interruption
@@ -36,12 +37,13 @@ from resnet_jax.training.workdir.claim import claimed
 from resnet_jax.training.workdir.environment import record_environment
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.training.workdir.records import MetricsLog, MetricsRecord, read_records
+from resnet_jax.training.workdir.remote import Mirror, opened
 
 
 @naming_lost_peers()
 def train(
     config: TrainConfig,
-    workdir: str | pathlib.Path,
+    workdir: str | os.PathLike[str] | BucketPath,
     *,
     extend: str | None = None,
     sources: Mapping[str, Source] | None = None,
@@ -53,7 +55,7 @@ def train(
 
     Args:
         config: The run.
-        workdir: Folder for everything that the run writes.
+        workdir: Folder for everything that the run writes, on this machine or in a bucket.
         extend: How a run in the folder goes on that is to be longer: at a `constant` learning
             rate, its last one; with a new `cosine` from the recipe's; or `cosine:0.1`, from a
             fraction of that. None: it may not be longer.
@@ -76,8 +78,33 @@ def train(
     """
     console = console or Console()
     validate(config)
-    files = Workdir(local_path(workdir))
-    evaluator = make_evaluator(config, workdir=files.root, sources=sources)
+    with opened(user_path(workdir), say=lambda line: say(console, line)) as (files, mirror):
+        return _train(
+            config,
+            files,
+            mirror,
+            extend=extend,
+            sources=sources,
+            hooks=hooks,
+            console=console,
+            profile=profile,
+        )
+
+
+def _train(
+    config: TrainConfig,
+    files: Workdir,
+    mirror: Mirror | None,
+    *,
+    extend: str | None,
+    sources: Mapping[str, Source] | None,
+    hooks: Sequence[Hook],
+    console: Console,
+    profile: bool,
+) -> Result:
+    """Trains in a folder on this machine; `mirror` uploads it, if it is the copy of another."""
+    root = local_path(files.root)
+    evaluator = make_evaluator(config, workdir=root, sources=sources)
     run = continued(
         evaluator.config, files, steps_per_epoch=evaluator.steps_per_epoch, extend=extend
     )
@@ -87,7 +114,7 @@ def train(
     with (
         claimed(files, config, evaluator.inputs, extends=run.extends) as remark,
         Interruption() as interruption,
-        Checkpoints(files.checkpoints, config.checkpoint) as checkpoints,
+        Checkpoints(files.checkpoints, config.checkpoint, mirror=mirror) as checkpoints,
         trainer.batches() as batches,
     ):
         for note in filter(None, (run.note, remark, *trainer.source.notes, *splits.notes)):
@@ -97,9 +124,9 @@ def train(
         records = [record for record in read_records(files) if record["step"] <= start]
         if start in (trainer.total_steps, early_end(config, records)):
             return conclude(files, console, start=start, step=start, total_steps=start)
-        announce(trainer, splits.loaders, workdir=files.root, console=console)
+        announce(trainer, splits.loaders, workdir=files.named.root, console=console)
         record_environment(files, start=start)
-        begun = RunStart(config, files.root, start, trainer.total_steps)
+        begun = RunStart(config, root, start, trainer.total_steps)
         with _reporting(begun, records, hooks=hooks, console=console, profile=profile) as reports:
             measuring = Measuring(
                 trainer,
@@ -120,6 +147,8 @@ def train(
                 checkpoints=checkpoints,
                 interruption=interruption,
             )
+    if mirror is not None:
+        mirror.settle()  # before anybody is told that the run is saved
     if (line := measuring.remark()) is not None:
         say(console, line)
     if step == measuring.end < trainer.total_steps:
@@ -178,7 +207,7 @@ def _reporting(
     """Opens everything that follows a run, and closes it with the block."""
     files, told = Workdir(run.workdir), Hooks(hooks)
     with (
-        StepTrace(files.profile if profile else None, first=run.step + 10) as trace,
+        StepTrace(local_path(files.profile) if profile else None, first=run.step + 10) as trace,
         MetricsLog(files, start=run.step) as log,
         told.during(run, records),
         ProgressReport(console, start=run.step, total=run.total_steps) as progress,
@@ -226,8 +255,9 @@ def _take_steps(
         stop = interruption.is_due(step) or ends
         if stop or cadence.is_due_for_checkpoint(step):
             notes = {"data": feed.batches.get_state(), "window": measuring.since_last_record()}
+            reports.log.flush()
             checkpoints.save(step, state, notes, measured=values)
-            reports.hooks.checkpoint(step, reports.files.checkpoints / str(step))
+            reports.hooks.checkpoint(step, local_path(reports.files.checkpoints / str(step)))
         if ends:
             reports.hooks.finish()
         if stop:

@@ -16,7 +16,7 @@ from resnet_jax.data.loading.batches import Batch
 from resnet_jax.data.loading.order import ClassMembers
 from resnet_jax.data.loading.pipeline import BatchIterator, train_loader
 from resnet_jax.data.sources import Source
-from resnet_jax.local_paths import local_path
+from resnet_jax.local_paths import user_path
 from resnet_jax.machine.mesh import check_divides, put_batch
 from resnet_jax.training.checks import check_early_stopping, check_groups
 from resnet_jax.training.evaluator import Evaluator
@@ -95,7 +95,7 @@ class Trainer:
         state = jax.jit(initial, out_shardings=self.shardings)()
         if finetune is None or finetune.weights is None:
             return state
-        place = local_path(finetune.weights)
+        place = user_path(finetune.weights)
         if not place.is_dir():
             return start_from(state, load_variables(self.config, finetune.weights))
         variables = variables_of_run(self.config, Workdir(place), step=finetune.step)

@@ -9,8 +9,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from resnet_jax.buckets import fetched
 from resnet_jax.errors import shown
-from resnet_jax.local_paths import local_path
+from resnet_jax.local_paths import user_path
 from resnet_jax.weights import torch_files
 from resnet_jax.weights.arrays import ArrayInFile
 from resnet_jax.weights.errors import WeightsError
@@ -136,10 +137,10 @@ def write_safetensors(
     """
     import safetensors.numpy  # loaded with a file, not with a network
 
-    file = local_path(path)
+    file = user_path(path)
     if file.suffix != ".safetensors":
         raise WeightsError(f"{file} is written as safetensors: name it *.safetensors.")
-    if not file.parent.is_dir():
+    if isinstance(file, pathlib.Path) and not file.parent.is_dir():
         raise WeightsError(f"{file} cannot be written: folder {file.parent} does not exist.")
     try:
         with replacing(file) as unfinished:
@@ -182,7 +183,8 @@ def _opened(file: pathlib.Path) -> Any:
 
 
 def _existing(path: FilePath) -> pathlib.Path:
-    file = local_path(path)
+    given = user_path(path)
+    file = fetched(given)
     if file.is_file() and os.access(file, os.R_OK):
         return file
     if file.is_dir():
@@ -191,7 +193,7 @@ def _existing(path: FilePath) -> pathlib.Path:
         fault = "cannot be read; check its permissions"
     else:
         fault = "does not exist; check the path"
-    raise WeightsError(f"{file} {fault}.")
+    raise WeightsError(f"{given} {fault}.")
 
 
 def _unreadable(file: pathlib.Path) -> WeightsError:

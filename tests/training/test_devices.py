@@ -18,9 +18,9 @@ from resnet_jax.machine.signals import RESUME_STATUS
 from resnet_jax.training.evaluator import make_evaluator
 from resnet_jax.training.recipe.config import MeshConfig
 from resnet_jax.training.trainer import make_trainer
-from resnet_jax.training.workdir.checkpoints import Checkpoints
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.training.workdir.records import read_records
+from resnet_jax.training.workdir.stored import StoredCheckpoints
 
 # No process waits for another as long as this: what takes longer hangs.
 pytestmark = [pytest.mark.slow, pytest.mark.processors, pytest.mark.timeout(600)]
@@ -48,7 +48,7 @@ HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
 
 
-def start(devices, script, *words):
+def start(devices, script, *words, **variables):
     flags = [
         os.environ.get("XLA_FLAGS", ""),  # such as an older instruction set
         f"--xla_force_host_platform_device_count={devices}",
@@ -60,6 +60,7 @@ def start(devices, script, *words):
         "PYTHONPATH": str(ROOT),
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": " ".join(flags),
+        **variables,
     }
     return subprocess.Popen(
         [sys.executable, str(script), *map(str, words)],
@@ -70,15 +71,16 @@ def start(devices, script, *words):
     )
 
 
-def start_train(devices, workdir, *words, of=None):
+def start_train(devices, workdir, *words, of=None, **variables):
     """Starts `train.py`; `of` is how many devices there are in all processes."""
     mesh = f"--config.mesh.devices={of or devices}"
-    return start(devices, ROOT / "train.py", f"--workdir={workdir}", mesh, *CALM, *words)
+    words = [f"--workdir={workdir}", mesh, *CALM, *words]
+    return start(devices, ROOT / "train.py", *words, **variables)
 
 
 @pytest.fixture
-def pair():
-    """Starts two processes of two devices each; ends what is left of them."""
+def pair(tmp_path_factory):
+    """Starts two processes of two devices each, which share `workdir` at most; ends them."""
     started = []
 
     def pair(workdir, *words):
@@ -88,7 +90,8 @@ def pair():
         meeting = [f"--coordinator=localhost:{port}", "--processes=2"]
         for number in range(2):
             own = [*meeting, f"--process={number}"]
-            started.append(start_train(2, workdir, *words, *own, of=4))
+            own_disk = str(tmp_path_factory.mktemp("disk"))
+            started.append(start_train(2, workdir, *words, *own, of=4, TMPDIR=own_disk))
         return started[-2:]
 
     yield pair
@@ -111,8 +114,7 @@ def movement(workdir):
     files = Workdir(workdir)
     config = dataclasses.replace(files.read_config(), mesh=MeshConfig())
     trainer = make_trainer(make_evaluator(config))
-    with Checkpoints(files.checkpoints, config.checkpoint) as checkpoints:
-        state = checkpoints.restore(trainer.like()).state
+    state = StoredCheckpoints(files.checkpoints).restore(trainer.like()).state
     before, after = (
         (state.params, state.batch_stats, state.average) for state in (trainer.first_state(), state)
     )
@@ -151,6 +153,32 @@ def test_two_processes_reach_the_parameters_of_one_and_one_speaks(tmp_path, alon
     assert "images" not in second[0]
     assert [record["step"] for record in read_records(Workdir(tmp_path))] == [2]
     assert len(list((tmp_path / "tensorboard").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("bucket", "words"),
+    [("gs", []), ("s3", ["--config.mesh.fsdp=true"])],
+    ids=["whole", "fsdp"],
+    indirect=["bucket"],
+)
+def test_two_processes_without_a_shared_folder_reach_the_parameters_of_one(
+    bucket, words, alone, pair
+):
+    run = bucket / "run"
+    first, second = [
+        finish(process)
+        for process in pair(run, "--config.checkpoint.every_steps=1", *SHORT, *words)
+    ]
+    assert_same_movement(movement(run), alone)
+    assert "counted 360 of 360 images" in first[0]
+    assert "images" not in second[0]
+    assert [record["step"] for record in read_records(Workdir(run))] == [2]
+    # Each array is complete, whoever wrote it, and nothing else is left.
+    assert {file.path.parts[2] for file in run.files()}.isdisjoint({"parts", "claims"})
+    assert StoredCheckpoints(run / "checkpoints").steps() == [1, 2]
+    # All of them read it again.
+    again = [finish(process) for process in pair(run, *SHORT, *words)]
+    assert "is finished: nothing to do" in again[0][0]
 
 
 @pytest.fixture(scope="module")

@@ -142,12 +142,22 @@ def test_checkpoints_that_cannot_be_written_are_one_line_and_no_wait(tmp_path):
     )
 
 
-def test_kills_at_random_moments_change_nothing(tmp_path):
+def soak(tmp_path, *words):
     result = tmp_path / "result.json"
-    words = ["--steps=45", "--checkpoint_every=3", "--kills=10", "--spread=6", f"--json={result}"]
+    words = ["--steps=45", "--checkpoint_every=3", "--spread=6", f"--json={result}", *words]
     process = start("benchmarks/soak.py", *words, *QUICK)
     out, err = process.communicate()
     assert process.returncode == 0, out + err
-    values = json.loads(result.read_text())
+    return json.loads(result.read_text())
+
+
+def test_kills_at_random_moments_change_nothing(tmp_path):
+    values = soak(tmp_path, "--kills=10")
     assert (values["kills"], values["equal"], values["records_equal"]) == (10, True, True)
     assert values["kills_while_saving"] > 0
+
+
+def test_kills_of_a_run_in_a_bucket_change_nothing(bucket_servers, tmp_path):
+    # benchmarks/soak.py --bucket does it ten times.
+    values = soak(tmp_path, "--kills=3", "--bucket=s3")
+    assert (values["kills"], values["equal"], values["records_equal"]) == (3, True, True)

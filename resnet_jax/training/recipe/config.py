@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, Positi
 
 from resnet_jax.data.config import AugmentConfig, DataConfig
 from resnet_jax.errors import ConfigError
-from resnet_jax.local_paths import local_path
+from resnet_jax.local_paths import user_path
 from resnet_jax.training.recipe.loss import LossConfig
 from resnet_jax.training.recipe.optimization import (
     EmaConfig,
@@ -112,7 +112,7 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         if self.weights is not None:
-            local_path(self.weights)
+            user_path(self.weights)
 
 
 @dataclasses.dataclass(frozen=True)

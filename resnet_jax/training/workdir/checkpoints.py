@@ -7,19 +7,20 @@ never read. Saving runs in the background; `close` waits for it.
 from __future__ import annotations
 
 import contextlib
-import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import jax
-from jax.experimental import multihost_utils
 
-from resnet_jax.machine.processes import PeerError, naming_lost_peers
+from resnet_jax.buckets import AnyPath
+from resnet_jax.local_paths import local_path
+from resnet_jax.machine.processes import PeerError, naming_lost_peers, wait_for_all
 from resnet_jax.training.recipe.config import CheckpointConfig
 from resnet_jax.training.step.state import TrainState
 from resnet_jax.training.workdir.checkpoint_parts import to_parts
 from resnet_jax.training.workdir.digests import Digests
 from resnet_jax.training.workdir.orbax_checkpointer import deciding, open_checkpointer
+from resnet_jax.training.workdir.remote import Mirror, collect_part
 from resnet_jax.training.workdir.stored import CheckpointError, StoredCheckpoints, in_one_line
 
 _BROKEN = "broken-"
@@ -31,15 +32,23 @@ class Checkpoints(StoredCheckpoints):
     Args:
         directory: Their folder; created if it is missing.
         config: Which of them to keep.
+        mirror: Uploads them, if the folder is the copy of one in a bucket. Then each process has a
+            copy of its own.
 
     Attributes:
         unreadable: Checkpoints that were set aside because Orbax opens no folder with them, each
             with the reason.
     """
 
-    def __init__(self, directory: pathlib.Path, config: CheckpointConfig) -> None:
-        super().__init__(directory)
+    def __init__(
+        self, directory: AnyPath, config: CheckpointConfig, *, mirror: Mirror | None = None
+    ) -> None:
+        self._directory = local_path(directory).absolute()
+        super().__init__(self._directory)
         self._config = config
+        self._mirror = mirror
+        # Whether this process names complete checkpoints in its folder, and removes old ones.
+        self._is_first = jax.process_index() == 0
         self.unreadable = {
             step: "its metrics are damaged"
             for step in self.steps()
@@ -47,8 +56,13 @@ class Checkpoints(StoredCheckpoints):
             and not isinstance(self.metrics(step), dict)
         }
         self._rename(list(self.unreadable))
-        self._manager = open_checkpointer(self._directory, config)
-        self._digests = Digests(self._directory)
+        self._open()
+
+    def _open(self) -> None:
+        shared = self._mirror is None or jax.process_count() == 1
+        self._manager = open_checkpointer(self._directory, self._config, shared=shared)
+        written = self._mirror.request if self._mirror is not None else lambda: None
+        self._digests = Digests(self._directory, written=written)
 
     def __enter__(self) -> Self:
         return self
@@ -82,33 +96,37 @@ class Checkpoints(StoredCheckpoints):
         """
         if step in self.steps():
             return
+        if self._mirror is not None:
+            self._mirror.raise_error()
         metrics = deciding(measured or {}) or None
-        if jax.process_index() == 0:
+        if self._is_first:
             self._digests.forget(step)
         with self._explained("save"):
-            self._manager.save_checkpointables_async(
+            saving = self._manager.save_checkpointables_async(
                 step, to_parts(state), force=True, metrics=metrics, custom_metadata=dict(notes)
             )
-        if jax.process_index() == 0:
+        if self._is_first:
             self._digests.expect(step)
+        elif self._mirror is not None:
+            self._digests.after(lambda: collect_part(self._directory, step, saving=saving))
 
     def set_aside(self, steps: list[int]) -> None:
         """Renames checkpoints that cannot be read, so that their numbers are free again.
 
-        Only the first process renames them. Then all processes reopen the folder together.
+        Only the first process renames them, if all see the same folder. Then all processes reopen
+        it together.
         """
         self.close()
         self._rename(steps)
-        self._manager = open_checkpointer(self._directory, self._config)
-        self._digests = Digests(self._directory)
+        self._open()
 
     def _rename(self, steps: list[int]) -> None:
-        for step in steps if jax.process_index() == 0 else ():
+        for step in steps if self._is_first or self._mirror is not None else ():
             path = self._directory / str(step)
             taken = len(list(self._directory.glob(f"{_BROKEN}{step}*")))
             path.rename(self._directory / f"{_BROKEN}{step}{'-again' * taken}")
-        if steps and jax.process_count() > 1:
-            multihost_utils.sync_global_devices("set aside")
+        if steps:
+            wait_for_all("set aside")
 
     def close(self) -> None:
         """Waits for the save in progress, and releases the folder.

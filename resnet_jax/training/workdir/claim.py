@@ -13,6 +13,7 @@ import jax
 
 from resnet_jax.data.labels import name_differences
 from resnet_jax.errors import ConfigError
+from resnet_jax.local_paths import local_path
 from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.plain_json import json_text
 from resnet_jax.training.recipe.config import TrainConfig
@@ -61,6 +62,9 @@ def claimed(
         ConfigError: Another process holds the folder; the message names it. Or as for `claim`.
         OSError: The folder cannot be written.
     """
+    if files.address is not None:  # a copy of a folder that its mirror holds
+        yield claim(files, config, inputs, extends=extends, shared=False)
+        return
     with _locked(files):
         yield claim(files, config, inputs, extends=extends)
 
@@ -70,9 +74,10 @@ def _locked(files: Workdir) -> Iterator[None]:
     if jax.process_index() != 0:
         yield
         return
-    files.root.mkdir(parents=True, exist_ok=True)
-    holder = files.root / _HOLDER
-    lock = filelock.FileLock(files.root / _LOCK)
+    root = local_path(files.root)
+    root.mkdir(parents=True, exist_ok=True)
+    holder = root / _HOLDER
+    lock = filelock.FileLock(root / _LOCK)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
@@ -94,6 +99,7 @@ def claim(
     inputs: NetworkInputs,
     *,
     extends: TrainConfig | None = None,
+    shared: bool = True,
 ) -> str | None:
     """Claims the folder for a run, or checks that it already belongs to this run.
 
@@ -105,6 +111,7 @@ def claim(
         config: The run.
         inputs: What its network expects of images, and its class names.
         extends: The run that this one makes longer, which the folder may hold instead.
+        shared: Whether all processes of the run see the same folder.
 
     Returns:
         What to tell the user, or None.
@@ -119,8 +126,8 @@ def claim(
         _check_same_run(files, config, extends)
         remark = _check_same_inputs(files, inputs)
     elif files.config.is_file() and _differences(files, config):
-        remark = f"{files.root} held a run without a checkpoint, which this one replaces"
-    if jax.process_index() == 0:
+        remark = f"{files} held a run without a checkpoint, which this one replaces"
+    if jax.process_index() == 0 or not shared:
         files.root.mkdir(parents=True, exist_ok=True)
         write_text(files.config, to_json(config))
         values = inputs.preprocessing() | {"class_names": inputs.class_names}
@@ -138,7 +145,7 @@ def fixed_differences(held: TrainConfig, config: TrainConfig) -> list[str]:
 def _check_same_run(files: Workdir, config: TrainConfig, extends: TrainConfig | None) -> None:
     if not files.config.is_file():
         raise ConfigError(
-            f"workdir {files.root} has checkpoints but no {files.config.name}; choose another"
+            f"workdir {files} has checkpoints but no {files.config.name}; choose another"
         )
     held = files.read_config()
     if extends is not None and not fixed_differences(held, extends):
@@ -146,7 +153,7 @@ def _check_same_run(files: Workdir, config: TrainConfig, extends: TrainConfig | 
     fixed = fixed_differences(held, config)
     if fixed:
         raise ConfigError(
-            f"workdir {files.root} holds a run with another config: {', '.join(fixed)}; "
+            f"workdir {files} holds a run with another config: {', '.join(fixed)}; "
             "choose another --workdir, or use the old values to resume it"
         )
 
@@ -163,7 +170,7 @@ def _check_same_inputs(files: Workdir, inputs: NetworkInputs) -> str | None:
         difference = f"the dataset's images have size {inputs.size}, not {old.size}"
     if difference is not None:
         raise ConfigError(
-            f"workdir {files.root} was trained on other data: {difference}; restore them to "
+            f"workdir {files} was trained on other data: {difference}; restore them to "
             "resume, or choose another --workdir"
         )
     return None

@@ -10,12 +10,16 @@ import concurrent.futures
 import hashlib
 import json
 import pathlib
+import re
 import threading
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from resnet_jax.whole_files import write_text
 
+CHECKPOINTS = "checkpoints"
 FOLDER = "digests"
+_OF_STEP = re.compile(rf"{CHECKPOINTS}/(?:(?P<step>\d+)/|{FOLDER}/(?P<digest>\d+)\.json$)")
 _POLL_SECONDS = 0.05
 
 
@@ -24,10 +28,14 @@ class Digests:
 
     Args:
         directory: The folder of the checkpoints; its folder `digests` holds the digests.
+        written: Called after each digest.
     """
 
-    def __init__(self, directory: pathlib.Path) -> None:
+    def __init__(
+        self, directory: pathlib.Path, *, written: Callable[[], None] = lambda: None
+    ) -> None:
         self._directory = directory
+        self._written = written
         self._closing = threading.Event()
         self._worker = concurrent.futures.ThreadPoolExecutor(1, "digests")
         self._pending: list[concurrent.futures.Future[None]] = []
@@ -36,6 +44,15 @@ class Digests:
         """Writes the digest of a checkpoint as soon as it is complete."""
         self._pending = [future for future in self._pending if not future.done()]
         self._pending.append(self._worker.submit(self._write_when_complete, step))
+
+    def after(self, action: Callable[[], None]) -> None:
+        """Carries out an action that brings a digest about, after the digests expected so far."""
+        self._pending = [future for future in self._pending if not future.done()]
+        self._pending.append(self._worker.submit(self._carry_out, action))
+
+    def _carry_out(self, action: Callable[[], None]) -> None:
+        action()
+        self._written()
 
     def forget(self, step: int) -> None:
         """Removes the digest of an earlier checkpoint of this number, before a new one is saved."""
@@ -64,6 +81,7 @@ class Digests:
             self._drop_strays()
         except OSError:
             return  # it was removed, or the disk is full: a checkpoint may lack its digest
+        self._written()
 
     def _drop_strays(self) -> None:
         for file in self._file(0).parent.glob("*.json"):
@@ -110,6 +128,36 @@ def digest_fault(directory: pathlib.Path, step: int) -> DigestFault | None:
         if expected.get(name) != found[name]:
             return DigestFault(f"{name} changed after it was written", spoils=True)
     return None
+
+
+def marker_name(step: int | None) -> str:
+    """Names the digest of a checkpoint within the folder of a run; None gives no name."""
+    return "" if step is None else f"{CHECKPOINTS}/{FOLDER}/{step}.json"
+
+
+def step_of(name: str) -> int | None:
+    """Finds the number of the checkpoint that a file belongs to, or that it is the digest of.
+
+    Args:
+        name: The name of a file within the folder of a run.
+    """
+    match = _OF_STEP.match(name)
+    return None if match is None else int(match["step"] or match["digest"])
+
+
+def complete_steps(names: Iterable[str]) -> set[int]:
+    """Finds the checkpoints that have both files and a digest.
+
+    Args:
+        names: The names of files within the folder of a run.
+    """
+    files: set[int] = set()
+    markers: set[int] = set()
+    for name in names:
+        step = step_of(name)
+        if step is not None:
+            (markers if name == marker_name(step) else files).add(step)
+    return files & markers
 
 
 def digest_file(directory: pathlib.Path, step: int) -> pathlib.Path:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import pathlib
 
+from resnet_jax.buckets import AnyPath, BucketPath
 from resnet_jax.errors import ConfigError
 from resnet_jax.network_inputs import NetworkInputs, inputs_from_plain
 from resnet_jax.training.recipe.config import TrainConfig
@@ -18,52 +18,62 @@ class Workdir:
 
     Attributes:
         root: The folder.
+        address: Where it belongs, if it is the copy of a folder in a bucket.
     """
 
-    root: pathlib.Path
+    root: AnyPath
+    address: BucketPath | None = None
+
+    def __str__(self) -> str:
+        return str(self.named.root)
 
     @property
-    def config(self) -> pathlib.Path:
+    def named(self) -> Workdir:
+        """The run where the user finds it, for messages."""
+        return self if self.address is None else Workdir(self.address)
+
+    @property
+    def config(self) -> AnyPath:
         """The run's configuration as JSON."""
         return self.root / "config.json"
 
     @property
-    def inputs(self) -> pathlib.Path:
+    def inputs(self) -> AnyPath:
         """What the run's network expects of images, and its class names, as JSON."""
         return self.root / "inputs.json"
 
     @property
-    def checkpoints(self) -> pathlib.Path:
+    def checkpoints(self) -> AnyPath:
         """The folder of the checkpoints."""
         return self.root / "checkpoints"
 
     @property
-    def best(self) -> pathlib.Path:
+    def best(self) -> AnyPath:
         """The number and accuracy of the best checkpoint, as JSON."""
         return self.root / "best.json"
 
     @property
-    def metrics(self) -> pathlib.Path:
+    def metrics(self) -> AnyPath:
         """The records of metrics: one JSON object per line."""
         return self.root / "metrics.jsonl"
 
     @property
-    def environment(self) -> pathlib.Path:
+    def environment(self) -> AnyPath:
         """The environments of the run: one JSON object per line, one line per change."""
         return self.root / "environment.jsonl"
 
     @property
-    def tensorboard(self) -> pathlib.Path:
+    def tensorboard(self) -> AnyPath:
         """The folder of the TensorBoard events."""
         return self.root / "tensorboard"
 
     @property
-    def curves(self) -> pathlib.Path:
+    def curves(self) -> AnyPath:
         """The plot of loss and accuracy."""
         return self.root / "curves.png"
 
     @property
-    def profile(self) -> pathlib.Path:
+    def profile(self) -> AnyPath:
         """The folder of the trace that `--profile` writes."""
         return self.root / "profile"
 
@@ -75,14 +85,16 @@ class Workdir:
         """
         if not self.config.is_file():
             raise ConfigError(
-                f"no run in workdir {self.root}: {self.config.name} is missing; train it first"
+                f"no run in workdir {self}: {self.config.name} is missing; train it first"
             )
         try:
             return from_json(self.config.read_text(encoding="utf-8"))
         except UnicodeDecodeError as error:
-            raise ConfigError(f"{self.config} is damaged: it is not UTF-8 text: {error}") from None
+            raise ConfigError(
+                f"{self.named.config} is damaged: it is not UTF-8 text: {error}"
+            ) from None
         except ConfigError as error:
-            raise ConfigError(f"{self.config}: {error}") from None
+            raise ConfigError(f"{self.named.config}: {error}") from None
 
     def read_inputs(self) -> NetworkInputs:
         """Reads what the run's network expects of images, and its class names.
@@ -104,7 +116,7 @@ class Workdir:
             return inputs_from_plain(values, channels=3).named(names)
         except (ValueError, KeyError) as error:  # also of the encoding
             reason = " ".join(str(error).split())
-            raise ConfigError(f"{self.inputs} is damaged: {reason}") from None
+            raise ConfigError(f"{self.named.inputs} is damaged: {reason}") from None
 
     def has_checkpoints(self) -> bool:
         """Whether the run has saved anything that it could resume from."""

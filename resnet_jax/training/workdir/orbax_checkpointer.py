@@ -23,13 +23,15 @@ _MIN_SLICE = 2**20
 
 
 def open_checkpointer(
-    directory: pathlib.Path, config: CheckpointConfig
+    directory: pathlib.Path, config: CheckpointConfig, *, shared: bool = True
 ) -> ocp.training.Checkpointer:
     """Opens the checkpoints of a folder, and silences everything that Orbax prints but errors.
 
     Args:
         directory: The absolute path of the folder; created if it is missing.
         config: Which checkpoints to keep.
+        shared: Whether all processes see the same folder. If not, each finds what it wrote in its
+            own, and together these are the checkpoint.
     """
     # Orbax logs every step, and the traceback of every error that it also raises.
     logging.set_verbosity(logging.FATAL)
@@ -45,6 +47,11 @@ def open_checkpointer(
         keep.append(best)
     context = ocp.Context()
     context.array.saving.min_slice_bytes_for_replica_parallel = _MIN_SLICE
+    if not shared:
+        # One file for each array and slice; otherwise the first process would merge the files of
+        # all, and the others would wait for folders that it creates.
+        context.array.saving.use_ocdbt = False
+        context.array.saving.array_metadata_store = None
     return ocp.training.Checkpointer(
         directory, preservation_policy=policies.AnyPreservationPolicy(keep), context=context
     )

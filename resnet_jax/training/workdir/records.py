@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import jax
 
+from resnet_jax.local_paths import local_path
 from resnet_jax.plain_json import json_text
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.whole_files import write_text
@@ -96,11 +97,10 @@ class MetricsLog:
             damaged = damaged_lines(workdir)
             if damaged:
                 aside = workdir.metrics.with_suffix(".damaged.jsonl")
-                with aside.open("ab") as file:
+                with local_path(aside).open("ab") as file:
                     file.writelines(line + b"\n" for line in damaged)
-                self.remark = (
-                    f"{workdir.metrics} has damaged lines ({len(damaged)}), now in {aside.name}"
-                )
+                name = workdir.named.metrics
+                self.remark = f"{name} has damaged lines ({len(damaged)}), now in {aside.name}"
             kept = [record for record in read_records(workdir) if record["step"] <= start]
             write_text(workdir.metrics, "".join(f"{json_text(record)}\n" for record in kept))
             # TensorBoard ignores what an earlier process wrote from this step on. That is step 1
@@ -114,6 +114,11 @@ class MetricsLog:
         if self._writer is not None:
             self._writer.close()
 
+    def flush(self) -> None:
+        """Brings the TensorBoard events to the disk."""
+        if self._writer is not None:
+            self._writer.flush()
+
     def write(self, step: int, values: Mapping[str, float | None]) -> None:
         """Writes the record of a step.
 
@@ -123,7 +128,7 @@ class MetricsLog:
         """
         if self._writer is None:
             return
-        with self._workdir.metrics.open("a") as file:
+        with local_path(self._workdir.metrics).open("a") as file:
             file.write(json_text({"step": step, **values}) + "\n")
         for name, value in values.items():
             if value is not None:

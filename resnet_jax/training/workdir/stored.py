@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import pathlib
+import tempfile
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 from absl import logging
 from orbax.checkpoint import v1 as ocp
 
+from resnet_jax.buckets import AnyPath, BucketPath, download_files
 from resnet_jax.machine.processes import PeerError, naming_lost_peers
 from resnet_jax.training.step.state import TrainState, Variables
 from resnet_jax.training.workdir.checkpoint_parts import from_parts, shape_difference, to_parts
-from resnet_jax.training.workdir.digests import digest_fault
+from resnet_jax.training.workdir.digests import FOLDER, digest_fault
 from resnet_jax.training.workdir.orbax_checkpointer import deciding
 
 Step = int | Literal["best"] | None
@@ -71,19 +75,24 @@ class StoredCheckpoints:
     """The checkpoints in a folder.
 
     Args:
-        directory: Their folder.
+        directory: Their folder. In a bucket, those exist that have a digest, and one is downloaded
+            when it is read.
     """
 
-    def __init__(self, directory: pathlib.Path) -> None:
-        self._directory = directory.absolute()
+    def __init__(self, directory: AnyPath) -> None:
+        self._place = directory.absolute()
         # Orbax logs every step, and the traceback of every error that it also raises.
         logging.set_verbosity(logging.FATAL)
 
     def steps(self) -> list[int]:
         """Lists the numbers of the complete checkpoints, in increasing order."""
-        if not self._directory.is_dir():
+        if isinstance(self._place, BucketPath):
+            names = [file.path.stem for file in (self._place / FOLDER).files()]
+        elif self._place.is_dir():
+            names = [path.name for path in self._place.iterdir()]
+        else:
             return []
-        return sorted(int(path.name) for path in self._directory.iterdir() if path.name.isdecimal())
+        return sorted(int(name) for name in names if name.isdecimal())
 
     def best(self) -> tuple[int, float] | None:
         """Finds the checkpoint with the highest accuracy, or precision, on the validation split.
@@ -136,18 +145,19 @@ class StoredCheckpoints:
         """Reads the newest undamaged checkpoint, or that of `step`."""
         broken: dict[int, str] = {}
         for number in self._candidates(step):
-            fault = digest_fault(self._directory, number)
-            if fault is not None and fault.spoils:
-                broken[number] = fault.reason
-                continue
-            try:
-                with naming_lost_peers():
-                    parts, notes = self._read(number, like)
-            except (CheckpointError, PeerError):
-                raise
-            except Exception as error:  # Orbax raises many kinds
-                broken[number] = in_one_line(error)
-                continue
+            with self._on_disk(number) as directory:
+                fault = digest_fault(directory, number)
+                if fault is not None and fault.spoils:
+                    broken[number] = fault.reason
+                    continue
+                try:
+                    with naming_lost_peers():
+                        parts, notes = self._read(directory / str(number), like)
+                except (CheckpointError, PeerError):
+                    raise
+                except Exception as error:  # Orbax raises many kinds
+                    broken[number] = in_one_line(error)
+                    continue
             remarks = [
                 f"checkpoint {other} cannot be read, so {number} is used: {reason}"
                 for other, reason in broken.items()
@@ -156,7 +166,7 @@ class StoredCheckpoints:
                 remarks.append(fault.reason)
             return _Loaded(number, parts, notes, broken, tuple(remarks))
         reasons = "; ".join(f"step {number}: {reason}" for number, reason in broken.items())
-        raise CheckpointError(f"no readable checkpoint in {self._directory} {reasons}".rstrip())
+        raise CheckpointError(f"no readable checkpoint in {self._place} {reasons}".rstrip())
 
     def _candidates(self, step: Step) -> list[int]:
         """Lists the checkpoints to try, the newest first; only `step` if it is given."""
@@ -165,26 +175,40 @@ class StoredCheckpoints:
             best = self.best()
             if best is None:
                 raise CheckpointError(
-                    f"no checkpoint in {self._directory} was measured on a validation split, so "
+                    f"no checkpoint in {self._place} was measured on a validation split, so "
                     "none is the best; give the number of one"
                 )
             step = best[0]
         if not steps or (step is not None and step not in steps):
             have = ", ".join(str(number) for number in steps) or "none"
             wanted = "" if step is None else f" {step}"
-            raise CheckpointError(
-                f"no checkpoint{wanted} in {self._directory}; it has {have} so far"
-            )
+            raise CheckpointError(f"no checkpoint{wanted} in {self._place}; it has {have} so far")
         return sorted(steps, reverse=True) if step is None else [step]
 
-    def _read(self, step: int, like: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    @contextlib.contextmanager
+    def _on_disk(self, step: int) -> Iterator[pathlib.Path]:
+        """Gives a folder on this machine with a checkpoint and its digest."""
+        if not isinstance(self._place, BucketPath):
+            yield self._place
+            return
+        with tempfile.TemporaryDirectory(prefix="resnet_jax_") as folder:
+            files = {
+                str(file.path.relative_to(self._place)): file.path
+                for file in (self._place / str(step)).files()
+            }
+            files[f"{FOLDER}/{step}.json"] = self._place / FOLDER / f"{step}.json"
+            download_files(files, pathlib.Path(folder))
+            yield pathlib.Path(folder)
+
+    def _read(
+        self, place: pathlib.Path, like: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Reads the parts and notes of a checkpoint, after comparing all shapes."""
-        place = self._directory / str(step)
         saved = ocp.checkpointables_metadata(place)
         difference = shape_difference(like, saved.metadata)
         if difference is not None:
             raise CheckpointError(
-                f"the checkpoint in {self._directory}, step {step} does not fit the config: "
+                f"the checkpoint in {self._place}, step {place.name} does not fit the config: "
                 f"{difference}"
             )
         return ocp.load_checkpointables(place, like), dict(saved.custom_metadata or {})
@@ -197,7 +221,7 @@ class StoredCheckpoints:
     def metrics(self, step: int) -> Any:
         """Reads the metrics of a checkpoint: a dict; None if there are none or they are damaged."""
         try:
-            return json.loads((self._directory / str(step) / "metrics" / "metrics").read_bytes())
+            return json.loads((self._place / str(step) / "metrics" / "metrics").read_bytes())
         except (OSError, ValueError):
             return None
 

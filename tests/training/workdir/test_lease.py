@@ -1,0 +1,129 @@
+"""Who owns the folder of a run in a bucket."""
+
+import subprocess
+import sys
+import threading
+
+import filelock
+import pytest
+
+from resnet_jax.errors import ConfigError
+from resnet_jax.training.workdir.remote import lease
+from resnet_jax.training.workdir.remote.lease import Lease
+from resnet_jax.training.workdir.stored import CheckpointError
+
+# Claims the folder of the first argument, and is killed.
+KILLED = """
+import os, pathlib, signal, sys
+import filelock
+from resnet_jax.local_paths import user_path
+from resnet_jax.training.workdir.remote.lease import Lease
+lock = filelock.FileLock(sys.argv[2])
+lock.acquire()
+Lease(user_path(sys.argv[1]), pathlib.Path(sys.argv[2])).acquire(print)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def candidate(bucket, tmp_path):
+    """Makes leases on one folder, each as a process of its own machine would."""
+    held = []
+
+    def candidate(name, boot=None):
+        lock = filelock.FileLock(tmp_path / f"{name}.lock")
+        lock.acquire()
+        held.append(lock)
+        made = Lease(bucket / "run", tmp_path / f"{name}.lock")
+        made._holder |= {"host": name, "boot": boot or name}
+        return made
+
+    yield candidate
+    for lock in held:
+        lock.release()
+
+
+@pytest.fixture(autouse=True)
+def _short_times(monkeypatch):
+    monkeypatch.setattr(lease, "EXPIRES", 0.6)
+    monkeypatch.setattr(lease, "RENEW", 0.1)
+    monkeypatch.setattr(lease, "_LOOK", 0.2)
+
+
+def test_a_folder_that_was_given_up_is_free(candidate):
+    first, second = candidate("first"), candidate("second")
+    first.acquire(pytest.fail)
+    first.check()
+    first.release()
+    second.acquire(pytest.fail)
+    second.check()
+
+
+def test_a_process_that_still_writes_keeps_its_folder(candidate):
+    first, second = candidate("first"), candidate("second")
+    first.acquire(pytest.fail)
+    stop, said = threading.Event(), []
+
+    def renew():
+        while not stop.wait(0.05):
+            first.renew()
+
+    thread = threading.Thread(target=renew)
+    thread.start()
+    try:
+        with pytest.raises(ConfigError, match=r"is in use by process \d+ on first; wait for it"):
+            second.acquire(said.append)
+    finally:
+        stop.set()
+        thread.join()
+    assert len(said) == 1
+    first.check()
+
+
+def test_a_process_that_was_gone_for_long_loses_its_folder_and_notices(candidate):
+    first, second = candidate("first"), candidate("second")
+    first.acquire(pytest.fail)
+    said = []
+    second.acquire(said.append)
+    assert "was claimed by process" in said[0]
+    second.check()
+    with pytest.raises(CheckpointError, match=r"was taken by process \d+ on second"):
+        first.check()
+    first.renew()
+    first.release()
+    second.check()
+
+
+@pytest.mark.slow
+def test_a_killed_process_of_this_machine_is_replaced_at_once(bucket, tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "EXPIRES", 1e6)
+    words = [str(bucket / "run"), str(tmp_path / "dead.lock")]
+    subprocess.run([sys.executable, "-c", KILLED, *words], check=False)
+    lock = tmp_path / "own.lock"
+    lock.touch()
+    Lease(bucket / "run", lock).acquire(pytest.fail)
+
+
+def test_of_two_that_come_at_once_one_gets_the_folder(candidate):
+    both = [candidate("first"), candidate("second")]
+    ended = []
+
+    def acquire(one):
+        try:
+            one.acquire(lambda line: None)
+        except ConfigError:
+            ended.append("refused")
+        else:
+            ended.append("owner")
+
+    threads = [threading.Thread(target=acquire, args=(one,)) for one in both]
+    for thread in threads:
+        thread.start()
+    threads[0].join(0.3)
+    owner = next(one for one in both if one._number)
+    for _ in range(40):
+        owner.renew()
+        if not any(thread.is_alive() for thread in threads):
+            break
+        threading.Event().wait(0.1)
+    assert sorted(ended) == ["owner", "refused"]
