@@ -189,6 +189,16 @@ def test_folders_that_cannot_be_classes_are_refused(stored, folders, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("folders", [("train", "test"), ("",)])
+def test_a_table_that_lies_next_to_the_images_is_named(stored, folders):
+    files = {name.removeprefix("/"): data for name, data in photos(*folders).items()}
+    name = stored(files | {"sample.csv": b"id\n1", "train.csv": b"id,label\n1,cat"})
+    place = f"csv:{name.partition(':')[2]}/train.csv"
+    remedy = "unpack the archive and take" if name.startswith("zip") else f"there: {place}"
+    with pytest.raises(ConfigError, match=remedy):
+        open_split(name, "train")
+
+
 def test_what_is_no_image_is_left_out_with_a_note(stored):
     names = ("README.md", "labels.csv", "train/Thumbs.db", "train/a/notes.txt", "LICENSE", "x.json")
     files = photos("train/a", "train/b", "Val/a") | dict.fromkeys(names, b"x")

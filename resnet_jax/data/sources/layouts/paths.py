@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from resnet_jax.data.image_names import is_image, is_litter, unread_format
 from resnet_jax.data.sources.bad_examples import BadExamples
 from resnet_jax.data.sources.files import Files
+from resnet_jax.data.sources.files.archive import ZipFiles
 from resnet_jax.data.sources.layouts.layout import (
     ALL,
     LISTED,
@@ -78,7 +79,7 @@ def _find(reading: LayoutReading, paths: dict[str, list[str]]) -> dict[str, Clas
         raise ConfigError(
             f"{reading.files.origin}: the folders {', '.join(tops)} are named as splits and hold "
             f"images without classes; put the images of each class into a folder of its own, as "
-            f"{tops[0]}/CLASS/FILE, or their labels into a table for csv:PATH (docs/data.md)"
+            f"{tops[0]}/CLASS/FILE, {_table_remedy(reading)}"
         )
     if splits:
         reading.notes.append(
@@ -140,8 +141,8 @@ def _sort(reading: LayoutReading, paths: dict[str, list[str]]) -> dict[str, Clas
     if stray and len(stray) == len(paths):
         raise ConfigError(
             f"{reading.files.origin} has images ({len(stray)}) and no folders of classes; put the "
-            "images of each class into a folder of its own, as CLASS/FILE, or their labels into a "
-            "table for csv:PATH (docs/data.md)"
+            "images of each class into a folder of its own, as CLASS/FILE, "
+            f"{_table_remedy(reading)}"
         )
     for name in stray:
         reading.refuse(name, "the file lies in no folder of a class")
@@ -156,6 +157,21 @@ def _sort(reading: LayoutReading, paths: dict[str, list[str]]) -> dict[str, Clas
             "train/CLASS/FILE and test/CLASS/FILE, or as CLASS/FILE"
         )
     return found
+
+
+def _table_remedy(reading: LayoutReading) -> str:
+    """Says how to give the labels in a table; names one that lies next to the images."""
+    tables = [
+        name
+        for name in sorted(reading.files.names())
+        if name.lower().endswith((".csv", ".tsv")) and not is_litter(name)
+    ]
+    if not tables:
+        return "or their labels into a table for csv:PATH (docs/data.md)"
+    named = next((name for name in tables if "train" in name or "label" in name), tables[0])
+    if isinstance(reading.files, ZipFiles):
+        return f"or unpack the archive and take the labels from its table {named}, with csv:PATH"
+    return f"or take the labels from a table that lies there: csv:{reading.files.origin}/{named}"
 
 
 def _list(meant: dict[str, str]) -> str:
