@@ -151,9 +151,10 @@ def await_save(process: subprocess.Popen[bytes], files: Workdir) -> None:
 
 def saved(files: Workdir) -> set[str]:
     """Lists the checkpoints of a run, those that are being written included."""
-    if not files.checkpoints.is_dir():
+    try:
+        return {path.name for path in files.checkpoints.iterdir() if path.name[0].isdigit()}
+    except FileNotFoundError:
         return set()
-    return {path.name for path in files.checkpoints.iterdir() if path.name[0].isdigit()}
 
 
 def records(files: Workdir) -> list[MetricsRecord]:

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from resnet_jax import cli
 from resnet_jax.buckets import AccessError, BucketError, BucketPath, requests
 from resnet_jax.errors import ConfigError
 from resnet_jax.local_paths import user_path
@@ -126,18 +127,35 @@ def test_refused_credentials_are_named_with_the_remedy(bucket, proxy):
     assert "\n" not in str(caught.value)
 
 
-def test_missing_credentials_are_named_with_the_remedy(bucket, monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "--config=digits", "--workdir={}/run"],
+        ["eval", "--model={}/run"],
+        ["predict", "x.png", "--model={}/net.safetensors"],
+        ["report", "{}/run"],
+        ["export", "{}/run", "out.onnx"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_missing_credentials_are_one_line_with_the_remedy(
+    words, bucket, monkeypatch, tmp_path, capfd
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "STORAGE_EMULATOR_HOST"):
         monkeypatch.delenv(name)
     requests._system.cache_clear()
-    with pytest.raises(
-        AccessError, match=r"there are no credentials; run `(gcloud|aws) "
-    ) as caught:
-        (bucket / "x").read_bytes()
-    assert "\n" not in str(caught.value)
+    with pytest.raises(SystemExit) as caught:
+        cli.main([word.format(bucket) for word in words])
+    out, err = capfd.readouterr()
+    assert (caught.value.code, out, err.count("\n")) == (2, "", 1)
+    command = {"gs": "gcloud auth application-default login", "s3": "aws configure"}[bucket.scheme]
+    assert f"there are no credentials; run `{command}`" in err
+    assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == []
+    requests._system.cache_clear()
 
 
 def test_a_service_that_cannot_be_reached_is_named(bucket_servers, monkeypatch):

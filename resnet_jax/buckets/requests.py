@@ -127,7 +127,7 @@ def _fault(scheme: str, address: str, error: Exception) -> BucketError | None:
 def _system(scheme: str) -> Any:
     """Opens the file system of a scheme, once per process."""
     # They log the traceback of every error that they also raise.
-    for name in ("gcsfs", "s3fs", "fsspec"):
+    for name in ("gcsfs", "s3fs", "fsspec", "google.auth"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     common = {"use_listings_cache": False, "skip_instance_cache": True}
     if scheme == "gs":
