@@ -49,7 +49,7 @@ def read_state_dict(path: FilePath) -> Mapping[str, Any]:
     file = _existing(path)
     if is_own_file(file):
         raise WeightsError(
-            f"{file} was written by resnet_jax.save and holds a whole network: read it with "
+            f"{path} was written by resnet_jax.save and holds a whole network: read it with "
             f"resnet_jax.load."
         )
     if _is_safetensors(file):
@@ -58,16 +58,16 @@ def read_state_dict(path: FilePath) -> Mapping[str, Any]:
         saved = torch_files.read(file)
     except torch_files.UnsafeGlobalError as error:
         raise WeightsError(
-            f"{file} is refused: it asks for {error}, and reading that may run code. If you trust "
+            f"{path} is refused: it asks for {error}, and reading that may run code. If you trust "
             f"it, load it in PyTorch and save only model.state_dict(), as .safetensors."
         ) from None
     except torch_files.UnsupportedError as error:
-        raise WeightsError(f"{file} cannot be read: {error}.") from None
+        raise WeightsError(f"{path} cannot be read: {error}.") from None
     except torch_files.DamagedError:
-        raise _unreadable(file) from None
+        raise _unreadable(file, path) from None
     if not isinstance(saved, Mapping):
         raise WeightsError(
-            f"{file} holds a {type(saved).__name__}, not a state dict; save model.state_dict() in "
+            f"{path} holds a {type(saved).__name__}, not a state dict; save model.state_dict() in "
             f"PyTorch."
         )
     return saved
@@ -92,7 +92,7 @@ def open_safetensors(path: FilePath) -> tuple[dict[str, ArrayInFile], dict[str, 
     file = _existing(path)
     source = _ArraysInFile(file)
     arrays = {}
-    with _opened(file) as reader:
+    with _opened(file, path) as reader:
         for key in reader.keys():  # noqa: SIM118
             part = reader.get_slice(key)
             dtype = _DTYPES.get(part.get_dtype(), _NO_DTYPE)
@@ -100,7 +100,7 @@ def open_safetensors(path: FilePath) -> tuple[dict[str, ArrayInFile], dict[str, 
             shape = tuple(part.get_shape())
             if len(shape) > _MOST_AXES:
                 raise WeightsError(
-                    f"{file} cannot be read: {shown(key)!r} has {len(shape)} axes, and NumPy's "
+                    f"{path} cannot be read: {shown(key)!r} has {len(shape)} axes, and NumPy's "
                     f"arrays have at most {_MOST_AXES}; save it in another shape."
                 )
             arrays[key] = ArrayInFile(shape, dtype, read)
@@ -121,7 +121,7 @@ class _ArraysInFile:
 
     def read(self, key: str) -> np.ndarray:
         if self._reader is None or self._bytes > _MAPPED:
-            self._reader, self._bytes = _opened(self._file), 0
+            self._reader, self._bytes = _opened(self._file, self._file), 0
         array: np.ndarray = self._reader.get_tensor(key)
         self._bytes += array.nbytes
         return array
@@ -161,7 +161,7 @@ def is_own_file(path: FilePath) -> bool:
     file = _existing(path)
     if not _is_safetensors(file):
         return False
-    with _opened(file) as reader:
+    with _opened(file, path) as reader:
         return (reader.metadata() or {}).get("format") == OWN_FORMAT
 
 
@@ -173,13 +173,13 @@ def _is_safetensors(file: pathlib.Path) -> bool:
     return start[8:] == b"{" or (file.suffix == ".safetensors" and not torch_saved)
 
 
-def _opened(file: pathlib.Path) -> Any:
+def _opened(file: pathlib.Path, given: FilePath) -> Any:
     import safetensors
 
     try:
         return safetensors.safe_open(file, framework="numpy")
     except safetensors.SafetensorError:
-        raise _unreadable(file) from None
+        raise _unreadable(file, given) from None
 
 
 def _existing(path: FilePath) -> pathlib.Path:
@@ -196,10 +196,10 @@ def _existing(path: FilePath) -> pathlib.Path:
     raise WeightsError(f"{given} {fault}.")
 
 
-def _unreadable(file: pathlib.Path) -> WeightsError:
+def _unreadable(file: pathlib.Path, given: FilePath) -> WeightsError:
     size = file.stat().st_size
     fault = "is empty" if size == 0 else f"of {size:,} bytes cannot be read as weights"
     return WeightsError(
-        f"{file} {fault}: it is truncated, damaged or in another format; download it again, or "
+        f"{given} {fault}: it is truncated, damaged or in another format; download it again, or "
         f"name a .safetensors or torch.save file."
     )

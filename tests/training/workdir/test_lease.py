@@ -46,7 +46,6 @@ def candidate(bucket, tmp_path):
 @pytest.fixture(autouse=True)
 def _short_times(monkeypatch):
     monkeypatch.setattr(lease, "EXPIRES", 0.6)
-    monkeypatch.setattr(lease, "RENEW", 0.1)
     monkeypatch.setattr(lease, "_LOOK", 0.2)
 
 

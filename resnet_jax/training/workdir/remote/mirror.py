@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import jax
 
-from resnet_jax.buckets import AnyPath, BucketError, BucketPath
+from resnet_jax.buckets import AnyPath, BucketPath
 from resnet_jax.machine.processes import decided_by_first, wait_for_all
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.training.workdir.remote.changes import PartChanges, RunChanges
@@ -47,6 +47,8 @@ class Mirror:
         self._requested = False
         self._one_at_a_time = threading.Lock()
         self._thread = threading.Thread(target=self._work, name="uploads", daemon=True)
+        self._over = threading.Event()
+        self._renewing = threading.Thread(target=self._renew, name="claim", daemon=True)
         self._error: CheckpointError | None = None
         self._fault: str | None = None
 
@@ -65,6 +67,7 @@ class Mirror:
                 self._address, self._copy.root, known=known, check=self._lease.check
             )
             self._changes.remove_remains()
+            self._renewing.start()
         else:
             self._changes = PartChanges(self._address, self._copy.root)
         self._thread.start()
@@ -112,17 +115,27 @@ class Mirror:
         self._closing.set()
         self._wake.set()
         self._thread.join()
-        self.raise_error()
-        if patient:
-            self.settle()
-        else:
-            self._upload(asked=True)
-        if self._lease is not None:
-            with contextlib.suppress(BucketError):  # then it expires
-                self._lease.release()
+        try:
+            self.raise_error()
+            if patient:
+                self.settle()
+            else:
+                self._upload(asked=True)
+        finally:
+            self._over.set()
+            if self._lease is not None:
+                self._renewing.join()
+                with contextlib.suppress(OSError):  # then it expires
+                    self._lease.release()
+
+    def _renew(self) -> None:
+        """Renews the claim, also while an upload takes long."""
+        while self._lease is not None and not self._over.wait(RENEW):
+            with contextlib.suppress(OSError):
+                self._lease.renew()
 
     def _work(self) -> None:
-        wait = RENEW
+        wait: float | None = None
         while not self._closing.is_set():
             self._wake.wait(wait)
             self._wake.clear()
@@ -133,17 +146,15 @@ class Mirror:
             except CheckpointError as error:
                 self._error = error
                 return
-            wait = RENEW if done else (_AGAIN if self._fault else _FOR_PARTS)
+            wait = None if done else (_AGAIN if self._fault else _FOR_PARTS)
 
     def _upload(self, *, asked: bool) -> bool:
-        """Renews the claim, and uploads what is new if asked for; False if some is left."""
+        """Uploads what is new, if that was asked for; False if some is left."""
         assert self._changes is not None
         with self._one_at_a_time:
             asked = asked or self._requested
             self._requested = False
             try:
-                if self._lease is not None:
-                    self._lease.renew()
                 done = self._changes.upload() if asked else True
             except OSError as error:
                 self._requested = asked
