@@ -41,6 +41,12 @@ def images():
     return files
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """A cache of compiled code that the layouts share."""
+    return tmp_path_factory.mktemp("cache")
+
+
 def write(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -159,12 +165,12 @@ LAYOUTS = {
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
-def test_four_commands_lead_from_images_to_a_service(layout, images, tmp_path, monkeypatch):
+def test_four_commands_lead_from_images_to_a_service(layout, images, cache, tmp_path, monkeypatch):
     source, split = LAYOUTS[layout]
     if source.startswith("hf:"):
         pytest.importorskip("datasets", reason="could not import datasets: the extra hf")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     layout(tmp_path, images)
     train, evaluate, predict, serve = commands("finetune:resnet8")
