@@ -5,7 +5,7 @@ Command: python -m benchmarks.bucket_runs --json=benchmarks/results/bucket_runs.
 It trains the digits recipe with its folder on the disk and in buckets, one after the other and
 again, each time in a process of its own, and divides the seconds of the steps. The servers of the
 buckets, and the proxy that counts requests, run on the same processor as the training, so they take
-part of it: over a network, a run pays less of its own time.
+part of it. Seconds of the training's process alone say what the run itself does in addition.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.bucket_servers import BucketServers
 from resnet_jax.training.hooks import Hook, RunStart
+from resnet_jax.training.loop import train
+from resnet_jax.training.recipe.load import load_recipe
+from resnet_jax.training.recipe.overrides import parse_overrides
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PLACES = ("disk", "gs", "s3")
@@ -33,10 +36,10 @@ PLACES = ("disk", "gs", "s3")
 
 @dataclasses.dataclass
 class Clock(Hook):
-    """A hook that notes when the steps begin and end."""
+    """A hook that notes when the first and the last record come: seconds, and processor seconds."""
 
-    first: float = 0.0
-    last: float = 0.0
+    first: tuple[float, float] | None = None
+    last: tuple[float, float] = (0.0, 0.0)
 
     def start(self, run: RunStart) -> None:
         """Does nothing."""
@@ -50,7 +53,7 @@ class Clock(Hook):
     def record(self, step: int, values: Mapping[str, float | None]) -> None:
         """Notes the time of a record; the first one comes after compilation."""
         del step, values
-        self.last = time.perf_counter()
+        self.last = time.perf_counter(), time.process_time()
         self.first = self.first or self.last
 
 
@@ -58,8 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the comparison and prints what came of it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--every", type=int, default=1, help="epochs between checkpoints")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--every", type=int, default=5, help="epochs between checkpoints")
     parser.add_argument("--network", default="resnet20")
     parser.add_argument("--json", type=pathlib.Path, help="where to write the result")
     parser.add_argument("--workdir", help=argparse.SUPPRESS)  # of one run, in its own process
@@ -69,7 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     with BucketServers() as servers:
         os.environ.update(servers.environment)
-        result = compare(flags, servers)
+        result = {
+            "network": flags.network,
+            "requests": {place: count(flags, servers, place) for place in PLACES[1:]},
+            **compare(flags, servers),
+        }
     print(json.dumps(result, indent=2))
     if flags.json:
         flags.json.write_text(json.dumps(result, indent=2) + "\n")
@@ -77,11 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def one_run(flags: argparse.Namespace) -> dict[str, float]:
-    """Trains once, and returns the seconds of the steps and those of the rest after them."""
-    from resnet_jax.training.loop import train
-    from resnet_jax.training.recipe.load import load_recipe
-    from resnet_jax.training.recipe.overrides import parse_overrides
-
+    """Trains once; returns the seconds of the steps, and those from the last step to the end."""
     words = [
         f"--config.model.name={flags.network}",
         f"--config.epochs={flags.epochs}",
@@ -90,87 +93,81 @@ def one_run(flags: argparse.Namespace) -> dict[str, float]:
     ]
     clock = Clock()
     train(parse_overrides(load_recipe("digits"), words), flags.workdir, hooks=[clock])
-    return {"steps": clock.last - clock.first, "after": time.perf_counter() - clock.last}
+    assert clock.first is not None
+    (begin, begin_processor), (end, end_processor) = clock.first, clock.last
+    return {
+        "steps": end - begin,
+        "steps, processor": end_processor - begin_processor,
+        "after": time.perf_counter() - end,
+    }
+
+
+def count(flags: argparse.Namespace, servers: BucketServers, place: str) -> dict[str, int]:
+    """Counts the requests of runs of two and three epochs, with checkpoints and with one only."""
+    servers.create_bucket(place, "counts")
+    totals: dict[tuple[int, int], collections.Counter[str]] = {}
+    for epochs in (2, 3):
+        for every in (1, 1000):
+            with servers.proxies[place].counting() as totals[epochs, every]:
+                _train(flags, f"{place}://counts/{epochs}-{every}", epochs, every)
+    epoch = totals[3, 1000].total() - totals[2, 1000].total()
+    checkpoint = totals[3, 1] - totals[2, 1]
+    return {
+        "per epoch without a checkpoint, and so per step": epoch,
+        "per checkpoint": checkpoint.total() - epoch,
+        "of them to remove an older one": checkpoint["DELETE"],
+        "at the start and the end": totals[2, 1000].total() - checkpoint.total() + epoch,
+    }
 
 
 def compare(flags: argparse.Namespace, servers: BucketServers) -> dict[str, Any]:
     """Trains with each kind of folder in turn."""
-    seconds: dict[str, list[dict[str, float]]] = {place: [] for place in PLACES}
-    requests: dict[str, dict[str, float]] = {}
+    runs: dict[str, list[dict[str, float]]] = {place: [] for place in PLACES}
     for number in range(flags.rounds):
         for place in PLACES:
-            if place == "disk":
-                with tempfile.TemporaryDirectory() as folder:
-                    seconds[place].append(_train(flags, folder, flags.epochs))
-                continue
-            bucket = f"round-{number}"
-            servers.create_bucket(place, bucket)
-            with servers.proxies[place].counting() as count:
-                seconds[place].append(_train(flags, f"{place}://{bucket}/run", flags.epochs))
-            if place not in requests:
-                requests[place] = _count(flags, servers, place, f"{place}://{bucket}", count)
-    disk = statistics.median(run["steps"] for run in seconds["disk"])
+            with tempfile.TemporaryDirectory() as folder:
+                if place != "disk":
+                    servers.create_bucket(place, f"round-{number}")
+                    folder = f"{place}://round-{number}"
+                runs[place].append(_train(flags, f"{folder}/run", flags.epochs, flags.every))
     return {
-        "network": flags.network,
         "epochs": flags.epochs,
-        "requests": requests,
-        "seconds of the steps, median": {
-            place: round(statistics.median(run["steps"] for run in runs), 2)
-            for place, runs in seconds.items()
+        "epochs between checkpoints": flags.every,
+        "rounds": flags.rounds,
+        "median seconds": {
+            place: {name: _median(run[name] for run in of_place) for name in of_place[0]}
+            for place, of_place in runs.items()
         },
-        "slower than on the disk, percent, median of rounds": {
-            place: round(
-                statistics.median(
-                    100 * (run["steps"] / disk_run["steps"] - 1)
-                    for run, disk_run in zip(runs, seconds["disk"], strict=True)
-                ),
-                1,
-            )
-            for place, runs in seconds.items()
-            if place != "disk"
+        "slower than on the disk, percent, median of the rounds": {
+            place: {
+                name: _median(
+                    100 * (run[name] / disk[name] - 1)
+                    for run, disk in zip(runs[place], runs["disk"], strict=True)
+                )
+                for name in ("steps", "steps, processor")
+            }
+            for place in PLACES[1:]
         },
-        "seconds after the last step, median": {
-            place: round(statistics.median(run["after"] for run in runs), 2)
-            for place, runs in seconds.items()
+        "rounds on the disk, percent from their median": {
+            name: _spread([run[name] for run in runs["disk"]])
+            for name in ("steps", "steps, processor")
         },
-        "spread of the disk, percent": round(
-            100 * (max(run["steps"] for run in seconds["disk"]) / disk - 1), 1
-        ),
     }
 
 
-def _count(
-    flags: argparse.Namespace,
-    servers: BucketServers,
-    place: str,
-    folder: str,
-    count: collections.Counter[str],
-) -> dict[str, float]:
-    """Divides the requests of a run, by runs of other lengths and with fewer checkpoints."""
-    counts = {}
-    for name, epochs, every in (("short", flags.epochs - 1, 1), ("calm", flags.epochs, 1000)):
-        with servers.proxies[place].counting() as counts[name]:
-            _train(flags, f"{folder}/{name}", epochs, every)
-    with servers.proxies[place].counting() as shortest:
-        _train(flags, f"{folder}/shortest", flags.epochs - 1, 1000)
-    checkpoint = count.total() - counts["short"].total()
-    epoch = counts["calm"].total() - shortest.total()
-    return {
-        "per epoch without a checkpoint, and so per step": epoch,
-        "per checkpoint": checkpoint - epoch,
-        "of them removals of an older one, which are free": count["DELETE"]
-        - counts["short"]["DELETE"],
-        "at the start and the end": shortest.total() - checkpoint,
-    }
+def _median(values: Iterable[float]) -> float:
+    return round(statistics.median(values), 2)
 
 
-def _train(
-    flags: argparse.Namespace, workdir: str, epochs: int, every: int = 1
-) -> dict[str, float]:
-    words = [f"--workdir={workdir}", f"--epochs={epochs}", f"--network={flags.network}"]
-    words.append(f"--every={every}")
+def _spread(values: Sequence[float]) -> list[float]:
+    middle = statistics.median(values)
+    return [round(100 * (value / middle - 1), 1) for value in (min(values), max(values))]
+
+
+def _train(flags: argparse.Namespace, workdir: str, epochs: int, every: int) -> dict[str, float]:
+    words = [f"--workdir={workdir}", f"--epochs={epochs}", f"--every={every}"]
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.bucket_runs", *words],
+        [sys.executable, "-m", "benchmarks.bucket_runs", *words, f"--network={flags.network}"],
         cwd=ROOT,
         check=True,
         stdout=subprocess.PIPE,

@@ -2,26 +2,24 @@
 
 import subprocess
 import sys
+import tempfile
 import threading
 
 import filelock
 import pytest
 
 from resnet_jax.errors import ConfigError
-from resnet_jax.training.workdir.remote import lease
+from resnet_jax.training.workdir.remote import lease, opened
 from resnet_jax.training.workdir.remote.lease import Lease
 from resnet_jax.training.workdir.stored import CheckpointError
 
-# Claims the folder of the first argument, and is killed.
+# Opens the folder of its argument, and is killed.
 KILLED = """
-import os, pathlib, signal, sys
-import filelock
+import os, signal, sys
 from resnet_jax.local_paths import user_path
-from resnet_jax.training.workdir.remote.lease import Lease
-lock = filelock.FileLock(sys.argv[2])
-lock.acquire()
-Lease(user_path(sys.argv[1]), pathlib.Path(sys.argv[2])).acquire(print)
-os.kill(os.getpid(), signal.SIGKILL)
+from resnet_jax.training.workdir.remote import opened
+with opened(user_path(sys.argv[1]), say=print):
+    os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -96,11 +94,14 @@ def test_a_process_that_was_gone_for_long_loses_its_folder_and_notices(candidate
 @pytest.mark.slow
 def test_a_killed_process_of_this_machine_is_replaced_at_once(bucket, tmp_path, monkeypatch):
     monkeypatch.setattr(lease, "EXPIRES", 1e6)
-    words = [str(bucket / "run"), str(tmp_path / "dead.lock")]
-    subprocess.run([sys.executable, "-c", KILLED, *words], check=False)
-    lock = tmp_path / "own.lock"
-    lock.touch()
-    Lease(bucket / "run", lock).acquire(pytest.fail)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    subprocess.run([sys.executable, "-c", KILLED, str(bucket / "run")], check=False)
+    (left,) = tmp_path.glob("*/*.lock")
+    with opened(bucket / "run", say=pytest.fail) as (files, _):
+        assert not left.exists()
+        assert files.root.is_dir()
+    assert not files.root.exists()
 
 
 def test_of_two_that_come_at_once_one_gets_the_folder(candidate):

@@ -24,7 +24,7 @@ _NOT_READ = (lease.FOLDER, parts.FOLDER, "tensorboard", "profile")
 class LocalCopy:
     """A folder for the copy of a run, in the folder for temporary files; a context manager.
 
-    Each process has its own. What processes left that were killed is removed.
+    Each process has its own.
 
     Args:
         address: The folder of the run in the bucket.
@@ -38,9 +38,8 @@ class LocalCopy:
         base = pathlib.Path(tempfile.gettempdir(), f"resnet_jax-{os.getuid()}")
         base.mkdir(mode=0o700, exist_ok=True)
         run = hashlib.sha256(str(address).encode()).hexdigest()[:12]
-        name = f"{run}-{jax.process_index()}"
-        _remove_remains(base, name)
-        self.root = base / f"{name}-{uuid.uuid4().hex[:8]}"
+        self._name = f"{run}-{jax.process_index()}"
+        self.root = base / f"{self._name}-{uuid.uuid4().hex[:8]}"
         self.lock = self.root.with_suffix(".lock")
         self._lock = filelock.FileLock(self.lock)
 
@@ -54,21 +53,26 @@ class LocalCopy:
         self.lock.unlink(missing_ok=True)
         shutil.rmtree(self.root, ignore_errors=True)
 
+    def remove_remains(self) -> None:
+        """Removes the copies of processes that were killed.
+
+        Call it with the claim on the run: the lock of such a copy shows that its process ended.
+        """
+        for lock in self.root.parent.glob(f"{self._name}-*.lock"):
+            if lock == self.lock:
+                continue
+            try:
+                with filelock.FileLock(lock, timeout=0):
+                    shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+                    lock.unlink(missing_ok=True)
+            except filelock.Timeout:
+                continue  # its process is running
+
     def keep(self) -> pathlib.Path:
         """Keeps the folder after the end of the process, and returns where."""
         kept = self.root.with_name(f"unsaved-{self.root.name}")
         shutil.copytree(self.root, kept)
         return kept
-
-
-def _remove_remains(base: pathlib.Path, name: str) -> None:
-    for lock in base.glob(f"{name}-*.lock"):
-        try:
-            with filelock.FileLock(lock, timeout=0):
-                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-                lock.unlink(missing_ok=True)
-        except filelock.Timeout:
-            continue  # its process is running
 
 
 def download_run(address: BucketPath, root: pathlib.Path) -> set[str]:

@@ -60,6 +60,7 @@ class Mirror:
             BucketError: The bucket cannot be read or written.
         """
         decided_by_first(lambda: self._lease.acquire(self._say) if self._lease else None)
+        self._copy.remove_remains()
         known = download_run(self._address, self._copy.root)
         wait_for_all("downloaded")  # before anything is written
         if self._lease is not None:
