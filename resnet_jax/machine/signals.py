@@ -59,6 +59,11 @@ class Interruption:
         """Whether this process received a signal."""
         return self.signal is not None
 
+    @property
+    def can_stop_now(self) -> bool:
+        """Whether to stop within a step's measurements; several processes cannot agree on that."""
+        return self.requested and not self._together
+
     def is_due(self, step: int) -> bool:
         """Whether the run must stop after this step; call it after every step in every process."""
         if self._together:

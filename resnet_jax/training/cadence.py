@@ -96,16 +96,22 @@ class Cadence:
             splits["test"] = data.test_split
         return splits
 
-    def spans(self, start: int, *, most: int) -> Iterator[tuple[int, int]]:
+    def spans(
+        self, start: int, *, most: int, is_measured: bool = True
+    ) -> Iterator[tuple[int, int]]:
         """Divides the rest of a run into spans of steps; nothing is due within a span.
 
         Args:
             start: Number of steps already done.
             most: The most steps in a span.
+            is_measured: Whether what is due after `start` has been done; otherwise a span without
+                a step comes first.
 
         Yields:
             The number of steps done before the span, and after it.
         """
+        if not is_measured:
+            yield start, start
         while start < self.total_steps:
             furthest = min(start + most, self.total_steps)
             end = next(filter(self._is_anything_due, range(start + 1, furthest)), furthest)

@@ -45,18 +45,17 @@ class Result:
 
 
 def conclude(
-    files: Workdir, console: Console, *, start: int, step: int, total_steps: int
+    files: Workdir, console: Console, *, status: Status, step: int, total_steps: int
 ) -> Result:
     """Draws the curves of a finished run and prints where its files are.
 
     Args:
         files: The folder of the run.
         console: Where to report.
-        start: Batches seen before the call of `train`.
-        step: Batches seen after it.
+        status: How it ended.
+        step: Batches seen.
         total_steps: Batches of the whole run.
     """
-    status = _status(start=start, step=step, total_steps=total_steps)
     records = read_records(files)
     result = Result(status, step, total_steps, record=records[-1] if records else {})
     named = files.named
@@ -104,12 +103,6 @@ def _result_of(split: str, record: MetricsRecord) -> str:
     precision = record[f"{split}_mean_average_precision"]
     f1 = ", ".join(f"{kind} {record[f'{split}_f1_{kind}']:.2%}" for kind in ("micro", "macro"))
     return f"{split} mean average precision {precision:.2%}, F1 {f1} ({counted})"
-
-
-def _status(*, start: int, step: int, total_steps: int) -> Status:
-    if start == total_steps:
-        return "before"
-    return "finished" if step == total_steps else "interrupted"
 
 
 def draw_curves(records: Sequence[MetricsRecord], path: AnyPath) -> None:

@@ -61,8 +61,16 @@ class Evaluation:
         }
 
 
+class StoppedEvaluationError(Exception):
+    """An evaluation was to stop before its last batch."""
+
+
 def evaluate(
-    evaluator: Evaluator, variables: Variables, batches: EvalLoader
+    evaluator: Evaluator,
+    variables: Variables,
+    batches: EvalLoader,
+    *,
+    stops: Callable[[], bool] = lambda: False,
 ) -> Evaluation | MultiLabelEvaluation:
     """Evaluates a network.
 
@@ -70,13 +78,19 @@ def evaluate(
         evaluator: The compiled step and the devices.
         variables: The variables of the network.
         batches: This process's part of the split; every process has the same number of batches.
+        stops: Asked before each batch whether to stop there.
 
     Returns:
         The result over the whole split. It does not depend on the batch size.
+
+    Raises:
+        StoppedEvaluationError: `stops` returned true.
     """
     scores = Scores() if evaluator.training.is_multi_label else None
 
     def start(batch: Batch) -> tuple[Mapping[str, jax.Array], Any]:
+        if stops():
+            raise StoppedEvaluationError
         sums = evaluator.eval_step(variables, put_batch(batch, evaluator.mesh))
         return split_seen(sums)
 

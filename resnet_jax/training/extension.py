@@ -132,7 +132,7 @@ def _with_another_last(
         )
     *earlier, last = held.schedule.extensions
     way = read_extension(extend, begin=last.begin)
-    if way != last and StoredCheckpoints(files.checkpoints).steps()[-1] > last.begin:
+    if way != last and max(StoredCheckpoints(files.checkpoints).steps(), default=0) > last.begin:
         raise ConfigError(
             f"--extend={extend}: the run in workdir {files} was extended to {length} with "
             f"--extend={_in_words(last)}, and has trained beyond its old end; leave --extend out "

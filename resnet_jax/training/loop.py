@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rich.console import Console
@@ -14,19 +14,18 @@ from resnet_jax.buckets import BucketPath
 from resnet_jax.data.loading.iterator import BatchIterator
 from resnet_jax.data.sources import Source
 from resnet_jax.local_paths import local_path, user_path
-from resnet_jax.machine.debugging import StepTrace
 from resnet_jax.machine.processes import naming_lost_peers
 from resnet_jax.machine.signals import Interruption
 from resnet_jax.training.announcement import announce
 from resnet_jax.training.cadence import early_end
-from resnet_jax.training.conclusion import Result, conclude
-from resnet_jax.training.evaluation import open_splits
+from resnet_jax.training.conclusion import Result, Status, conclude
+from resnet_jax.training.evaluation import StoppedEvaluationError, open_splits
 from resnet_jax.training.evaluator import make_evaluator
 from resnet_jax.training.extension import continued
 from resnet_jax.training.feeds import Feed, open_feed
-from resnet_jax.training.hooks import Hook, Hooks, RunStart
+from resnet_jax.training.hooks import Hook, Reports, RunStart, reporting
 from resnet_jax.training.measuring import Measuring, Values
-from resnet_jax.training.progress import ProgressReport, say
+from resnet_jax.training.progress import say
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.recipe.overrides import validate
 from resnet_jax.training.step.metrics import Totals
@@ -36,7 +35,7 @@ from resnet_jax.training.workdir.checkpoints import Checkpoints
 from resnet_jax.training.workdir.claim import claimed
 from resnet_jax.training.workdir.environment import record_environment
 from resnet_jax.training.workdir.layout import Workdir
-from resnet_jax.training.workdir.records import MetricsLog, MetricsRecord, read_records
+from resnet_jax.training.workdir.records import read_records
 from resnet_jax.training.workdir.remote import Mirror, opened
 
 
@@ -120,27 +119,34 @@ def _train(
         for note in filter(None, (run.note, remark, *trainer.source.notes, *splits.notes)):
             say(console, note)
         feed = open_feed(trainer, batches)
-        start, state, window = _begin_or_restore(trainer, checkpoints, batches, console=console)
-        records = [record for record in read_records(files) if record["step"] <= start]
-        if start in (trainer.total_steps, early_end(config, records)):
-            return conclude(files, console, start=start, step=start, total_steps=start)
+        at = _begin_or_restore(trainer, checkpoints, batches, console=console)
+        start, is_measured = at.step, at.clocked is None
+        # The record of a step that has not been measured is written again, if there is one.
+        recorded = start if is_measured else start - 1
+        records = [record for record in read_records(files) if record["step"] <= recorded]
+        if is_measured and start in (trainer.total_steps, early_end(config, records)):
+            return conclude(files, console, status="before", step=start, total_steps=start)
         announce(trainer, splits.loaders, workdir=files.named.root, console=console)
         record_environment(files, start=start)
         begun = RunStart(config, root, start, trainer.total_steps)
-        with _reporting(begun, records, hooks=hooks, console=console, profile=profile) as reports:
+        with reporting(
+            begun, records, recorded=recorded, hooks=hooks, console=console, profile=profile
+        ) as reports:
             measuring = Measuring(
                 trainer,
                 evaluator,
                 feed=feed,
                 splits=splits,
-                window=window,
+                window=at.window,
                 start=start,
                 records=records,
                 best=checkpoints.best(),
+                clocked=at.clocked,
+                stops=lambda: interruption.can_stop_now,
             )
-            step = _take_steps(
+            step, status = _take_steps(
                 feed,
-                state,
+                at.state,
                 start=start,
                 measuring=measuring,
                 reports=reports,
@@ -153,21 +159,33 @@ def _train(
         say(console, line)
     if step == measuring.end < trainer.total_steps:
         say(console, f"stopped early after step {step}: see early_stopping")
-    return conclude(files, console, start=start, step=step, total_steps=measuring.end)
+    return conclude(files, console, status=status, step=step, total_steps=measuring.end)
+
+
+class _Position(NamedTuple):
+    """How far a run has come.
+
+    Attributes:
+        step: The number of steps done.
+        state: The state after them.
+        window: The sums since the last record.
+        clocked: If the record of that step is due and a signal stopped it: see `Measuring`.
+    """
+
+    step: int
+    state: TrainState
+    window: Totals
+    clocked: dict[str, float] | None = None
 
 
 def _begin_or_restore(
     trainer: Trainer, checkpoints: Checkpoints, batches: BatchIterator, *, console: Console
-) -> tuple[int, TrainState, Totals]:
-    """Draws the first state, or restores the newest checkpoint and the position in the data.
-
-    Returns:
-        The number of steps done, the state after them, and the sums since the last record.
-    """
+) -> _Position:
+    """Draws the first state, or restores the newest checkpoint and the position in the data."""
     for step, reason in checkpoints.unreadable.items():
         say(console, f"checkpoint {step} cannot be read and was moved aside: {reason}")
     if not checkpoints.steps():
-        return 0, trainer.first_state(), Totals()
+        return _Position(0, trainer.first_state(), Totals())
     restored = checkpoints.restore(trainer.like())
     for step, reason in restored.broken.items():
         say(console, f"checkpoint {step} cannot be read and was moved aside: {reason}")
@@ -176,45 +194,8 @@ def _begin_or_restore(
     batches.set_state(restored.notes["data"])
     if restored.step < trainer.total_steps:
         say(console, f"resuming at step {restored.step} of {trainer.total_steps}")
-    return restored.step, restored.state, Totals(restored.notes["window"])
-
-
-class _Reports(NamedTuple):
-    """Everyone who follows a run: the trace, the file of records, the hooks and the screen."""
-
-    files: Workdir
-    trace: StepTrace
-    log: MetricsLog
-    hooks: Hooks
-    progress: ProgressReport
-
-    def record(self, step: int, values: Values) -> None:
-        """Passes on the record of a step."""
-        self.log.write(step, values)
-        self.hooks.record(step, values)
-        self.progress.show(step, values)
-
-
-@contextlib.contextmanager
-def _reporting(
-    run: RunStart,
-    records: Sequence[MetricsRecord],
-    *,
-    hooks: Sequence[Hook],
-    console: Console,
-    profile: bool,
-) -> Iterator[_Reports]:
-    """Opens everything that follows a run, and closes it with the block."""
-    files, told = Workdir(run.workdir), Hooks(hooks)
-    with (
-        StepTrace(local_path(files.profile) if profile else None, first=run.step + 10) as trace,
-        MetricsLog(files, start=run.step) as log,
-        told.during(run, records),
-        ProgressReport(console, start=run.step, total=run.total_steps) as progress,
-    ):
-        if log.remark is not None:
-            say(console, log.remark)
-        yield _Reports(files, trace, log, told, progress)
+    notes = restored.notes
+    return _Position(restored.step, restored.state, Totals(notes["window"]), notes.get("clocked"))
 
 
 def _take_steps(
@@ -223,10 +204,10 @@ def _take_steps(
     *,
     start: int,
     measuring: Measuring,
-    reports: _Reports,
+    reports: Reports,
     checkpoints: Checkpoints,
     interruption: Interruption,
-) -> int:
+) -> tuple[int, Status]:
     """Trains until the run ends or is interrupted; measures, records and saves on the way.
 
     Args:
@@ -239,22 +220,31 @@ def _take_steps(
         interruption: Says when a signal has arrived.
 
     Returns:
-        The number of steps done, the last of which is saved.
+        The number of steps done, the last of which is saved, and whether the run has ended.
     """
-    cadence = measuring.cadence
-    for first, step in cadence.spans(start, most=feed.most):
-        reports.trace.before(first)
-        state, sums = feed.advance(state, first, step - first)
-        measuring.add(step, sums, step - first)
-        reports.progress.advance(step - first)
+    cadence, is_measured = measuring.cadence, measuring.clocked is None
+    for first, step in cadence.spans(start, most=feed.most, is_measured=is_measured):
+        if first < step:
+            reports.trace.before(first)
+            state, sums = feed.advance(state, first, step - first)
+            measuring.add(step, sums, step - first)
+            reports.progress.advance(step - first)
         values: Values = {}
         if cadence.is_due_for_record(step):
-            values = measuring.take(step, state)
-            reports.record(step, values)
-        ends = step == measuring.end
+            with contextlib.suppress(StoppedEvaluationError):
+                values = measuring.take(step, state)
+                reports.record(step, values)
+        is_measured = measuring.clocked is None
+        ends = step == measuring.end and is_measured
         stop = interruption.is_due(step) or ends
-        if stop or cadence.is_due_for_checkpoint(step):
-            notes = {"data": feed.batches.get_state(), "window": measuring.since_last_record()}
+        if first == step and is_measured:
+            checkpoints.free(step)  # the one without the measurements
+        if stop or first == step or cadence.is_due_for_checkpoint(step):
+            notes = {
+                "data": feed.batches.get_state(),
+                "window": measuring.since_last_record(),
+                "clocked": measuring.clocked,
+            }
             reports.log.flush()
             checkpoints.save(step, state, notes, measured=values)
             reports.hooks.checkpoint(step, local_path(reports.files.checkpoints / str(step)))
@@ -262,4 +252,4 @@ def _take_steps(
             reports.hooks.finish()
         if stop:
             break
-    return step
+    return step, "finished" if ends else "interrupted"

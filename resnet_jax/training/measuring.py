@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from resnet_jax.training.cadence import Cadence, early_end
 from resnet_jax.training.evaluation import EvaluatedSplits, evaluate
@@ -34,9 +34,12 @@ class Measuring:
         start: The number of steps done.
         records: The records so far.
         best: The step of the best checkpoint and its accuracy on the validation split, or None.
+        clocked: What an earlier call had measured of a record before a signal stopped it.
+        stops: Says whether a signal has arrived.
 
     Attributes:
         cadence: What is due after which step.
+        clocked: Times of a record that has been begun and not finished; None if there is none.
         end: The last step of the run; early stopping brings it forward.
     """
 
@@ -51,6 +54,8 @@ class Measuring:
         start: int,
         records: Sequence[MetricsRecord],
         best: tuple[int, float] | None,
+        clocked: dict[str, float] | None,
+        stops: Callable[[], bool],
     ) -> None:
         config = trainer.config
         self.end = trainer.total_steps
@@ -73,6 +78,8 @@ class Measuring:
         self._stopwatch = Stopwatch(start)
         self._records = list(records)
         self._best = best or (0, 0.0)
+        self.clocked = clocked
+        self._stops = stops
 
     def remark(self) -> str | None:
         """Says that the run waited much for data, with a remedy; None if it did not."""
@@ -110,17 +117,23 @@ class Measuring:
             step: The number of the step.
             state: The state after it.
 
+        Returns:
+            The record of the step.
+
         Raises:
+            StoppedEvaluationError: A signal arrived; nothing is taken.
             DivergedError: Too many steps in a row were skipped.
         """
         self._skips.check()
+        if self.clocked is None:
+            rate = self._trainer.config.batch_size * self._stopwatch.steps_per_second(step)
+            waited = self._feed.waited - self._waited
+            self.clocked = {"images_per_second": rate, "data_seconds": waited}
         values: Values = {
             "epoch": step / self._trainer.steps_per_epoch,
             "learning_rate": float(self._trainer.schedule(step - 1)),
             **training_values(self._window.fetch()),
-            "images_per_second": self._trainer.config.batch_size
-            * self._stopwatch.steps_per_second(step),
-            "data_seconds": self._feed.waited - self._waited,
+            **self.clocked,
         }
         values |= self._evaluate(state, self.cadence.evaluations(step))
         measured = deciding(values)
@@ -135,12 +148,15 @@ class Measuring:
             values |= self._evaluate(state, due)
             self.end = step
         self._window, self._stopwatch = Totals(), Stopwatch(step)
-        self._waited = self._feed.waited
+        self._waited, self.clocked = self._feed.waited, None
         return values
 
     def _evaluate(self, state: TrainState, due: Mapping[str, str]) -> Values:
         """Evaluates splits, which `due` gives by the name of their metrics."""
         values: Values = {}
         for name, split in due.items():
-            values |= evaluate(self._evaluator, state.evaluated, self._loaders[split]).values(name)
+            found = evaluate(
+                self._evaluator, state.evaluated, self._loaders[split], stops=self._stops
+            )
+            values |= found.values(name)
         return values

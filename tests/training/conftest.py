@@ -19,6 +19,9 @@ from resnet_jax.training.recipe.config import (
 )
 from resnet_jax.training.step import state
 from resnet_jax.training.trainer import make_trainer
+from resnet_jax.training.workdir.checkpoints import Checkpoints
+from resnet_jax.training.workdir.layout import Workdir
+from resnet_jax.training.workdir.records import CLOCKED, read_records
 
 TINY = ResNetConfig(depths=(1, 1), widths=(8, 16), stem="cifar", stem_features=8, shortcut="a")
 
@@ -110,3 +113,30 @@ def signal_after(monkeypatch):
         monkeypatch.setattr(ProgressReport, "advance", counted)
 
     return arrange
+
+
+@pytest.fixture
+def unclocked():
+    """Reads the records of a run without what a clock measured."""
+
+    def read(workdir):
+        return [
+            {name: value for name, value in record.items() if name not in CLOCKED}
+            for record in read_records(Workdir(workdir))
+        ]
+
+    return read
+
+
+@pytest.fixture
+def outcome(make, copied, unclocked, vary):
+    """Reads the last state of a run, its records and its best checkpoint."""
+
+    def read(workdir):
+        files = Workdir(workdir)
+        config = vary(files.read_config(), data__name="digits")  # whoever opened them
+        with Checkpoints(files.checkpoints, config.checkpoint) as checkpoints:
+            state = copied(checkpoints.restore(make(config)[1].like()).state)
+            return state, unclocked(workdir), checkpoints.best()
+
+    return read

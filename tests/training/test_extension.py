@@ -22,10 +22,8 @@ from resnet_jax.training.recipe.config import (
     ResizeConfig,
     TrainConfig,
 )
-from resnet_jax.training.workdir.checkpoints import Checkpoints
 from resnet_jax.training.workdir.claim import claim
 from resnet_jax.training.workdir.layout import Workdir
-from resnet_jax.training.workdir.records import CLOCKED, read_records
 
 INPUTS = NetworkInputs(size=8, class_names=("cat", "dog"))
 PER_EPOCH = 10
@@ -215,27 +213,6 @@ def run(config, workdir, extend=None):
     return result, out.getvalue()
 
 
-def records(workdir):
-    return [
-        {name: value for name, value in record.items() if name not in CLOCKED}
-        for record in read_records(Workdir(workdir))
-    ]
-
-
-@pytest.fixture
-def outcome(make, copied):
-    """Reads the last state and the records of a run."""
-
-    def read(workdir):
-        files = Workdir(workdir)
-        config = files.read_config()
-        with Checkpoints(files.checkpoints, config.checkpoint) as checkpoints:
-            state = copied(checkpoints.restore(make(config)[1].like()).state)
-        return state, records(workdir)
-
-    return read
-
-
 @pytest.mark.slow
 def test_an_interrupted_extension_ends_as_an_uninterrupted_one(
     tmp_path, config, vary, outcome, signal_after
@@ -261,7 +238,9 @@ def test_an_interrupted_extension_ends_as_an_uninterrupted_one(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["constant", "cosine:0.5"])
-def test_it_does_not_matter_when_a_run_is_extended(tmp_path, config, vary, signal_after, way):
+def test_it_does_not_matter_when_a_run_is_extended(
+    tmp_path, config, vary, signal_after, unclocked, way
+):
     """At its end, before it, or in the recipe: the records are of the same steps and rates."""
     longer = vary(config, epochs=3)
     planned = vary(longer, schedule__extensions=(read_extension(way, begin=40),))
@@ -271,9 +250,9 @@ def test_it_does_not_matter_when_a_run_is_extended(tmp_path, config, vary, signa
     signal_after(17)
     assert run(config, tmp_path / "stopped")[0].step == 17
     run(longer, tmp_path / "stopped", way)
-    expected = records(tmp_path / "planned")
+    expected = unclocked(tmp_path / "planned")
     for name in ("ended", "stopped"):
-        found = records(tmp_path / name)
+        found = unclocked(tmp_path / name)
         for one, other in zip(found, expected, strict=True):
             assert one.keys() == other.keys()
             for exact in ("step", "epoch", "learning_rate", "skipped"):
@@ -302,7 +281,7 @@ def test_the_recorded_learning_rate_is_that_of_the_optimizer(tmp_path, config, v
     run(config, tmp_path)
     run(vary(config, epochs=3), tmp_path, "cosine:0.5")
     run(vary(config, epochs=4), tmp_path, "constant")
-    state, found = outcome(tmp_path)
+    state, found, _ = outcome(tmp_path)
     rates = {record["step"]: record["learning_rate"] for record in found}
     falling = [0.05 * (1 + np.cos(np.pi * (step - 41) / 20)) / 2 for step in (41, 48, 56, 60)]
     expected = {48: falling[1], 56: falling[2], 60: falling[3], 64: falling[3], 80: falling[3]}

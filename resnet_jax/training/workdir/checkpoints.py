@@ -7,6 +7,7 @@ never read. Saving runs in the background; `close` waits for it.
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ from resnet_jax.training.recipe.config import CheckpointConfig
 from resnet_jax.training.step.state import TrainState
 from resnet_jax.training.workdir.checkpoint_parts import to_parts
 from resnet_jax.training.workdir.digests import Digests
+from resnet_jax.training.workdir.layout import REPLACED
 from resnet_jax.training.workdir.orbax_checkpointer import deciding, open_checkpointer
 from resnet_jax.training.workdir.remote import Mirror, collect_part
 from resnet_jax.training.workdir.stored import CheckpointError, StoredCheckpoints, in_one_line
@@ -49,6 +51,7 @@ class Checkpoints(StoredCheckpoints):
         self._mirror = mirror
         # Whether this process names complete checkpoints in its folder, and removes old ones.
         self._is_first = jax.process_index() == 0
+        self._settle_replaced()
         self.unreadable = {
             step: "its metrics are damaged"
             for step in self.steps()
@@ -120,6 +123,30 @@ class Checkpoints(StoredCheckpoints):
         self._rename(steps)
         self._open()
 
+    def free(self, step: int) -> None:
+        """Frees the number of a checkpoint that is to be saved again.
+
+        The old one stays in the folder until the new one is complete, and takes its number again if
+        the process is killed before.
+        """
+        self.close()
+        if self._is_first or self._mirror is not None:
+            (self._directory / str(step)).rename(self._directory / f"{REPLACED}{step}")
+        wait_for_all("free")
+        self._open()
+
+    def _settle_replaced(self) -> None:
+        """Removes checkpoints that others have replaced, and gives back those that none has."""
+        old = list(self._directory.glob(f"{REPLACED}*"))
+        for path in old if self._is_first or self._mirror is not None else ():
+            place = self._directory / path.name.removeprefix(REPLACED)
+            if place.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.rename(place)
+        if old:
+            wait_for_all("settle replaced")
+
     def _rename(self, steps: list[int]) -> None:
         for step in steps if self._is_first or self._mirror is not None else ():
             path = self._directory / str(step)
@@ -139,6 +166,7 @@ class Checkpoints(StoredCheckpoints):
                 self._manager.close()
         finally:
             self._digests.close()
+        self._settle_replaced()
 
     @contextlib.contextmanager
     def _explained(self, action: str) -> Iterator[None]:

@@ -11,6 +11,9 @@ from resnet_jax.network_inputs import NetworkInputs, inputs_from_plain
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.recipe.overrides import from_json
 
+REPLACED = "replaced-"
+"""What the name of a checkpoint begins with until another one in its place is complete."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Workdir:
@@ -122,4 +125,5 @@ class Workdir:
         """Whether the run has saved anything that it could resume from."""
         if not self.checkpoints.is_dir():
             return False
-        return any(path.name.isdecimal() for path in self.checkpoints.iterdir())
+        names = (path.name.removeprefix(REPLACED) for path in self.checkpoints.iterdir())
+        return any(name.isdecimal() for name in names)

@@ -20,6 +20,7 @@ import jax
 
 from resnet_jax.buckets import BucketPath, remove_files, upload_files
 from resnet_jax.training.workdir.digests import complete_steps, marker_name, step_of
+from resnet_jax.training.workdir.layout import REPLACED
 from resnet_jax.training.workdir.remote import parts
 
 _LOCAL = ("running.lock", "running.json", parts.FOLDER)
@@ -88,7 +89,7 @@ class RunChanges:
             name: stamp
             for name, stamp in found.items()
             if name.split("/")[0] not in _LOCAL
-            and not any(part.startswith(".") or _UNFINISHED in part for part in name.split("/"))
+            and not any(_is_passing(part) for part in name.split("/"))
             and step_of(name) in (None, *steps)
         }
 
@@ -177,6 +178,11 @@ class PartChanges:
             digest.unlink()
             shutil.rmtree(part)
         return True
+
+
+def _is_passing(part: str) -> bool:
+    """Whether a file or folder of this name is there for a moment only."""
+    return part.startswith((".", REPLACED)) or _UNFINISHED in part
 
 
 def _stamps(folder: pathlib.Path) -> dict[str, Stamp]:
