@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ import resnet_jax
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "resnet_jax"
 MOST_FILES = 12
+EXAMPLE = "resnet_jax/data/sources/files/tar.py"  # of docs/architecture.md
 
 
 def imported(path):
@@ -93,6 +95,25 @@ def test_every_public_name_has_a_docstring():
     assert {path: names for path, names in without.items() if names} == {}
     for name in resnet_jax.__all__:
         assert inspect.getdoc(getattr(resnet_jax, name)), name
+
+
+def test_the_page_on_the_architecture_names_what_there_is():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    _, tree, _ = text.split("```", 2)
+    for folder in (path.parent for path in PACKAGE.rglob("__init__.py")):
+        assert re.search(rf"\b{folder.name}/", text), folder
+        own = re.search(rf"^ *{folder.name}/ +(.*(?:\n {{20,}}.*)*)", tree, re.MULTILINE)
+        words = set(re.findall(r"\w+", own[1])) if own else set()
+        modules = {path.stem for path in folder.glob("*.py") if path.stem != "__init__"}
+        # A folder is described by its modules, by all of them, or in words.
+        if own and len(words & modules) * 2 > len(modules):
+            assert modules <= words, (folder, modules - words)
+    places = [*ROOT.glob("*.*"), *(ROOT / "docs").rglob("*.md")]
+    for folder in ("resnet_jax", "tests", "benchmarks", "configs"):
+        places += (ROOT / folder).rglob("*.py")
+    existing = [path.relative_to(ROOT).as_posix() for path in places]
+    for name in set(re.findall(r"[\w/]+\.(?:py|md|toml)\b", text)) - {EXAMPLE}:
+        assert any(f"/{path}".endswith(f"/{name}") for path in existing), name
 
 
 @pytest.mark.parametrize(
