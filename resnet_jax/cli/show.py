@@ -63,14 +63,32 @@ def show_recipe(
 def _fit_to_run(
     config: TrainConfig, files: Workdir, extend: str | None
 ) -> tuple[TrainConfig, list[str]]:
-    """Adds what the run in the folder has from its data, and what a longer run means for it."""
+    """Adds what the run in the folder has from its data, and what a longer run means for it.
+
+    What cannot be read, or done, is a remark: the recipe can be shown all the same.
+    """
     from resnet_jax.errors import ConfigError
     from resnet_jax.training.extension import continued
     from resnet_jax.training.workdir.records import read_records
 
-    if not files.has_checkpoints():
-        return config, []
-    held, inputs = files.read_config(), files.read_inputs()
+    remarks: list[str] = []
+    try:
+        if not files.has_checkpoints():
+            return config, []
+        config = _with_data_of(files.read_config(), config)
+        remarks.append(_images_of(files))
+        lengths = [one["step"] / one["epoch"] for one in read_records(files) if one.get("epoch")]
+        if lengths:
+            run = continued(config, files, steps_per_epoch=round(lengths[0]), extend=extend)
+            config = run.config
+            remarks += filter(None, [run.note])
+    except (ConfigError, OSError) as error:  # such as a bucket that cannot be reached
+        remarks.append(str(error))
+    return config, remarks
+
+
+def _with_data_of(held: TrainConfig, config: TrainConfig) -> TrainConfig:
+    """Fills in what a run took from its data."""
     model = dataclasses.replace(
         config.model,
         num_classes=config.model.num_classes or held.model.num_classes,
@@ -82,20 +100,15 @@ def _fit_to_run(
         name=config.loss.name or held.loss.name,
         class_weights=held.loss.class_weights if isinstance(weights, (str, dict)) else weights,
     )
-    config = dataclasses.replace(config, model=model, loss=loss)
-    size = (
-        f"images of {inputs.size} x {inputs.size} pixels" if inputs.size else "images as they are"
-    )
+    return dataclasses.replace(config, model=model, loss=loss)
+
+
+def _images_of(files: Workdir) -> str:
+    inputs = files.read_inputs()
+    side = inputs.size
+    size = f"images of {side} x {side} pixels" if side else "images as they are"
     names = f"; classes {', '.join(inputs.class_names)}" if inputs.class_names else ""
-    remarks = [textwrap.shorten(f"{size}{names}", 2 * _SCREEN, placeholder=" ...")]
-    lengths = [one["step"] / one["epoch"] for one in read_records(files) if one.get("epoch")]
-    if not lengths:
-        return config, remarks
-    try:
-        run = continued(config, files, steps_per_epoch=round(lengths[0]), extend=extend)
-    except ConfigError as error:
-        return config, [*remarks, str(error)]
-    return run.config, [*remarks, *filter(None, [run.note])]
+    return textwrap.shorten(f"{size}{names}", 2 * _SCREEN, placeholder=" ...")
 
 
 def _settings(

@@ -90,3 +90,14 @@ def test_show_says_what_the_run_in_the_folder_decides(tmp_path, words, extend, k
     if remark is not None:
         assert remark in text.partition(run)[2]
     assert files.read_config().epochs == 50
+
+
+def test_show_needs_no_run_that_can_be_read(tmp_path):
+    files = Workdir(tmp_path)
+    (files.checkpoints / "7").mkdir(parents=True)
+    files.config.write_bytes(b"\xff")
+    config = load_recipe("digits")
+    text = "\n".join(show_recipe(config, recipe="digits", overrides=(), files=files))
+    assert "  epochs=50 batch_size=64" in text
+    remark = text.partition(f"\nthe run in {tmp_path}:\n")[2]
+    assert "is damaged: it is not UTF-8" in " ".join(remark.split())
