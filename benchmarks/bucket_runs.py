@@ -72,9 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     with BucketServers() as servers:
         os.environ.update(servers.environment)
+        requests = {place: count(flags, servers, place) for place in PLACES[1:]}
+        print(json.dumps(requests, indent=2), flush=True)
         result = {
             "network": flags.network,
-            "requests": {place: count(flags, servers, place) for place in PLACES[1:]},
+            "requests": requests,
             **compare(flags, servers),
         }
     print(json.dumps(result, indent=2))
@@ -90,6 +92,8 @@ def one_run(flags: argparse.Namespace) -> dict[str, float]:
         f"--config.epochs={flags.epochs}",
         f"--config.checkpoint.every_epochs={flags.every}",
         "--config.log_every_steps=5",
+        "--config.schedule.name=constant",  # whose warm-up fits into any number of epochs
+        "--config.schedule.warmup_epochs=0.0",
     ]
     clock = Clock()
     train(parse_overrides(load_recipe("digits"), words), flags.workdir, hooks=[clock])
