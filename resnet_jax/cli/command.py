@@ -183,14 +183,16 @@ def _notes() -> Iterator[None]:
     logger = logging.getLogger("resnet_jax")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("note: %(message)s"))
-    level = logger.level
+    level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    logger.propagate = False  # libraries give the root logger a handler, which would say it again
     try:
         yield
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+        logger.propagate = propagate
 
 
 def _explain(error: BaseException, *, debug: bool) -> int:

@@ -220,9 +220,14 @@ def test_what_is_left_out_is_said_once_apart_from_the_result(
 ):
     (photos / "test" / "labels.txt").write_text("red")
     places = {"net": net, "photos": photos, "sets": tmp_path / "sets"}
-    assert call(command, *(word.format(**places) for word in words)) == 0
+    of_a_library = logging.StreamHandler()  # Orbax calls logging.basicConfig, which adds one
+    logging.getLogger().addHandler(of_a_library)
+    try:
+        assert call(command, *(word.format(**places) for word in words)) == 0
+    finally:
+        logging.getLogger().removeHandler(of_a_library)
     captured = capsys.readouterr()
-    note = "note: left out 1 files that are not images by their names: test/labels.txt"
+    note = "note: left out 1 file that is not an image by its name: test/labels.txt"
     assert captured.err.splitlines() == [note]
     assert "left out" not in captured.out
 

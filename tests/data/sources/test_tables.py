@@ -77,6 +77,7 @@ def test_columns_go_by_their_usual_names(table, header, cells):
     [
         ("file,label,split", "Train", "val"),
         ("file,label,is_valid", "False", "True"),
+        ("file,label,Is Valid", "0", "1"),
         ("file,label,Data Set", "training set", "valid"),
     ],
 )
@@ -88,6 +89,12 @@ def test_a_column_may_say_the_split(table, header, train, validation):
     assert classes_of(open_split(name, "validation")) == {9: "dog", 11: "dog"}
     with pytest.raises(ConfigError, match="has no split 'test'"):
         open_split(name, "test")
+
+
+def test_a_column_may_say_what_is_for_testing(table):
+    name = table(rows("file,label,is_test", "{}.png,{},0", count=8) + "\n9.png,dog,1")
+    assert classes_of(open_split(name, "train")) == expected(8)
+    assert classes_of(open_split(name, "test")) == {9: "dog"}
 
 
 def test_a_column_of_other_sets_is_no_column_of_splits(table):
@@ -121,12 +128,13 @@ def test_files_are_found_below_the_folder_of_the_table(table, folder, images):
     assert len(open_split(absolute, "train+validation+test")) == 12
 
 
-def test_classes_that_are_numbers_are_in_their_order(table):
-    text = "file,label\n" + "\n".join(f"{red}.png,{red}" for red in range(12))
+@pytest.mark.parametrize("least", [0, -1])
+def test_classes_that_are_numbers_are_in_their_order(table, least):
+    text = "file,label\n" + "\n".join(f"{red}.png,{red + least}" for red in range(12))
     train = text.replace("label", "label,split").replace("\n", ",train\n") + ",train"
     train = train.replace("split,train", "split")
     source = open_split(table(train), "train")
-    assert source.class_names == tuple(map(str, range(12)))
+    assert source.class_names == tuple(map(str, range(least, 12 + least)))
 
 
 GOOD = rows("file,label", "{}.png,{}")
@@ -143,6 +151,12 @@ GOOD = rows("file,label", "{}.png,{}")
         ("file\n0.png", "has no column of labels; add one, called label"),
         ("0.png,cat\n1.png,dog", r"first row names an image \(0.png, cat\); write the names"),
         ("file,label", "has no rows below the names of its columns"),
+        ("\n\n", "is empty; write the names of its columns, such as file,label"),
+        ("file,label\n0.png,1\n1.png,0", "labels.csv: each class has fewer than 5 images"),
+        ("file,cat,dog\n0.png,1,0\n1.png,1,", "'' in the column 'dog' is neither 0 nor 1"),
+        ("file,cat,dog\n0.png,-1,0\n1.png,1,0", "'-1' in the column 'cat' is neither 0 nor 1"),
+        ("file,age,cat,dog\n0.png,20,0,1\n1.png,1,0,1", "'20' in the column 'age' is neither"),
+        ("file,label,subset\n0.png,a,train\n1.png,b,", "'' in the column 'subset' is no split;"),
         ("file,label,label\n0.png,a,b", "has several columns 'label'; rename or remove one"),
         ("file,label\n0.png,a,b", "row 2: 3 cells for 2 columns; put cells that contain"),
         ("file,label,split\n0.png,a,fold1", "'fold1' in the column 'split' is no split; write"),
@@ -172,6 +186,7 @@ def test_a_table_that_cannot_be_read_in_one_way_is_refused(table, tmp_path, text
         ("x" * 300 + ",cat", "there is no such file; paths are relative to"),
         (",cat", "it names no file"),
         ("spare.png,", "it has no label"),
+        ("spare.png,NaN", "it has no label"),
         ("twin,cat", "the file could be p/twin.png or q/twin.png; write the whole path"),
         ("one.heic,cat", "HEIC is not read; convert it"),
         ("labels.csv,cat", "it is not an image by its name"),
@@ -190,6 +205,12 @@ def test_a_row_that_cannot_be_used_stops_or_is_listed(table, folder, tmp_path, p
     assert classes_of(source) == expected()
     (line,) = (tmp_path / "bad_examples.jsonl").read_text().splitlines()
     assert "row 1" in line
+
+
+def test_an_absolute_path_is_named_as_it_is(table):
+    name = table("file,label\n/nowhere/0.png,a")
+    with pytest.raises(ConfigError, match=r"^/nowhere/0.png: row 2 of labels.csv: there is no"):
+        open_split(name, "train")
 
 
 def test_labels_that_pandas_wrote_as_floats_are_whole_numbers(table):
@@ -239,6 +260,11 @@ SEVERAL = {"0.png": "cat dog", "1.png": "dog", "2.png": "", "3.png": "cat"}
         ("file,tags,split", SEVERAL, "space"),
         ("file,tags,split", {name: f'"{label.split()}"' for name, label in SEVERAL.items()}, ""),
         (
+            "file,tags,split",
+            {name: f'"{tuple(label.split())}"' for name, label in SEVERAL.items()},
+            "",
+        ),
+        (
             "file,cat,dog,split",
             {
                 name: f"{int('cat' in label)},{int('dog' in label)}"
@@ -256,7 +282,7 @@ def test_a_file_may_have_several_labels(table, tmp_path, header, cells, separato
     assert source.class_names == ("cat", "dog")
     found = {example["image"][0, 0, 0]: example["label"].tolist() for example in source}
     assert found == {0: [True, True], 1: [False, True], 2: [False, False], 3: [True, False]}
-    assert any("up to 2 labels; 1 images have none" in note for note in source.notes)
+    assert any("up to 2 labels; 1 image has none" in note for note in source.notes)
     np.testing.assert_array_equal(source.stored_labels(), [example["label"] for example in source])
     kept = source.in_memory()
     np.testing.assert_array_equal(kept.labels, source.stored_labels())
@@ -295,7 +321,10 @@ def test_several_labels_without_splits_are_divided(table):
             "the class 'c' is none of train",
         ),
         ("file,label\n0.png,[1\n1.png,[a]", "", None),
-        ("file,label\n0.png,[a]\n1.png,[b]", "", r"the labels '\[a\]' are no list; write them as"),
+        ("file,label\n0.png,(a)\n1.png,(b)", "", None),
+        ("file,label\n0.png,['a' 'b']\n1.png,['b']", "", r"\['a' 'b'\]\" are no list of names"),
+        ("file,label\n0.png,[None]\n1.png,['b']", "", r"'\[None\]' are no list of names; write"),
+        ("file,label\n0.png,[a]\n1.png,[b]", "", r"the labels '\[a\]' are no list of names; write"),
         ("file,label,split\n0.png,,train\n1.png,,train", ":pipe", "no file has a class; give some"),
     ],
 )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import io
+import itertools
+import tokenize
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -58,8 +61,9 @@ def read_labels(
     if columns.has_flags:
         return _from_flags(header, rows, columns.labels)
     cells = [row[columns.labels[0]] for row in rows]
+    cells = ["" if cell.casefold() == "nan" else cell for cell in cells]  # a missing value
     filled = [cell for cell in cells if cell]
-    if separator is None and filled and all(cell[0] + cell[-1] == "[]" for cell in filled):
+    if separator is None and filled and _are_lists(filled):
         names = [_from_list(cell, origin) if cell else () for cell in cells]
         return LabelCells(names, True, _notes(names))
     if separator is None:
@@ -71,6 +75,14 @@ def read_labels(
     parts = ([part.strip() for part in cell.split(between)] for cell in cells)
     names = [tuple(dict.fromkeys(filter(None, several))) for several in parts]
     return LabelCells(names, True, _notes(names))
+
+
+def _are_lists(cells: Sequence[str]) -> bool:
+    """Whether all cells are lists; or tuples or sets, which the name `(new)` is not."""
+    pairs = {cell[0] + cell[-1] for cell in cells}
+    return pairs == {"[]"} or (
+        pairs <= {"[]", "()", "{}"} and all(_list_or_none(cell) is not None for cell in cells)
+    )
 
 
 def _whole_numbers(cells: list[str], origin: str) -> list[str]:
@@ -99,20 +111,39 @@ def _from_flags(
 
 
 def _from_list(cell: str, origin: str) -> tuple[str, ...]:
-    """Reads a list as Python and JSON write it, which is how pandas stores a list in a cell."""
+    names = _list_or_none(cell)
+    if names is None:
+        raise ConfigError(
+            f"{origin}: the labels {shown(cell, 60)!r} are no list of names; write them as "
+            "['cat', 'dog']"
+        )
+    return names
+
+
+def _list_or_none(cell: str) -> tuple[str, ...] | None:
+    """Reads a list as Python and JSON write it, which is how pandas stores a list in a cell.
+
+    An array of NumPy, `['cat' 'dog']`, is none: to Python it would be the one text `catdog`.
+    """
     try:
         values = ast.literal_eval(cell)
-        return tuple(dict.fromkeys(str(value).strip() for value in values))
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        raise ConfigError(
-            f"{origin}: the labels {shown(cell, 60)!r} are no list; write them as ['cat', 'dog']"
-        ) from None
+        kinds = [token.type for token in tokenize.generate_tokens(io.StringIO(cell).readline)]
+    except (ValueError, SyntaxError, MemoryError, RecursionError, tokenize.TokenError):
+        return None
+    kinds = [kind for kind in kinds if kind != tokenize.NL]
+    if (tokenize.STRING, tokenize.STRING) in itertools.pairwise(kinds):
+        return None
+    if not isinstance(values, list | tuple | set):
+        return None
+    if not all(isinstance(value, str | int) for value in values):
+        return None
+    return tuple(dict.fromkeys(str(value).strip() for value in values))
 
 
 def _notes(names: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     most, none = max(map(len, names)), sum(not row for row in names)
-    without = f"; {none} images have none" if none else ""
-    return (f"an image has up to {most} labels{without}",)
+    without = f"; {none} image{'s have' if none > 1 else ' has'} none" if none else ""
+    return (f"an image has up to {most} label{'s' * (most > 1)}{without}",)
 
 
 def _refuse_two_readings(cells: Sequence[str], origin: str) -> None:

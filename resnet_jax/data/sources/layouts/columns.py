@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from resnet_jax.data.image_names import is_image
 from resnet_jax.data.sources.splits import split_named
-from resnet_jax.errors import ConfigError
+from resnet_jax.errors import ConfigError, shown
 
 Rows = Sequence[Sequence[str]]
 
@@ -27,11 +27,9 @@ _LABEL = _words(
     "target targets tag tags"
 )
 _LABEL_ID = _words("classid classindex labelid labelindex categoryid targetid")
-_SPLIT = _words("split splits isvalid")
+_SPLIT = _words("split splits isvalid istest")
 _SPLIT_OR_OTHER = _words("subset partition phase set dataset fold usage")
 _INDEX = frozenset({"", "index", "unnamed0"})  # what pandas writes of its own
-
-_SPLIT_OF_FLAG = {"true": "validation", "1": "validation", "false": "train", "0": "train"}
 
 FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 """What a cell in the column of a class says."""
@@ -55,6 +53,10 @@ class Columns(NamedTuple):
     notes: tuple[str, ...]
 
 
+def _spelling(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name.casefold())
+
+
 def choose_columns(header: Sequence[str], rows: Rows, *, origin: str) -> Columns:
     """Finds the columns of files, labels and splits by their names, in any case and spelling.
 
@@ -71,7 +73,7 @@ def choose_columns(header: Sequence[str], rows: Rows, *, origin: str) -> Columns
             f"{origin}: its first row names an image ({', '.join(header)}); write the names of the "
             "columns above it, such as file,label"
         )
-    spellings = [re.sub(r"[\W_]+", "", name.casefold()) for name in header]
+    spellings = [_spelling(name) for name in header]
     rest = [at for at, spelling in enumerate(spellings) if spelling not in _INDEX]
     named = {at: repr(header[at]) for at in rest}
 
@@ -98,7 +100,7 @@ def choose_columns(header: Sequence[str], rows: Rows, *, origin: str) -> Columns
     like_splits = frozenset(
         spellings[at]
         for at in rest
-        if spellings[at] in _SPLIT_OR_OTHER and all(split_named(row[at]) for row in rows)
+        if spellings[at] in _SPLIT_OR_OTHER and any(split_named(row[at]) for row in rows)
     )
     split = one_of("splits", _SPLIT, like_splits)
     label = one_of("labels", _LABEL, _LABEL_ID)
@@ -118,9 +120,23 @@ def _unnamed_labels(
         return Columns(file, (rest[0],), False, split, (note,))
     if all(row[at].casefold() in FLAGS for row in rows for at in rest):
         return Columns(file, tuple(rest), True, split, ())
+    _refuse_odd_flags(named, rows, rest, origin)
     words = ", ".join(named[at] for at in rest)
     raise ConfigError(
         f"{origin}: any of the columns {words} could be the labels; call the one that is, label"
+    )
+
+
+def _refuse_odd_flags(named: dict[int, str], rows: Rows, rest: list[int], origin: str) -> None:
+    """Names the cell because of which columns of 0 and 1 cannot be read as classes."""
+    odd = {at: [row[at] for row in rows if row[at].casefold() not in FLAGS] for at in rest}
+    if all(2 * len(cells) > len(rows) for cells in odd.values()):
+        return
+    at, cell = next((at, cells[0]) for at, cells in odd.items() if cells)
+    raise ConfigError(
+        f"{origin}: {shown(cell, 60)!r} in the column {named[at]} is neither 0 nor 1, as it has to "
+        "be where columns are classes; write 0 or 1, or remove the column; or call the one that "
+        "has the labels, label"
     )
 
 
@@ -133,20 +149,23 @@ def split_reader(name: str, cells: Sequence[str], *, origin: str) -> Callable[[s
     """Returns the function that reads the cells of the column of splits.
 
     Args:
-        name: Of the column: in `is_valid`, 1 and True mean validation, and 0 and False train.
+        name: Of the column: in `is_valid` and `is_test`, 1 and True mean validation and test, and
+            0 and False train.
         cells: All of its cells.
         origin: The table, for messages.
 
     Raises:
         ConfigError: A cell means none of the splits.
     """
-    flags = "valid" in name.casefold()
-    meant = {cell: (_SPLIT_OF_FLAG.get(cell.casefold()) if flags else None) for cell in set(cells)}
-    meant = {cell: split or split_named(cell) for cell, split in meant.items()}
+    flagged = {"isvalid": "validation", "istest": "test"}.get(_spelling(name))
+    meant = {cell: split_named(cell) for cell in set(cells)}
+    if flagged is not None:
+        flags = {cell: FLAGS.get(cell.casefold()) for cell in meant}
+        meant |= {cell: flagged if on else "train" for cell, on in flags.items() if on is not None}
     odd = sorted(cell for cell, split in meant.items() if split is None)
     if odd:
         raise ConfigError(
             f"{origin}: {odd[0]!r} in the column {name!r} is no split; write train, validation or "
-            "test"
+            "test, or rename the column if it says something else"
         )
     return lambda cell: str(meant[cell])

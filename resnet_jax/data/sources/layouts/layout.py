@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import posixpath
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -56,17 +57,24 @@ class LayoutReading:
         files: The files.
         bad_examples: Takes files and classes that are skipped; None stops at the first.
         splits_by: What would say which split a file belongs to, for notes and messages.
+        table: The table that names the files, if one does.
         notes: Lines for the user.
     """
 
     files: Files
     bad_examples: BadExamples | None
     splits_by: str
+    table: str | None = None
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def origin(self) -> str:
+        """What messages are about: the table, or the folder or archive of the files."""
+        return self.table or self.files.origin
 
     def refuse(self, name: str, reason: str) -> None:
         """Stops at a file that cannot be used, or skips and lists it."""
-        full_name = f"{self.files.origin}/{name.rstrip('/')}"
+        full_name = posixpath.join(self.files.origin, name.rstrip("/"))  # may be absolute
         if self.bad_examples is None:
             raise BadImageError(f"{full_name}: {reason}; {REMEDY}")
         self.bad_examples.add(full_name, reason)
@@ -138,7 +146,7 @@ def label_sets(
     class_names = tuple(sorted(used, key=order))
     labels = {name: label for label, name in enumerate(class_names)}
     if not labels:
-        raise ConfigError(f"{reading.files.origin}: no file has a class; give some of them one")
+        raise ConfigError(f"{reading.origin}: no file has a class; give some of them one")
     splits: dict[str, list[tuple[str, Label]]] = defaultdict(list)
     if ALL in found:
         reading.notes.append(
@@ -167,7 +175,7 @@ def _note_held_out(reading: LayoutReading, classes: Classes) -> None:
     counts += ", ..." if len(few) > LISTED else ""
     if few and not any(len(members) >= FEWEST for members in classes.values()):
         raise ConfigError(
-            f"{reading.files.origin}: each class has fewer than {FEWEST} images, {counts}, so that "
+            f"{reading.origin}: each class has fewer than {FEWEST} images, {counts}, so that "
             "none can be held back for validation and test; add images, or say which split each of "
             "them belongs to (docs/data.md)"
         )

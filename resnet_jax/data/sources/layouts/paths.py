@@ -62,10 +62,12 @@ def _note_files(reading: LayoutReading, names: list[str]) -> None:
     names = [name for name in names if unread_format(name) is None]
     if names:
         more = ", ..." if len(names) > LISTED else ""
-        reading.notes.append(
-            f"left out {len(names)} files that are not images by their names: "
-            f"{', '.join(names[:LISTED])}{more}"
+        what = (
+            "1 file that is not an image by its name"
+            if len(names) == 1
+            else f"{len(names)} files that are not images by their names"
         )
+        reading.notes.append(f"left out {what}: {', '.join(names[:LISTED])}{more}")
 
 
 def _find(reading: LayoutReading, paths: dict[str, list[str]]) -> dict[str, Classes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -31,6 +32,7 @@ from resnet_jax.errors import ConfigError, shown
 from resnet_jax.local_paths import user_path
 
 _DELIMITERS = ",;\t"
+_INTEGER = re.compile(r"-?[0-9]+")
 
 
 class CsvFiles:
@@ -110,7 +112,7 @@ def read_table(
         ConfigError: The table cannot be read, a file is missing or stands in two rows, or columns
             could be read in two ways.
     """
-    reading = LayoutReading(files, bad_examples, splits_by="column split")
+    reading = LayoutReading(files, bad_examples, splits_by="column split", table=str(files.table))
     header, lines = _read_cells(files.table)
     cells = [cells for _, cells in lines]
     columns = choose_columns(header, cells, origin=str(files.table))
@@ -131,7 +133,7 @@ def read_table(
     if not members:
         raise ConfigError(f"{files.table} has no row that can be used; add some")
     reading.notes.extend(places.notes())
-    numbers = all(label.isdecimal() for row in members.values() for label in row.labels)
+    numbers = all(_INTEGER.fullmatch(label) for row in members.values() for label in row.labels)
     order = int if numbers else str
     if labels.are_several:
         several: dict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
@@ -159,6 +161,8 @@ def _read_cells(table: AnyPath) -> tuple[list[str], list[tuple[int, list[str]]]]
         lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if cells]
     except csv.Error as error:
         raise ConfigError(f"{table}, row {reader.line_num}: {error}; save it anew") from error
+    if not lines:
+        raise ConfigError(f"{table} is empty; write the names of its columns, such as file,label")
     if len(lines) < 2:
         raise ConfigError(f"{table} has no rows below the names of its columns; add some")
     (_, header), *rows = lines
