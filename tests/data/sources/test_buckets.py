@@ -3,6 +3,7 @@
 import io
 import logging
 import pickle
+import threading
 import zipfile
 
 import numpy as np
@@ -16,6 +17,7 @@ from resnet_jax.data.loading.pipeline import train_loader
 from resnet_jax.data.prepare.prepare import prepare
 from resnet_jax.data.sources import load_split, open_split
 from resnet_jax.data.sources.files import FileCache
+from resnet_jax.data.sources.files import bucket as bucket_files
 from resnet_jax.errors import ConfigError
 
 NAMES = [f"{name}/{number}.png" for name in ("cat", "dog") for number in range(10)]
@@ -101,7 +103,8 @@ def test_what_was_removed_is_a_bad_image(stored, tmp_path):
         source[0]
 
 
-def test_refused_credentials_are_no_bad_image(stored, proxy, tmp_path):
+def test_refused_credentials_are_no_bad_image(stored, proxy, tmp_path, monkeypatch):
+    monkeypatch.setattr(bucket_files, "ACCESS_PATIENCE", 0)
     config = DataConfig(
         name=f"zip:{stored}/pets.zip", on_error="skip", cache_dir=str(tmp_path / "cache")
     )
@@ -109,6 +112,29 @@ def test_refused_credentials_are_no_bad_image(stored, proxy, tmp_path):
     proxy.refuse = lambda headers: True
     with pytest.raises(AccessError, match="refused or expired"):
         source.read(0)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_run_waits_for_credentials_that_expired(
+    stored, proxy, form, tmp_path, caplog, monkeypatch
+):
+    source = load_split(
+        DataConfig(name=form.format(stored), cache_dir=str(tmp_path / "cache")), "train"
+    )
+    first, second = source[0], source[1]
+    again = load_split(
+        DataConfig(name=form.format(stored), cache_dir=str(tmp_path / "other")), "train"
+    )
+    np.testing.assert_array_equal(again[0]["image"], first["image"])
+    proxy.refuse = lambda headers: True
+    back = threading.Timer(1, lambda: setattr(proxy, "refuse", lambda headers: False))
+    back.start()
+    np.testing.assert_array_equal(again[1]["image"], second["image"])
+    assert caplog.text.count("waiting for them") == 1
+    monkeypatch.setattr(bucket_files, "ACCESS_PATIENCE", 0)
+    proxy.refuse = lambda headers: True
+    with pytest.raises(AccessError):
+        again[2]
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+import logging
+import time
+from collections.abc import Callable, Iterable
 from typing import IO, Any
 
-from resnet_jax.buckets import BucketFile, BucketPath
+from resnet_jax.buckets import AccessError, BucketFile, BucketPath
 from resnet_jax.data.images.bad_image import BadImageError
 from resnet_jax.data.sources.files.cache import FileCache
 from resnet_jax.data.sources.files.folder import check_bytes
 from resnet_jax.data.sources.files.ranges import Span
 from resnet_jax.data.sources.files.read_ahead import ReadAhead
 from resnet_jax.errors import ConfigError
+
+ACCESS_PATIENCE = 900.0
+"""Seconds for which a run waits for credentials that expired, as it does to save."""
+
+_PAUSE = 2.0
+_logger = logging.getLogger(__name__)
 
 _INDEX_BYTES = 2**20
 """An archive's index is read in parts of this size, from the end."""
@@ -32,6 +40,7 @@ class BucketFolder:
     def __init__(self, path: BucketPath, *, cache: FileCache) -> None:
         self.origin = str(path)
         self._cache = cache
+        self._access = _Access()
         self._objects = {str(found.path.relative_to(path)): found for found in path.files()}
         if not self._objects:
             hint = f"; write zip:{path}" if path.suffix == ".zip" else ""
@@ -63,7 +72,8 @@ class BucketFolder:
         if not found.size:
             return b""
         # A range is one request; for a whole object, s3fs asks for its size first.
-        return self._cache.get(_key(found), lambda: found.path.read_range(0, found.size))
+        read = self._access.waiting(lambda: found.path.read_range(0, found.size))
+        return self._cache.get(_key(found), read)
 
 
 class BucketRanges:
@@ -83,6 +93,7 @@ class BucketRanges:
     def __init__(self, path: BucketPath, *, cache: FileCache) -> None:
         self.origin = str(path)
         self._cache = cache
+        self._access = _Access()
         self._object = path.file()
         self.size = self._object.size
         self._ahead = ReadAhead(self._fetch)
@@ -104,7 +115,8 @@ class BucketRanges:
         if end <= span.start:
             return b""
         key = f"{_key(self._object)} {span.start} {end}"
-        return self._cache.get(key, lambda: self._object.path.read_range(span.start, end))
+        read = self._access.waiting(lambda: self._object.path.read_range(span.start, end))
+        return self._cache.get(key, read)
 
 
 class _Positioned(io.RawIOBase):
@@ -130,6 +142,38 @@ class _Positioned(io.RawIOBase):
         buffer[: len(content)] = content
         self._position += len(content)
         return len(content)
+
+
+class _Access:
+    """Waits for credentials that expired: those of its start may not last as long as a run."""
+
+    def __init__(self) -> None:
+        self._was_granted = False
+        self._is_waiting = False
+
+    def waiting(self, read: Callable[[], bytes]) -> Callable[[], bytes]:
+        """Returns a function that reads, and waits if credentials are refused that were not before.
+
+        After `ACCESS_PATIENCE` seconds, it raises the AccessError.
+        """
+
+        def call() -> bytes:
+            give_up = time.monotonic() + ACCESS_PATIENCE
+            while True:
+                try:
+                    content = read()
+                except AccessError as error:
+                    if not self._was_granted or time.monotonic() > give_up:
+                        raise
+                    if not self._is_waiting:
+                        _logger.warning("%s; waiting for them", error)
+                    self._is_waiting = True
+                    time.sleep(_PAUSE)
+                else:
+                    self._was_granted, self._is_waiting = True, False
+                    return content
+
+        return call
 
 
 def _key(found: BucketFile) -> str:
