@@ -62,10 +62,15 @@ def fit_to_data(config: TrainConfig, source: Source) -> TrainConfig:
     """
     classes = len(source.class_names)
     if classes == 1:
+        is_table = config.data.name.startswith("csv:")
+        remedy = (
+            "add rows of other classes"
+            if is_table
+            else "add a folder for each further class, or write a table for csv:PATH (docs/data.md)"
+        )
         raise ConfigError(
             f"{config.data.name} has one class, {source.class_names[0]!r}; a classifier needs two "
-            "or more: add a folder for each further class, or write a table for csv:PATH "
-            "(docs/data.md)"
+            f"or more: {remedy}"
         )
     model = dataclasses.replace(
         config.model,

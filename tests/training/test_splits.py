@@ -77,6 +77,16 @@ def test_one_class_is_too_few(config, tmp_path):
         make_trainer(make_evaluator(config))
 
 
+def test_one_class_in_a_table_is_too_few(config, tmp_path):
+    config = config("train", "val")
+    table = tmp_path / "pets" / "labels.csv"
+    rows = [f"{path.relative_to(table.parent)},cat" for path in table.parent.rglob("*.png")]
+    table.write_text("\n".join(["file,label", *rows]))
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, name=f"csv:{table}"))
+    with pytest.raises(ConfigError, match=r"has one class, 'cat'; .*: add rows of other classes$"):
+        make_trainer(make_evaluator(config))
+
+
 def test_a_run_without_test_reports_validation(config, tmp_path):
     shown = io.StringIO()
     config = dataclasses.replace(config("train", "val"), steps=1)

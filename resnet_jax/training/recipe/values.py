@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from resnet_jax.errors import ConfigError
+from resnet_jax.errors import ConfigError, nearest
 from resnet_jax.training.recipe.fields import choices, unknown_field
 
 _CHOICES = ("literal[", "constrained-", "dict[", "tuple[")
@@ -42,10 +42,16 @@ def read_value(text: str, hint: Any, path: tuple[str, ...]) -> Any:
     kind = kinds.get(tuple)
     reading: Any = text
     if dict in kinds and ":" in text:
-        pairs = (part.rpartition(":") for part in text.split(","))
-        reading = {name.strip(): _item(value) for name, _, value in pairs}
-    elif kind is not None and not _is_a_choice(text, hint):
+        reading = _pairs(text, path)
+    elif kind is not None and text not in _words(hint):
         reading = _items(text, kind, path)
+        if _words(hint) and len(reading) == 1 and isinstance(reading[0], str):
+            words = _words(hint)
+            names = " or NAME:NUMBER," if dict in kinds else ""
+            raise ConfigError(
+                f"{'.'.join(path)}={text!r}: must be {' or '.join(words)}, or numbers{names} "
+                f"separated by commas.{nearest(text, words)}"
+            )
     try:
         return adapter.validate_python(reading)
     except ValidationError as error:
@@ -104,10 +110,21 @@ def _depth(error: Any) -> int:
     return len(error["loc"])
 
 
-def _is_a_choice(text: str, hint: Any) -> bool:
-    """Whether a text is one of the words that a type allows instead of several values."""
-    words = (kind for kind in choices(hint) if typing.get_origin(kind) is Literal)
-    return any(text in typing.get_args(kind) for kind in words)
+def _words(hint: Any) -> list[str]:
+    """Lists the words that a type allows instead of several values."""
+    kinds = (kind for kind in choices(hint) if typing.get_origin(kind) is Literal)
+    return [word for kind in kinds for word in typing.get_args(kind)]
+
+
+def _pairs(text: str, path: tuple[str, ...]) -> dict[str, Any]:
+    """Splits the text of a dictionary, such as `cat:2,dog:0.5`."""
+    pairs: dict[str, Any] = {}
+    for part in text.split(","):
+        name, _, value = part.rpartition(":")
+        if name.strip() in pairs:
+            raise ConfigError(f"{'.'.join(path)}={text}: {name.strip()!r} stands in it twice")
+        pairs[name.strip()] = _item(value)
+    return pairs
 
 
 def _items(text: str, kind: Any, path: tuple[str, ...]) -> tuple[Any, ...]:

@@ -165,6 +165,8 @@ GOOD = rows("file,label", "{}.png,{}")
             "file,label,split\n0.png,a,train\n1.png,a,train\n0.png,a,test",
             "0.png is 'train' in row 2 and 'test' in row 4; remove one of the rows",
         ),
+        ('file,label,split\n0.png,"a\nb",train', r"class 'a\\\\nb' has a control character, such"),
+        ("file,a\x1b[m,b\n0.png,1,1\n1.png,0,0", "labels.csv: the name of the class .* has a con"),
         ("file,label\n90.png,a", "has no row that can be used"),
         ("file,label\n0.png,1.5\n1.png,2", "numbers such as 1.5, and regression is not offered"),
     ],

@@ -102,7 +102,12 @@ def test_override_reads_the_type_of_its_field(word, path, value):
         ("resize=128", "such as --config.resize.first=128"),
         ("data=digits", "such as --config.data.name=digits"),
         ("loss=bce", "such as --config.loss.name=bce"),
-        ("loss.class_weights=even", "loss.class_weights.0='even': must be a valid number"),
+        ("loss.class_weights=even", "'even': must be balanced, or numbers or NAME:NUMBER, sep"),
+        ("loss.class_weights=balance", "separated by commas. Did you mean 'balanced'?"),
+        (
+            "loss.class_weights=a:1,b:2,a:3",
+            "loss.class_weights=a:1,b:2,a:3: 'a' stands in it twice",
+        ),
         ("loss.class_weights=1,-2", "loss.class_weights.1=-2: must be greater than 0"),
         ("loss.class_weights=cat:no", "loss.class_weights.cat='no': must be a valid number"),
         ("finetune.step=0", "finetune.step=0: must be greater than 0"),

@@ -8,12 +8,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from unicodedata import category
 
 from resnet_jax.data.images.bad_image import BadImageError
 from resnet_jax.data.images.record import Label
 from resnet_jax.data.sources.bad_examples import REMEDY, BadExamples
 from resnet_jax.data.sources.files import Files
-from resnet_jax.errors import ConfigError, nearest
+from resnet_jax.errors import ConfigError, nearest, shown
 
 HELD_OUT = 0.1
 """Where the files have no splits: the share of each class for validation, and again for test."""
@@ -102,6 +103,7 @@ def label_files(
         found["train"] if "train" in found else {name for part in found.values() for name in part}
     )
     class_names = tuple(sorted(named, key=order))
+    _check_names(reading, class_names)
     labels = {name: label for label, name in enumerate(class_names)}
     splits: dict[str, list[tuple[str, int]]] = defaultdict(list)
     _note_held_out(reading, found.get(ALL, {}))
@@ -144,6 +146,7 @@ def label_sets(
     named = [found["train"]] if "train" in found else list(found.values())
     used = {name for files in named for names in files.values() for name in names}
     class_names = tuple(sorted(used, key=order))
+    _check_names(reading, class_names)
     labels = {name: label for label, name in enumerate(class_names)}
     if not labels:
         raise ConfigError(f"{reading.origin}: no file has a class; give some of them one")
@@ -164,6 +167,16 @@ def label_sets(
                     hint = nearest(odd, labels)
                     reading.refuse(file, f"the class {odd!r} is none of train{hint}")
     return Layout(class_names, splits, tuple(reading.notes), is_multi_label=True)
+
+
+def _check_names(reading: LayoutReading, names: Iterable[str]) -> None:
+    """Refuses names with control characters: later commands print one name a line, to terminals."""
+    odd = next((name for name in names if any(category(c) == "Cc" for c in name)), None)
+    if odd is not None:
+        raise ConfigError(
+            f"{reading.origin}: the name of the class {shown(odd, 60)!r} has a control character, "
+            "such as a line end; rename the class"
+        )
 
 
 def _note_held_out(reading: LayoutReading, classes: Classes) -> None:
