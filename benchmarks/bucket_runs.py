@@ -116,11 +116,14 @@ def count(flags: argparse.Namespace, servers: BucketServers, place: str) -> dict
                 _train(flags, f"{place}://counts/{epochs}-{every}", epochs, every)
     epoch = totals[3, 1000].total() - totals[2, 1000].total()
     checkpoint = totals[3, 1] - totals[2, 1]
+    removals = checkpoint["DELETE"]
+    written = checkpoint.total() - epoch - removals
     return {
         "per epoch without a checkpoint, and so per step": epoch,
-        "per checkpoint": checkpoint.total() - epoch,
-        "of them to remove an older one": checkpoint["DELETE"],
-        "at the start and the end": totals[2, 1000].total() - checkpoint.total() + epoch,
+        "per checkpoint": written,
+        "to remove an older one": removals,
+        # The run of two epochs writes one checkpoint, and has none to remove.
+        "at the start and the end": totals[2, 1000].total() - 2 * epoch - written,
     }
 
 
