@@ -47,6 +47,7 @@ def train_seeds(
     *,
     train: Callable[[TrainConfig, AnyPath], Result],
     tell: Callable[[str], None],
+    extends: bool = False,
 ) -> Result:
     """Trains once per seed, each in a folder of its own, and summarises the results.
 
@@ -56,15 +57,17 @@ def train_seeds(
         seeds: The seeds.
         train: Trains, or resumes.
         tell: Receives the lines.
+        extends: Whether `train` makes runs longer.
 
     Returns:
         The result of the last run; of the one that was interrupted, if any was.
 
     Raises:
-        ConfigError: The folder holds a run itself.
+        ConfigError: The folder holds a run itself, or only some of the seeds were made longer.
     """
     if (workdir / "config.json").exists():
         raise ConfigError(f"workdir {workdir} holds a single run: choose another for --seeds")
+    _check_schedules(workdir, seeds, extends=extends)
     records: dict[int, Mapping[str, Any]] = {}
     for seed in seeds:
         tell(f"seed {seed}")
@@ -79,6 +82,21 @@ def train_seeds(
             tell(_sentence(name, summary[name], seeds))
     tell(f"summary      {workdir / SUMMARY}")
     return result
+
+
+def _check_schedules(workdir: AnyPath, seeds: tuple[int, ...], *, extends: bool) -> None:
+    """Refuses a new seed next to runs that are longer than planned: its schedule would differ."""
+    from resnet_jax.training.workdir.layout import Workdir
+
+    runs = {seed: Workdir(workdir / f"seed{seed}") for seed in seeds}
+    begun = {seed: run.read_config() for seed, run in runs.items() if run.config.is_file()}
+    new = [seed for seed in seeds if seed not in begun]
+    if new and (extends or any(config.schedule.extensions for config in begun.values())):
+        raise ConfigError(
+            f"{workdir} has no run of seed {new[0]}, whose schedule would differ from those that "
+            f"are made longer: first train it as they were trained at first, with --seeds={new[0]} "
+            "and without --extend, then all of them with --extend"
+        )
 
 
 def summarize(records: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:

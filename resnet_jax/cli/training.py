@@ -124,7 +124,10 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
 
     try:
         if seeds:
-            result = train_seeds(config, workdir, seeds, train=train_one, tell=_tell)
+            extends = flags.extend is not None
+            result = train_seeds(
+                config, workdir, seeds, train=train_one, tell=_tell, extends=extends
+            )
         else:
             result = train_one(config, workdir)
     except (Exception, KeyboardInterrupt) as error:

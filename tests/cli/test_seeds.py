@@ -7,6 +7,9 @@ import pytest
 
 from resnet_jax import cli
 from resnet_jax.cli.seeds import summarize
+from resnet_jax.training.recipe.config import ScheduleConfig, TrainConfig
+from resnet_jax.training.recipe.optimization import ExtensionConfig
+from resnet_jax.training.recipe.overrides import to_json
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.training.workdir.records import read_records
 
@@ -46,6 +49,19 @@ def test_a_folder_of_a_single_run_is_refused(tmp_path, capsys):
     (tmp_path / "config.json").write_text("{}")
     assert call("--seeds=0,1", f"--workdir={tmp_path}") == 2
     assert "holds a single run: choose another for --seeds" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("extensions", "words"), [((), ["--extend=constant"]), ((ExtensionConfig("constant", 4),), [])]
+)
+def test_a_new_seed_next_to_longer_runs_is_refused(tmp_path, capsys, extensions, words):
+    schedule = ScheduleConfig(extensions=extensions)
+    files = Workdir(tmp_path / "seed0")
+    files.root.mkdir()
+    files.config.write_text(to_json(TrainConfig(steps=8, schedule=schedule)))
+    assert call("--seeds=0,1", "--config.steps=8", f"--workdir={tmp_path}", *words) == 2
+    assert "has no run of seed 1" in capsys.readouterr().err
+    assert not (tmp_path / "seed1").exists()
 
 
 @pytest.mark.slow
