@@ -84,7 +84,8 @@ SECTIONS = {
         "python -m benchmarks.compiled_scaling --json benchmarks/results/compiled_scaling.json",
         "Nothing has run. All figures are those of one chip, whose share of the batch is always "
         "the same. `groups of a chip`: BatchNorm sees the images of a chip. `fsdp`: the state is "
-        "sharded as well, and gathered before the network computes.",
+        "sharded as well, and gathered before the network computes. The seconds are those of two "
+        "cores that had other work too.",
     ),
     "networks_gpu": (
         "Networks on a GPU",
