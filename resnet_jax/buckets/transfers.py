@@ -45,5 +45,12 @@ def remove_files(paths: Iterable[BucketPath]) -> None:
 
 
 def _at_once(action: Callable[[T], None], items: Iterable[T]) -> None:
+    """Does the same with all items; after a failure or an interruption, nothing more is begun."""
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
-        list(pool.map(action, items))
+        jobs = [pool.submit(action, item) for item in items]
+        try:
+            for job in concurrent.futures.as_completed(jobs):
+                job.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

@@ -120,7 +120,7 @@ def _prepare_in_bucket(source: str, root: BucketPath, options: _Options) -> Buck
         made = _prepare(source, folder, options)
     assert made is not None
     target = root / made.relative_to(folder)
-    upload_dataset(made, target, workers=options.workers)
+    upload_dataset(made, target)
     shutil.rmtree(folder)
     return target
 

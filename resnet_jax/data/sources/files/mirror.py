@@ -6,16 +6,14 @@ import hashlib
 import logging
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import filelock
 
-from resnet_jax.buckets import BucketFile, BucketPath
+from resnet_jax.buckets import BucketFile, BucketPath, download_files
 from resnet_jax.data.sources.files.cache import FileCache
 from resnet_jax.errors import ConfigError
 
-_THREADS = 8
 _logger = logging.getLogger(__name__)
 
 
@@ -43,8 +41,9 @@ def mirror(
     target = mirrors / key / folder.parent.name / folder.name
     target.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(mirrors / f"{key}.lock"):
-        places = {found: target / found.path.relative_to(folder) for found in files}
-        missing = [found for found, place in places.items() if not place.exists()]
+        missing = [
+            found for found in files if not (target / found.path.relative_to(folder)).exists()
+        ]
         if not missing:
             return target
         _check_room(folder, missing, mirrors, cache.limit)
@@ -52,16 +51,9 @@ def mirror(
         _logger.info(
             "copying %d files (%s) of %s to %s", len(missing), _sized(size), folder, target
         )
-        for place in places.values():
-            place.parent.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(_THREADS) as pool:
-            jobs = [pool.submit(found.path.download, places[found]) for found in missing]
-            try:
-                for job in jobs:
-                    job.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        download_files(
+            {str(found.path.relative_to(folder)): found.path for found in missing}, target
+        )
     return target
 
 
