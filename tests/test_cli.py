@@ -83,6 +83,11 @@ def test_offline_the_flag_is_the_one_of_training(tmp_path, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_without_published_weights_the_flag_is_the_one_of_the_command(capsys):
+    assert call(cli.main, "predict", "frog.png", "--model=resnet20") == 2
+    assert "for 'resnet20'; --weights=PATH loads your own file" in capsys.readouterr().err
+
+
 def test_a_workdir_that_cannot_be_made_is_one_line(tmp_path, capsys):
     (tmp_path / "file").touch()
     assert call(cli.train, f"--workdir={tmp_path / 'file' / 'run'}") == 2

@@ -206,10 +206,10 @@ def _explain(error: BaseException, *, debug: bool) -> int:
 
 
 def _with_flag(error: BaseException, flag: str) -> BaseException:
-    """Lets the error about weights that cannot be downloaded name the flag of this command."""
-    from resnet_jax.weights.errors import UnreachableWeightsError
+    """Lets the error about weights that cannot be had name the flag of this command."""
+    from resnet_jax.weights.errors import UnavailableWeightsError
 
-    if not isinstance(error, UnreachableWeightsError):
+    if not isinstance(error, UnavailableWeightsError):
         return error
     return error.for_flag(flag).with_traceback(error.__traceback__)
 

@@ -1,5 +1,7 @@
 """The error for weights that cannot be used, and its message."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Sequence
 
@@ -16,26 +18,21 @@ class WeightsError(ValueError):
     """
 
 
-class UnreachableWeightsError(WeightsError):
-    """Published weights are not cached, and the Hugging Face hub cannot be reached.
+class UnavailableWeightsError(WeightsError):
+    """Published weights cannot be had, and a file of the user's may take their place.
 
     Args:
-        repository: The repository on the hub.
-        file: The file in it.
-        passed_as: How the caller takes the path of a file instead.
+        text: The message, with `{file}` where it says how a file is given.
+        passed_as: How the caller takes the path of a file.
     """
 
-    def __init__(self, repository: str, file: str, *, passed_as: str = "pretrained=PATH") -> None:
-        super().__init__(
-            f"{repository} is not cached and the Hugging Face hub cannot be reached: run "
-            f"`hf download {repository} {file}` on a machine that is online, copy the file here "
-            f"and pass its path as {passed_as}, or set HF_HOME to the cache that holds it."
-        )
-        self._asked = repository, file
+    def __init__(self, text: str, *, passed_as: str = "pretrained=PATH") -> None:
+        super().__init__(text.format(file=passed_as))
+        self._text = text
 
-    def for_flag(self, flag: str) -> "UnreachableWeightsError":
+    def for_flag(self, flag: str) -> UnavailableWeightsError:
         """Returns the same error for a command that takes the path as this flag."""
-        return UnreachableWeightsError(*self._asked, passed_as=flag)
+        return type(self)(self._text, passed_as=flag)
 
 
 @dataclasses.dataclass

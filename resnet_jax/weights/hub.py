@@ -4,7 +4,7 @@ import contextlib
 import pathlib
 from collections.abc import Iterator
 
-from resnet_jax.weights.errors import UnreachableWeightsError, WeightsError
+from resnet_jax.weights.errors import UnavailableWeightsError, WeightsError
 
 _FILE = "model.safetensors"
 
@@ -16,7 +16,7 @@ def fetch(repository: str) -> pathlib.Path:
 
     Raises:
         WeightsError: The hub does not have these weights.
-        UnreachableWeightsError: They are not cached and the hub cannot be reached.
+        UnavailableWeightsError: They are not cached and the hub cannot be reached.
     """
     # Imported here: networks without published weights do not need it.
     import huggingface_hub
@@ -37,7 +37,11 @@ def fetch(repository: str) -> pathlib.Path:
             f"default weights of a network."
         ) from None
     except (OSError, errors.HTTPError):  # type: ignore[attr-defined]  # of its HTTP library
-        raise UnreachableWeightsError(repository, _FILE) from None
+        raise UnavailableWeightsError(
+            f"{repository} is not cached and the Hugging Face hub cannot be reached: run "
+            f"`hf download {repository} {_FILE}` on a machine that is online, copy the file here "
+            "and pass its path as {file}, or set HF_HOME to the cache that holds it."
+        ) from None
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from resnet_jax import zoo
 from resnet_jax.errors import ConfigError, shown
 from resnet_jax.models import ResNetConfig
 from resnet_jax.weights import hub
-from resnet_jax.weights.errors import WeightsError
+from resnet_jax.weights.errors import UnavailableWeightsError
 from resnet_jax.weights.files import FilePath
 
 
@@ -46,8 +46,8 @@ def selected_weights(
     known = zoo.pretrained_tags(network)
     info = zoo.pretrained_info(f"{network}.{tag}" if tag else network) if known else None
     if info is None or info.hub_id is None:
-        raise WeightsError(
-            f"no weights are published for {network!r}; pretrained=PATH loads your own file."
+        raise UnavailableWeightsError(
+            f"no weights are published for {network!r}; {{file}} loads your own file."
         )
     return hub.fetch(info.hub_id)
 
