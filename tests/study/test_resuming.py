@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import json
 import signal
 
 import chex
@@ -55,6 +56,16 @@ def test_a_folder_belongs_to_one_recipe(trained, train, folder, plan):
     longer = dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, epochs=3))
     with pytest.raises(ConfigError, match=r"another config: epochs \(2, not 3\)"):
         train("resnet8", folder, plan=longer)
+
+
+def test_a_network_of_an_older_version_is_found(train, tmp_path):
+    before = train("plain8", tmp_path).training
+    record = next(tmp_path.glob("plain8*/config.json"))
+    values = json.loads(record.read_text())
+    loss = values.pop("loss")  # which was no section
+    smoothing = {name: loss[name] for name in ("label_smoothing", "bce_threshold")}
+    record.write_text(json.dumps(values | smoothing | {"loss": "cross_entropy"}))
+    assert train("plain8", tmp_path).training == before
 
 
 def test_images_are_halved_with_antialiasing(plan):
