@@ -27,7 +27,7 @@ def test_an_accuracy_takes_as_long_as_the_smallest_budget_whose_mean_reaches_it(
 @pytest.mark.slow
 def test_the_recipe_is_trained_and_evaluated(tmp_path, capsys):
     path = tmp_path / "rows.json"
-    smaller = ("--config.data.channels=3", "--config.model.name=resnet20", "--config.batch_size=32")
+    smaller = ("--config.data.channels=3", "--config.model.name=resnet8", "--config.batch_size=128")
     budget = ("--epochs", "1", "--seeds", "1", "--json", str(path))
     assert cifar10_fast.main(["digits", *budget, "--", *smaller]) == 0
     assert capsys.readouterr().out.startswith("1 epochs  seed 0  ")

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import fuzzed_pickles, weights_fuzz
 
-FILES = 200
+FILES = 120
 
 
 @pytest.mark.slow

@@ -82,7 +82,7 @@ def trainer(shared_data):
 
     def trainer(name, **settings):
         config = TrainConfig(
-            batch_size=128,
+            batch_size=32,
             model=ModelConfig(name=name, unbiased_variance=True),
             data=data,
             schedule=ScheduleConfig(name="constant"),
