@@ -22,6 +22,7 @@ from resnet_jax.models import ResNet
 from resnet_jax.plain_json import json_text
 from resnet_jax.weights import to_torch
 from resnet_jax.weights.files import write_safetensors
+from resnet_jax.weights.own_files import torch_metadata
 from resnet_jax.whole_files import write_bytes, write_text
 
 Format = Literal["stablehlo", "onnx", "safetensors"]
@@ -57,8 +58,9 @@ def export(
 
     - `.stablehlo`: a function serialised by `jax.export`, for any batch size, on CPU, CUDA and
       TPU. Only jax is needed to load and run it.
-    - `.onnx`: for onnxruntime and other runtimes, for any batch size.
-    - `.safetensors`: the weights in timm's naming and PyTorch's layout.
+    - `.onnx`: for onnxruntime and other runtimes, for any batch size. Its metadata describe it.
+    - `.safetensors`: the weights in timm's naming and PyTorch's layout. Its metadata say what this
+      library needs to know to use them: preprocessing and class names.
 
     Args:
         trained: The network; functions take images of `trained.inputs.size`.
@@ -81,23 +83,24 @@ def export(
     if kind == "safetensors":
         if fold or from_pixels:
             raise ConfigError(f"{file} holds weights only: fold and from_pixels do not apply")
-        write_safetensors(str(file), to_torch(trained.model), {"format": "pt"})
+        write_safetensors(str(file), to_torch(trained.model), torch_metadata(trained.inputs))
         size = file.file().size if isinstance(file, BucketPath) else file.stat().st_size
         return Exported(file, kind, size, None)
     if kind == "onnx":
         # ONNX runtimes have no bfloat16 on CPUs.
         trained = dataclasses.replace(trained, model=in_float32(trained.model))
     function, image = exported_function(trained, fold=fold, from_pixels=from_pixels)
+    description = describe_export(trained, image)
     if kind == "onnx":
         from resnet_jax.inference.onnx.convert import to_onnx
 
-        content = to_onnx(function, image)
+        content = to_onnx(function, image, properties=description)
     else:
         content = to_stablehlo(function, image)
     write_bytes(file, content)
-    description = file.with_name(file.name + ".json")
-    write_text(description, describe_export(trained, image) + "\n")
-    return Exported(file, kind, len(content), description)
+    description_file = file.with_name(file.name + ".json")
+    write_text(description_file, json_text(description, indent=2) + "\n")
+    return Exported(file, kind, len(content), description_file)
 
 
 def exported_function(
@@ -165,15 +168,15 @@ def to_stablehlo(function: Callable[[jax.Array], jax.Array], image: jax.ShapeDty
     return bytes(exported.serialize())
 
 
-def describe_export(trained: Trained, image: jax.ShapeDtypeStruct) -> str:
-    """Describes the inputs and outputs of an exported function as JSON.
+def describe_export(trained: Trained, image: jax.ShapeDtypeStruct) -> dict[str, Any]:
+    """Describes the inputs and outputs of an exported function as plain values.
 
     Args:
         trained: The network.
         image: Shape and dtype of one image of the function's input.
     """
     takes_pixels = image.dtype == jnp.uint8
-    values: dict[str, Any] = {
+    return {
         "model": trained.origin,
         "input": {
             "shape": ["batch", *image.shape],
@@ -189,4 +192,3 @@ def describe_export(trained: Trained, image: jax.ShapeDtypeStruct) -> str:
         "preprocessing": trained.inputs.preprocessing(),
         "class_names": trained.class_names,
     }
-    return json_text(values, indent=2)

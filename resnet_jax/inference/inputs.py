@@ -11,9 +11,14 @@ from resnet_jax.inference.imagenet import IMAGENET_CLASSES, imagenet_names
 from resnet_jax.local_paths import user_path
 from resnet_jax.network_inputs import NetworkInputs, inputs_from_plain
 from resnet_jax.training.workdir.layout import Workdir
-from resnet_jax.weights.files import is_own_file
 
 FilePath = str | os.PathLike[str]
+
+NAMELESS = (
+    "{path} does not say which network it holds: give the network's name, and the file as its "
+    "weights"
+)
+"""The message about a file of weights for which no name was given."""
 
 
 def find_inputs(model: FilePath, *, weights: FilePath | None = None) -> NetworkInputs:
@@ -22,8 +27,8 @@ def find_inputs(model: FilePath, *, weights: FilePath | None = None) -> NetworkI
     Args:
         model: The folder of a run; a file written by `resnet_jax.save`; or the name of a network,
             with or without the tag of its weights: `resnet50`, `resnet50.a1_in1k`.
-        weights: A weights file for a named network. One of `resnet_jax.save` has a record; for
-            others, the name's tag decides, or else the usual inputs of the network.
+        weights: A weights file for a named network. Those that this library wrote have a record;
+            for others, the name's tag decides, or else the usual inputs of the network.
 
     Returns:
         The record. Its class names are None if they are not known.
@@ -36,37 +41,33 @@ def find_inputs(model: FilePath, *, weights: FilePath | None = None) -> NetworkI
     if path.is_dir():
         return Workdir(path).read_inputs()
     if path.is_file():
-        return recorded_inputs(model)
+        return inputs_of_file(model)
     network, tag = zoo.split_name(str(model))
     if network not in zoo.list_models():
         raise ConfigError(
             f"{str(model)!r} is neither the folder of a run nor a file nor a network."
             f"{nearest(network, zoo.list_models())}"
         )
-    if weights is not None and is_own_file(weights):
-        return recorded_inputs(weights)
+    recorded = None if weights is None else weight_files.recorded_inputs(weights)
+    if recorded is not None:
+        return recorded
     if tag or (weights is None and zoo.pretrained_tags(network)):
         published = zoo.pretrained_info(str(model))
         return published_inputs(published.preprocessing, num_classes=published.num_classes)
     return zoo.usual_inputs(zoo.model_config(network))
 
 
-def recorded_inputs(path: FilePath) -> NetworkInputs:
-    """Reads the inputs recorded in a file of `resnet_jax.save`; the usual ones without a record.
+def inputs_of_file(path: FilePath) -> NetworkInputs:
+    """Reads the inputs recorded in a file; the usual ones for one of `save` without a record.
 
     Raises:
         ConfigError: Another program wrote the file, or its record cannot be used.
         WeightsError: The file cannot be read.
     """
-    if not is_own_file(path):
-        raise ConfigError(
-            f"{path} does not say which network it holds: give the network's name, and the file "
-            "as its weights"
-        )
-    try:
-        return weight_files.read_record(path).inputs()
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+    recorded = weight_files.recorded_inputs(path)
+    if recorded is None:
+        raise ConfigError(NAMELESS.format(path=path))
+    return recorded
 
 
 def published_inputs(preprocessing: zoo.Preprocessing, *, num_classes: int) -> NetworkInputs:

@@ -9,7 +9,7 @@ from resnet_jax import weights as weight_files
 from resnet_jax.buckets import BucketPath
 from resnet_jax.data.config import DataConfig
 from resnet_jax.errors import ConfigError, nearest
-from resnet_jax.inference.inputs import FilePath, find_inputs, recorded_inputs
+from resnet_jax.inference.inputs import NAMELESS, FilePath, find_inputs, inputs_of_file
 from resnet_jax.local_paths import user_path
 from resnet_jax.models import ResNet
 from resnet_jax.network_inputs import NetworkInputs, check_channels
@@ -17,6 +17,7 @@ from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.training.workdir.stored import Step
 from resnet_jax.training.workdir.trained_network import read_network
+from resnet_jax.weights.files import is_own_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +164,9 @@ def open_run(
 
 
 def _open_file(path: FilePath) -> Trained:
-    inputs = recorded_inputs(path)
+    if not is_own_file(path):
+        raise ConfigError(NAMELESS.format(path=path))
+    inputs = inputs_of_file(path)
     model = weight_files.load(path)
     model.eval()
     return Trained(model, inputs, origin=str(path))

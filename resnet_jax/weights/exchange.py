@@ -7,7 +7,13 @@ from resnet_jax import zoo
 from resnet_jax.models import ResNet
 from resnet_jax.weights.errors import WeightsError
 from resnet_jax.weights.files import FilePath, is_own_file, write_safetensors
-from resnet_jax.weights.own_files import load, save
+from resnet_jax.weights.own_files import (
+    load,
+    read_record,
+    recorded_inputs,
+    save,
+    torch_metadata,
+)
 from resnet_jax.weights.pretrained import load_pretrained
 from resnet_jax.weights.torch_dicts import to_torch
 
@@ -30,8 +36,8 @@ def convert_file(
         destination: The file to write, `*.safetensors`.
         name: The network of PyTorch's weights, which do not name it: one of `list_models()`. With a
             tag, as in `resnet50.a1_in1k`, the preprocessing of these weights is stored as well.
-        preprocessing: Stored in the file; see `save`.
-        class_names: Stored in the file; see `save`.
+        preprocessing: Stored in a file of `save`, see there; None takes what the source says.
+        class_names: Stored in a file of `save`, see there; None takes what the source says.
 
     Returns:
         The network.
@@ -44,8 +50,9 @@ def convert_file(
     if is_own_file(source):
         if name is not None:
             raise WeightsError(f"{source} already names its network; leave {name!r} out.")
-        model = load(source)
-        write_safetensors(destination, to_torch(model), {"format": "pt"})
+        model, record = load(source), read_record(source)
+        inputs = record.inputs() if record.has_inputs else None
+        write_safetensors(destination, to_torch(model), torch_metadata(inputs))
         return model
     if name is None:
         raise WeightsError(
@@ -53,6 +60,8 @@ def convert_file(
             f"give its name, one of resnet_jax.list_models()."
         )
     network, tag = zoo.split_name(name)
+    if preprocessing is None:
+        preprocessing = recorded_inputs(source)
     if tag and preprocessing is None:
         preprocessing = zoo.pretrained_info(name).preprocessing
     model = load_pretrained(network, source)

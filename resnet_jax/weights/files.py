@@ -158,11 +158,20 @@ def is_own_file(path: FilePath) -> bool:
     Raises:
         WeightsError: The file is missing or damaged.
     """
+    return read_metadata(path).get("format") == OWN_FORMAT
+
+
+def read_metadata(path: FilePath) -> dict[str, str]:
+    """Reads the metadata of a `.safetensors` file; files of other formats have none.
+
+    Raises:
+        WeightsError: The file is missing or damaged.
+    """
     file = _existing(path)
     if not _is_safetensors(file):
-        return False
+        return {}
     with _opened(file, path) as reader:
-        return (reader.metadata() or {}).get("format") == OWN_FORMAT
+        return reader.metadata() or {}
 
 
 def _is_safetensors(file: pathlib.Path) -> bool:

@@ -21,7 +21,7 @@ from resnet_jax.weights.errors import WeightsError
 from resnet_jax.weights.files import FilePath, is_own_file, read_state_dict
 from resnet_jax.weights.leaves import skeleton
 from resnet_jax.weights.names import is_head
-from resnet_jax.weights.own_files import open_model, read_record
+from resnet_jax.weights.own_files import open_model, read_record, recorded_inputs
 from resnet_jax.weights.selection import selected_weights
 from resnet_jax.weights.torch_dicts import torch_arrays
 
@@ -133,8 +133,9 @@ def _known(
     """Returns what a network's weights expect of images, and where that is known from."""
     if source is None:
         return zoo.usual_inputs(config), "usual for such a network; its weights are random"
-    if is_own_file(source):
-        return read_record(source).inputs(), f"recorded in {source}"
+    recorded = recorded_inputs(source)
+    if recorded is not None:
+        return recorded, f"recorded in {source}"
     network, tag = zoo.split_name(name) if isinstance(name, str) else ("", "")
     if source is pretrained and not tag:
         return zoo.usual_inputs(config), f"usual for such a network; {source} has no record"

@@ -8,8 +8,10 @@ import safetensors.numpy
 from flax import nnx
 
 from resnet_jax.errors import ConfigError
+from resnet_jax.inference.export import export
 from resnet_jax.inference.imagenet import imagenet_names
-from resnet_jax.inference.trained import open_trained
+from resnet_jax.inference.preprocess import preprocessing
+from resnet_jax.inference.trained import Trained, open_trained
 from resnet_jax.models import ResNetConfig
 from resnet_jax.network_inputs import NetworkInputs
 from resnet_jax.training.recipe.config import DataConfig, EmaConfig, ModelConfig, TrainConfig
@@ -18,7 +20,8 @@ from resnet_jax.training.step.state import TrainState, Variables
 from resnet_jax.training.workdir.checkpoints import Checkpoints
 from resnet_jax.training.workdir.claim import claim
 from resnet_jax.training.workdir.layout import Workdir
-from resnet_jax.weights import WeightsError, save, to_torch
+from resnet_jax.weights import WeightsError, convert_file, create_model, save, to_torch
+from resnet_jax.weights.files import write_safetensors
 from resnet_jax.zoo import model_config
 
 
@@ -95,6 +98,31 @@ def test_our_files_say_everything(resnet20, tmp_path):
     ):
         equal(trained.model, resnet20)
         assert trained.inputs == inputs.named(names)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_weights_for_pytorch_carry_the_record(resnet20, tmp_path, multi_label):
+    names = tuple(f"kind {number}" for number in range(10))
+    inputs = NetworkInputs(size=40, mean=(0.1,), std=(0.2,), multi_label=multi_label)
+    known = Trained(resnet20, inputs.named(names), origin="resnet20")
+    exported, own, again = (tmp_path / f"{name}.safetensors" for name in ("a", "b", "c"))
+    export(known, exported)
+    convert_file(exported, own, name="resnet20.a1_in1k")  # the file knows better than the tag
+    convert_file(own, again)
+    for file in (exported, own, again):
+        trained = open_trained("resnet20", weights=file)
+        equal(trained.model, resnet20)
+        assert trained.inputs == known.inputs
+        prepare = preprocessing(create_model("resnet20", pretrained=file))
+        assert (prepare.inputs, prepare.origin) == (known.inputs, f"recorded in {file}")
+    assert preprocessing(exported).inputs == known.inputs
+
+
+def test_a_damaged_record_for_pytorch_names_its_file(resnet20, tmp_path):
+    file = tmp_path / "net.safetensors"
+    write_safetensors(file, to_torch(resnet20), {"resnet_jax.preprocessing": '{"size": 8.5}'})
+    with pytest.raises(ConfigError, match=r"net.safetensors: size=8.5: give a whole number"):
+        open_trained("resnet20", weights=file)
 
 
 def test_weights_of_pytorch_need_a_name(resnet20, tmp_path):

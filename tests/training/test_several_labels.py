@@ -27,6 +27,7 @@ from resnet_jax.training.recipe.config import (
 )
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.training.workdir.records import read_records
+from resnet_jax.weights import recorded_inputs
 
 KINDS = ("blue", "green", "red")
 
@@ -114,6 +115,8 @@ def test_a_run_on_several_labels_says_so_and_every_command_reads_it(tmp_path, co
     description = json.loads((tmp_path / "net.stablehlo.json").read_text())
     assert description["output"]["probabilities"] == "sigmoid"
     assert description["preprocessing"]["multi_label"] is True
+    export(trained, tmp_path / "net.safetensors")
+    assert recorded_inputs(tmp_path / "net.safetensors") == trained.inputs
 
     page = write_report([tmp_path / "run"], tmp_path / "page.html").read_text()
     assert "an image may have several classes, so that there are no confusions to count" in page

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,6 +13,7 @@ from resnet_jax.errors import ConfigError
 from resnet_jax.inference.onnx.graph import Graph, Value
 from resnet_jax.inference.onnx.operators import ELEMENTWISE, OPERATORS
 from resnet_jax.layers.ops import default_jaxpr
+from resnet_jax.plain_json import json_text
 
 OPSET = 17
 IR_VERSION = 8  # the oldest that carries this opset
@@ -31,12 +32,18 @@ _CALLS = {
 }
 
 
-def to_onnx(function: Callable[[jax.Array], jax.Array], image: jax.ShapeDtypeStruct) -> bytes:
+def to_onnx(
+    function: Callable[[jax.Array], jax.Array],
+    image: jax.ShapeDtypeStruct,
+    *,
+    properties: Mapping[str, Any] | None = None,
+) -> bytes:
     """Converts a function of a batch of images, for any batch size.
 
     Args:
         function: Maps [batch, height, width, channels] to [batch, classes].
         image: Shape and dtype of one image.
+        properties: Plain values for the model's metadata, where they are JSON.
 
     Returns:
         A serialised ONNX model with the input `images` and the output `logits`.
@@ -69,6 +76,8 @@ def to_onnx(function: Callable[[jax.Array], jax.Array], image: jax.ShapeDtypeStr
         opset_imports=[onnx.helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
+    texts = {name: json_text(value) for name, value in (properties or {}).items()}
+    onnx.helper.set_model_props(model, texts)
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
 

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from resnet_jax.errors import shown
+from resnet_jax.errors import ConfigError, shown
 from resnet_jax.models import ResNetConfig
 from resnet_jax.network_inputs import NetworkInputs, inputs_from_plain
 from resnet_jax.weights.arrays import ArrayInFile, Shape
 from resnet_jax.weights.errors import WeightsError
-from resnet_jax.weights.files import OWN_FORMAT, FilePath, open_safetensors
+from resnet_jax.weights.files import OWN_FORMAT, FilePath, open_safetensors, read_metadata
+from resnet_jax.weights.own_files.inputs import TORCH_PREFIX, read_entries
 from resnet_jax.weights.own_files.metadata import parse_json, plain_json
 from resnet_jax.zoo import usual_inputs
 
@@ -51,6 +52,11 @@ class ModelRecord:
             inputs = inputs_from_plain(self.preprocessing, channels=self.config.in_features)
         return inputs.named(self.class_names)
 
+    @property
+    def has_inputs(self) -> bool:
+        """Whether the file says anything of the network's inputs and outputs."""
+        return self.preprocessing is not None or self.class_names is not None
+
 
 def read_record(path: FilePath) -> ModelRecord:
     """Reads the description of the network in a file of `save`.
@@ -59,6 +65,34 @@ def read_record(path: FilePath) -> ModelRecord:
         WeightsError: The file is missing or damaged, or has another format or a newer version.
     """
     return open_own(path)[1]
+
+
+def recorded_inputs(path: FilePath) -> NetworkInputs | None:
+    """Reads what the network in a file expects of images, and what it calls its outputs.
+
+    Args:
+        path: A file of `save`, or one that `export` or `convert` wrote for PyTorch.
+
+    Returns:
+        The record; the usual inputs for a file of `save` without one; None if another program
+        wrote the file.
+
+    Raises:
+        ConfigError: The record cannot be used.
+        WeightsError: The file is missing or damaged.
+    """
+    metadata = read_metadata(path)
+    try:
+        if metadata.get("format") == OWN_FORMAT:
+            return read_record(path).inputs()
+        entries = read_entries(metadata, prefix=TORCH_PREFIX)
+        if entries.preprocessing is None:
+            return None
+        return inputs_from_plain(entries.preprocessing, channels=3).named(entries.class_names)
+    except WeightsError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"{path}: {shown(error, most=400)}") from None
 
 
 def open_own(path: FilePath) -> tuple[dict[str, ArrayInFile], ModelRecord]:
@@ -95,10 +129,9 @@ def _record(metadata: Mapping[str, str], shapes: Mapping[str, Shape]) -> ModelRe
         raise ValueError("out_indices names no map")
     check_config(plain_json(metadata["config"]), shapes, out_indices)
     config = parse_json(ResNetConfig, metadata["config"])
-    class_names = parse_json(tuple[str, ...] | None, metadata.get("class_names", "null"), most=None)
-    check_class_names(class_names, config, out_indices)
-    preprocessing = parse_json(dict[str, Any] | None, metadata.get("preprocessing", "null"))
-    return ModelRecord(config, preprocessing, class_names, out_indices)
+    entries = read_entries(metadata)
+    check_class_names(entries.class_names, config, out_indices)
+    return ModelRecord(config, *entries, out_indices)
 
 
 def check_class_names(

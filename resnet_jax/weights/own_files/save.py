@@ -10,6 +10,7 @@ from resnet_jax.weights.errors import WeightsError
 from resnet_jax.weights.files import OWN_FORMAT, FilePath, write_safetensors
 from resnet_jax.weights.leaves import leaves_of
 from resnet_jax.weights.own_files.fit import mismatch_of, remedy_of, skeleton_of, surgery_of
+from resnet_jax.weights.own_files.inputs import InputsEntries, write_entries
 from resnet_jax.weights.own_files.metadata import plain_json
 from resnet_jax.weights.own_files.record import VERSION, check_class_names, check_config
 
@@ -67,11 +68,8 @@ def save(
             shapes = {name: array.shape for name, array in arrays.items()}
             check_config(plain_json(metadata["config"]), shapes, out_indices)
             metadata["out_indices"] = json.dumps(out_indices)
-        if plain is not None:
-            metadata["preprocessing"] = json.dumps(plain)
-            plain_json(metadata["preprocessing"])  # what `load` could not read
-        if class_names is not None:
-            metadata["class_names"] = json.dumps(list(class_names))
+        names = None if class_names is None else tuple(class_names)
+        metadata |= write_entries(InputsEntries(plain, names))
     except (TypeError, ValueError) as error:
         raise WeightsError(f"the model is not saved: {error}") from None
     write_safetensors(path, arrays, metadata)

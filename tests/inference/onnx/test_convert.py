@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import sys
 
 import jax
@@ -73,6 +74,9 @@ def test_a_folded_network_is_written_to_a_file_without_norms(onnxruntime, traine
     (logits,) = session.run(None, {session.get_inputs()[0].name: images})
     np.testing.assert_allclose(logits, expected, atol=1e-4)
     assert session.get_inputs()[0].shape == ["batch", 8, 8, 3]
+    held = session.get_modelmeta().custom_metadata_map
+    description = json.loads(written.description.read_text())
+    assert {name: json.loads(text) for name, text in held.items()} == description
 
 
 @pytest.mark.parametrize(
