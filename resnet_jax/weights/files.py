@@ -3,6 +3,7 @@
 import functools
 import os
 import pathlib
+import pickle
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from resnet_jax.errors import shown
 from resnet_jax.local_paths import user_path
 from resnet_jax.weights import torch_files
 from resnet_jax.weights.arrays import ArrayInFile
-from resnet_jax.weights.errors import WeightsError
+from resnet_jax.weights.errors import WeightsError, foreign_format
 from resnet_jax.whole_files import replacing
 
 # The format in the metadata of a file of resnet_jax.save.
@@ -33,6 +34,7 @@ _DTYPES = {
 }
 _NO_DTYPE = np.dtype("V1")
 _MOST_AXES = 64
+_START = 16  # bytes that tell the format of a file
 _MAPPED = 2**24  # bytes of a file that are read before it is opened anew
 
 FilePath = str | os.PathLike[str]
@@ -169,6 +171,8 @@ def read_metadata(path: FilePath) -> dict[str, str]:
     """
     file = _existing(path)
     if not _is_safetensors(file):
+        if not _is_torch_saved(_start(file)):
+            raise _unreadable(file, path)
         return {}
     with _opened(file, path) as reader:
         return reader.metadata() or {}
@@ -176,10 +180,18 @@ def read_metadata(path: FilePath) -> dict[str, str]:
 
 def _is_safetensors(file: pathlib.Path) -> bool:
     """Whether a file starts like safetensors: eight bytes of length and a JSON header."""
+    start = _start(file)
+    named_so = file.suffix == ".safetensors" and not _is_torch_saved(start)
+    return start[8:9] == b"{" or named_so
+
+
+def _is_torch_saved(start: bytes) -> bool:
+    return start.startswith((torch_files.ZIP_MAGIC, pickle.PROTO))
+
+
+def _start(file: pathlib.Path) -> bytes:
     with file.open("rb") as stream:
-        start = stream.read(9)
-    torch_saved = start.startswith((torch_files.ZIP_MAGIC, torch_files.PICKLE_MAGIC))
-    return start[8:] == b"{" or (file.suffix == ".safetensors" and not torch_saved)
+        return stream.read(_START)
 
 
 def _opened(file: pathlib.Path, given: FilePath) -> Any:
@@ -206,6 +218,8 @@ def _existing(path: FilePath) -> pathlib.Path:
 
 
 def _unreadable(file: pathlib.Path, given: FilePath) -> WeightsError:
+    if fault := foreign_format(file.name, _start(file)):
+        return WeightsError(f"{given} {fault}.")
     size = file.stat().st_size
     fault = "is empty" if size == 0 else f"of {size:,} bytes cannot be read as weights"
     return WeightsError(

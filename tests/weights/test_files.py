@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from resnet_jax import model_config
-from resnet_jax.weights import WeightsError, load_torch, to_torch
+from resnet_jax.weights import WeightsError, load, load_torch, to_torch
 from resnet_jax.weights.files import read_safetensors, read_state_dict, write_safetensors
 
 PUBLISHED = {"resnet20": "resnet20-12fca82f.th", "resnet32": "resnet32-d509ac18.th"}
@@ -112,6 +112,28 @@ def test_what_is_no_file_of_weights_gets_one_line(make, name, message, folder, r
         load_torch(resnet20, file)
     assert "\n" not in str(caught.value)
     assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("net.onnx", b"", "an ONNX model"),
+        ("renamed", b"\x08\x08\x12\nresnet-jax", "an ONNX model"),
+        ("renamed.safetensors", b"\x08\x08\x12\nresnet-jax", "an ONNX model"),
+        ("net.stablehlo", b"<\x00\x00\x008", r"a function of jax.export \(StableHLO\)"),
+        ("renamed.bin", b"ML\xefR\rStableHLO", r"a function of jax.export \(StableHLO\)"),
+        ("renamed.bin", b"\x1c\x00\x00\x00TFL3", "a TensorFlow Lite model"),
+        ("net.h5", b"\x89HDF\r\n", "a Keras or HDF5 file"),
+        ("net.npz", b"PK\x03\x04", "a file of NumPy"),
+        ("net.pt2", b"PK\x03\x04", r"a program of PyTorch \(.*\)"),
+        ("net.msgpack", b"\x81\xa1a", r"a file of msgpack \(Flax\)"),
+    ],
+)
+@pytest.mark.parametrize("read", [read_state_dict, load])
+def test_other_formats_are_named(name, content, what, read, folder):
+    (folder / name).write_bytes(content)
+    with pytest.raises(WeightsError, match=f"{name} is {what}, which cannot be read back: give"):
+        read(folder / name)
 
 
 def test_content_decides_and_not_the_name(folder, resnet20):
