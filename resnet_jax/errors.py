@@ -41,3 +41,14 @@ def shown(value: object, most: int = 200) -> str:
     if len(text) > most:
         text = f"{text[: most - 23]}...{text[-20:]}"
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def counted(number: int, noun: str, *, plural: str | None = None) -> str:
+    """Returns a number with its noun as a message writes them: `1 step`, `1,797 images`.
+
+    Args:
+        number: How many.
+        noun: For one of them.
+        plural: For several; None adds an s.
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import re
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -62,6 +63,25 @@ def name_differences(old: Sequence[str], new: Sequence[str]) -> str | None:
     return f"the dataset {' and '.join(words)}"
 
 
+def alike_notes(names: Sequence[str]) -> tuple[str, ...]:
+    """Names classes that may be meant to be one; for the user.
+
+    Args:
+        names: Of all classes.
+    """
+    groups = collections.defaultdict(list)
+    for name in names:
+        groups[_spelling(name)].append(repr(name))
+    alike = [" and ".join(group) for group in groups.values() if len(group) > 1]
+    if not alike:
+        return ()
+    more = ", ..." if len(alike) > _SHOWN else ""
+    return (
+        f"classes that differ only in case, spaces, _ or -: {', '.join(alike[:_SHOWN])}{more}; "
+        "give them one name if they are one class",
+    )
+
+
 def quote(names: Sequence[str]) -> str:
     """Quotes the first few names."""
     shown = ", ".join(repr(name) for name in names[:_SHOWN])
@@ -78,4 +98,5 @@ def _by_spelling(names: Sequence[str]) -> dict[str, int]:
 
 
 def _spelling(name: str) -> str:
-    return re.sub(r"[\s_-]+", " ", name.casefold()).strip()
+    composed = unicodedata.normalize("NFC", name)  # file systems differ in how they write accents
+    return re.sub(r"[\s_-]+", " ", composed.casefold()).strip()

@@ -61,7 +61,9 @@ def fit_to_data(config: TrainConfig, source: Source) -> TrainConfig:
         ConfigError: The recipe gives a number that contradicts the images.
     """
     classes = len(source.class_names)
-    if classes == 1:
+    if classes == 1 and source.is_multi_label:
+        _check_single_label(config, source)
+    elif classes == 1:
         is_table = config.data.name.startswith("csv:")
         remedy = (
             "add rows of other classes"
@@ -87,6 +89,18 @@ def fit_to_data(config: TrainConfig, source: Source) -> TrainConfig:
             f"model.num_classes={classes}, or none to take it from the dataset{unused}"
         )
     return fitted
+
+
+def _check_single_label(config: TrainConfig, source: Source) -> None:
+    """Refuses images of which all have the only label, or none has."""
+    having = int(count_classes(labels_of(source), source.class_names)[0])
+    if having in (0, len(source)):
+        which = "all" if having else "none"
+        raise ConfigError(
+            f"{config.data.name} has one label, {source.class_names[0]!r}, and {which} of its "
+            "training images have it, so that there is nothing to tell apart; add images of the "
+            "other kind"
+        )
 
 
 def _fit_loss(config: TrainConfig, source: Source) -> LossConfig:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -146,6 +147,24 @@ def test_what_has_no_single_meaning_is_refused(tmp_path, config, vary, changes, 
         train(vary(config, **changes), tmp_path / "run")
     assert "may have several classes" in str(error.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_single_label_is_one_output(tmp_path, config, vary):
+    text = re.sub(r"green|blue|\|", "", (tmp_path / "labels.csv").read_text())
+    (tmp_path / "red.csv").write_text(text)
+    alone = vary(config, data__name=f"csv:{tmp_path}/red.csv:pipe", epochs=4)
+    result = train(alone, tmp_path / "run", console=Console(file=io.StringIO()))
+    assert result.record["validation_mean_average_precision"] > 0.8  # guessing gives a half
+    trained = open_trained(tmp_path / "run")
+    assert trained.class_names == ("red",)
+    levels = np.full((2, 8, 8, 3), 40, np.uint8)
+    levels[1, ..., 0] = 200
+    dark, red = Classifier(trained, batch_size=2)(levels)[:, 0]
+    assert dark < 0.5 < red
+    lines = text.splitlines()
+    (tmp_path / "red.csv").write_text("\n".join([lines[0], *(x for x in lines if ",red," in x)]))
+    with pytest.raises(ConfigError, match="one label, 'red', and all of its training images have"):
+        train(alone, tmp_path / "other")
 
 
 def test_data_of_one_class_an_image_are_refused(tmp_path, config, vary):

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from resnet_jax.buckets import AnyPath, BucketPath
 from resnet_jax.data.config import DataConfig
+from resnet_jax.data.labels import alike_notes
 from resnet_jax.data.prepare.shards import (
     EXAMPLES_PER_PART,
     VERSION,
@@ -137,7 +138,7 @@ def _prepare(source: str, data_dir: Path | None, options: _Options) -> Path | No
     target, scratch = root / name / VERSION, root / name / f"incomplete.{VERSION}"
     _refuse_present(target)
     files, layout = open_layout(source, bad_examples=options.bad_examples, cache=FileCache())
-    for note in layout.notes:
+    for note in (*layout.notes, *alike_notes(layout.class_names)):
         _logger.info(note)
     parts = plan_parts(layout)
     _check_plan(scratch, layout)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from resnet_jax.data.config import DataConfig
+from resnet_jax.data.labels import alike_notes
 from resnet_jax.data.source_names import source_kind
 from resnet_jax.data.sources.bad_examples import BadExamples
 from resnet_jax.data.sources.examples import Source
@@ -60,6 +61,7 @@ def open_split(
         options = {"cache": cache} if kind.files else {}
         source = opener(name, split, channels=channels, bad_examples=bad_examples, **options)
     source.bad_examples = bad_examples
+    source.notes += alike_notes(source.class_names)
     return source
 
 

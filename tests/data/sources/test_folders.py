@@ -12,6 +12,7 @@ from PIL import Image
 
 from resnet_jax.data.config import DataConfig
 from resnet_jax.data.loading.pipeline import eval_loader, train_loader
+from resnet_jax.data.prepare.prepare import prepare
 from resnet_jax.data.sources import load_split, open_split
 from resnet_jax.data.sources.splits import MissingSplitError
 from resnet_jax.errors import ConfigError
@@ -396,3 +397,16 @@ def test_a_label_out_of_range_is_named(digits):
     digits = type(digits)(digits.images[:3], np.array([0, 10, 2]), digits.class_names)
     with pytest.raises(ConfigError, match="example 1: the label 10 is none of 0 to 9"):
         list(digits)
+
+
+def test_classes_that_may_be_one_are_named(tmp_path, caplog):
+    for name, content in photos("Cat", "cat", "dog").items():
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    source = open_split(f"folder:{tmp_path}/photos", "train")
+    assert len(source.class_names) == 3
+    assert "'Cat' and 'cat'; give them one name" in source.notes[-1]
+    with caplog.at_level("INFO", logger="resnet_jax"):
+        prepare(f"folder:{tmp_path}/photos", data_dir=tmp_path / "sets")
+    assert source.notes[-1] in caplog.messages

@@ -59,6 +59,12 @@ def expected(count=12):
         ("id,file,label", "{0},{0}.png,{1}"),
         ("label_id,label,img", "7,{1},{0}.png"),
         ("image_id,label,caption", '{},{},"a, b"'),
+        ("file|label", "{}.png|{}"),
+        ("file label", "{}.png  {}"),
+        ("file,label", '{}.png,"{}"'),
+        ("file;label,of the vet", "{}.png;{}"),
+        ("file,breed,fold", "{}.png,{},3"),
+        ("Unnamed: 0.1,Unnamed: 0,file,breed,width", "{0},{0},{0}.png,{1},300"),
     ],
 )
 def test_columns_go_by_their_usual_names(table, header, cells):
@@ -70,6 +76,15 @@ def test_columns_go_by_their_usual_names(table, header, cells):
         found |= classes_of(source)
     assert found == expected()
     assert any("no column split: a tenth of each class is" in note for note in source.notes)
+
+
+@pytest.mark.parametrize(
+    ("separator", "words"),
+    [(";", "semicolons"), ("\t", "tabs"), ("|", "the character |"), (" ", "spaces")],
+)
+def test_what_separates_cells_is_said(table, separator, words):
+    text = rows("file,label", "{}.png,{}").replace(",", separator)
+    assert f"read the table as cells separated by {words}" in open_split(table(text), "test").notes
 
 
 @pytest.mark.parametrize(
@@ -112,6 +127,20 @@ def test_columns_of_flags_are_classes(table):
     )
 
 
+def test_a_class_without_training_images_stays_and_is_named(table):
+    text = "file,cat,dog,emu,split\n0.png,1,1,0,train\n1.png,1,0,0,train\n2.png,0,0,1,val"
+    source = open_split(table(text), "train")
+    assert source.class_names == ("cat", "dog", "emu")
+    assert source.notes[-1].startswith("no training image has the class 'emu': the network cannot")
+    one_each = "image,cat,dog,emu\n" + "\n".join(
+        f"{red}.png,{1 - red % 2},{red % 2},0" for red in range(12)
+    )
+    source = open_split(table(one_each), "train")
+    assert not source.is_multi_label
+    assert source.class_names == ("cat", "dog", "emu")
+    assert "no training image has the class 'emu'" in source.notes[-1]
+
+
 @pytest.mark.parametrize("images", ["train_images/{}.png", "../elsewhere/{}.png", "a/b/{}.png"])
 def test_files_are_found_below_the_folder_of_the_table(table, folder, images):
     name = table(rows("file,label", "../elsewhere/{}.png,{}"), images=images)
@@ -122,7 +151,7 @@ def test_files_are_found_below_the_folder_of_the_table(table, folder, images):
     with pytest.raises(ConfigError, match=r"row 2 of labels.csv: there is no such file; paths are"):
         open_split(name, "train")
     source = open_split(table(rows("file,label", "{}.png,{}"), images=images), "train[:100%]")
-    assert f"found 12 files by their names, such as 0.png as {images.format(0)}" in source.notes
+    assert f"found 12 files by name, such as 0.png as {images.format(0)}" in source.notes
     assert classes_of(source).items() <= expected().items()
     absolute = table(rows("file,label", f"{folder}/{images}" + ",{}"), images=images)
     assert len(open_split(absolute, "train+validation+test")) == 12
@@ -149,6 +178,9 @@ GOOD = rows("file,label", "{}.png,{}")
         ("file,colour,shape\n0.png,red,round", "any of the columns 'colour', 'shape' could be"),
         ("a,b\n0.png,cat", "has no column of files among 'a', 'b'; call one of them file"),
         ("file\n0.png", "has no column of labels; add one, called label"),
+        ("file,fold\n0.png,1", "has no column of labels: 'fold' would say something else of an"),
+        ("file,Unnamed: 0\n0.png,1", "has no column of labels; add one, called label"),
+        ("file,id,width\n0.png,1,2", "no column of labels: 'id' and 'width' would say"),
         ("0.png,cat\n1.png,dog", r"first row names an image \(0.png, cat\); write the names"),
         ("file,label", "has no rows below the names of its columns"),
         ("\n\n", "is empty; write the names of its columns, such as file,label"),
@@ -159,6 +191,10 @@ GOOD = rows("file,label", "{}.png,{}")
         ("file,label,subset\n0.png,a,train\n1.png,b,", "'' in the column 'subset' is no split;"),
         ("file,label,label\n0.png,a,b", "has several columns 'label'; rename or remove one"),
         ("file,label\n0.png,a,b", "row 2: 3 cells for 2 columns; put cells that contain"),
+        ("file,label\n0.png\n1.png,a", "row 2: 1 cell for 2 columns; put cells that contain"),
+        ('file,label\n0.png,a\n1.png,"b\n2.png,a\n3.png,b', "row 3: a cell does not end, or has"),
+        ('file,label\n0.png,a\n1.png,"b' + "b" * 2**17 + '"', "row 3: a cell does not end, or has"),
+        ("id;a,file\n0;x,0.png", "commas or semicolons could separate its cells; leave only one"),
         ("file,label,split\n0.png,a,fold1", "'fold1' in the column 'split' is no split; write"),
         (GOOD + "\n0.png,dog", "0.png is 'cat' in row 2 and 'dog' in row 14; remove one of the"),
         (
@@ -209,10 +245,45 @@ def test_a_row_that_cannot_be_used_stops_or_is_listed(table, folder, tmp_path, p
     assert "row 1" in line
 
 
-def test_an_absolute_path_is_named_as_it_is(table):
-    name = table("file,label\n/nowhere/0.png,a")
-    with pytest.raises(ConfigError, match=r"^/nowhere/0.png: row 2 of labels.csv: there is no"):
+@pytest.mark.parametrize(
+    ("front", "what"),
+    [
+        ("/nowhere/", "is an absolute path"),
+        ("C:\\Users\\me\\", "is an absolute path"),
+        ("D:/data/", "is an absolute path"),
+        ("\\\\server\\share\\", "is an absolute path"),
+        ("~/data/", "is an absolute path"),
+        ("https://example.org/", "is an address"),
+        ("gs://bucket/", "is an address"),
+    ],
+)
+@pytest.mark.parametrize("on_error", ["stop", "skip"])
+def test_absolute_paths_of_another_machine_get_one_line(table, tmp_path, front, what, on_error):
+    config = DataConfig(name=table(rows("file,label", front + "{}.png,{}")), on_error=on_error)
+    with pytest.raises(ConfigError) as error:
+        load_split(config, "train", workdir=tmp_path)
+    assert str(error.value).endswith(
+        f"labels.csv, row 2: {front}0.png {what}, as in 12 rows, and there is no such file here; "
+        f"remove {front!r} from the front of its paths: 0.png lies next to the table"
+    )
+    assert not list(tmp_path.glob("*.jsonl"))
+
+
+def test_an_absolute_path_of_this_machine_that_is_missing_is_one_bad_row(table, folder, tmp_path):
+    name = table(rows("file,label", f"{folder}" + "/{}.png,{}") + "\n/nowhere/0.png,cat")
+    with pytest.raises(ConfigError, match=r"^/nowhere/0.png: row 14 of labels.csv: there is no"):
         open_split(name, "train")
+    config = DataConfig(name=name, on_error="skip")
+    assert len(load_split(config, "train+validation+test", workdir=tmp_path)) == 12
+
+
+@pytest.mark.parametrize("written", ["{}", "{}.0", "{}.png"])
+def test_names_that_became_numbers_are_recognised(table, written):
+    name = table(rows("id,label", written + ",{}"), images="images/{:05}.png")
+    with pytest.raises(ConfigError, match=r"row 2 .* no such file, but images/00000.png: .*=str"):
+        open_split(name, "train")
+    kept = table(rows("id,label", "{:05},{}"), images="images/{:05}.png")
+    assert len(open_split(kept, "train")) == 8
 
 
 def test_labels_that_pandas_wrote_as_floats_are_whole_numbers(table):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from resnet_jax.data.sources.layouts.columns import FLAGS, Columns
-from resnet_jax.errors import ConfigError, shown
+from resnet_jax.errors import ConfigError, counted, shown
 
 SEPARATORS = {"pipe": "|", "semicolon": ";", "comma": ",", "space": " ", "none": None}
 """What stands between the labels of a file, by the name at the end of `csv:PATH:NAME`."""
@@ -25,11 +25,13 @@ class LabelCells(NamedTuple):
         names: The labels of each row.
         are_several: Whether a row may have several, or none.
         notes: Lines for the user.
+        classes: All labels that there are, if the table says so; None for those of the rows.
     """
 
     names: list[tuple[str, ...]]
     are_several: bool
     notes: tuple[str, ...] = ()
+    classes: tuple[str, ...] | None = None
 
 
 def split_separator(path: str) -> tuple[str, str | None]:
@@ -107,7 +109,8 @@ def _from_flags(
     are_several = any(len(row) != 1 for row in names)
     kind = "of which an image may have several" if are_several else "of which each image has one"
     note = f"read the {len(places)} columns of 0 and 1 as classes, {kind}"
-    return LabelCells(names, are_several, (note, *(_notes(names) if are_several else ())))
+    notes = (note, *(_notes(names) if are_several else ()))
+    return LabelCells(names, are_several, notes, tuple(header[at] for at in places))
 
 
 def _from_list(cell: str, origin: str) -> tuple[str, ...]:
@@ -142,8 +145,8 @@ def _list_or_none(cell: str) -> tuple[str, ...] | None:
 
 def _notes(names: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     most, none = max(map(len, names)), sum(not row for row in names)
-    without = f"; {none} image{'s have' if none > 1 else ' has'} none" if none else ""
-    return (f"an image has up to {most} label{'s' * (most > 1)}{without}",)
+    without = f"; {counted(none, 'image has', plural='images have')} none" if none else ""
+    return (f"an image has up to {counted(most, 'label')}{without}",)
 
 
 def _refuse_two_readings(cells: Sequence[str], origin: str) -> None:

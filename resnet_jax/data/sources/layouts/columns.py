@@ -29,7 +29,16 @@ _LABEL = _words(
 _LABEL_ID = _words("classid classindex labelid labelindex categoryid targetid")
 _SPLIT = _words("split splits isvalid istest")
 _SPLIT_OR_OTHER = _words("subset partition phase set dataset fold usage")
-_INDEX = frozenset({"", "index", "unnamed0"})  # what pandas writes of its own
+_INDEX = re.compile(r"(index|unnamed\d*|level\d+)?")  # what pandas writes of its own
+# What nobody trains on, and what tables of images often have.
+_NO_LABEL = (
+    _FILE_ID
+    | _SPLIT_OR_OTHER
+    | _words(
+        "folds kfold idx row rowid number width height size filesize md5 sha1 sha256 hash url date "
+        "timestamp"
+    )
+)
 
 FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 """What a cell in the column of a class says."""
@@ -57,6 +66,11 @@ def _spelling(name: str) -> str:
     return re.sub(r"[\W_]+", "", name.casefold())
 
 
+def has_files(header: Sequence[str]) -> bool:
+    """Whether one of the columns may be that of the files, by its name."""
+    return any(_spelling(name) in _FILE | _FILE_ID for name in header)
+
+
 def choose_columns(header: Sequence[str], rows: Rows, *, origin: str) -> Columns:
     """Finds the columns of files, labels and splits by their names, in any case and spelling.
 
@@ -74,7 +88,7 @@ def choose_columns(header: Sequence[str], rows: Rows, *, origin: str) -> Columns
             "columns above it, such as file,label"
         )
     spellings = [_spelling(name) for name in header]
-    rest = [at for at, spelling in enumerate(spellings) if spelling not in _INDEX]
+    rest = [at for at, spelling in enumerate(spellings) if not _INDEX.fullmatch(spelling)]
     named = {at: repr(header[at]) for at in rest}
 
     def one_of(meaning: str, *groups: frozenset[str]) -> int | None:
@@ -113,13 +127,18 @@ def _unnamed_labels(
     named: dict[int, str], rows: Rows, rest: list[int], file: int, split: int | None, origin: str
 ) -> Columns:
     """Reads the only column that is left as the labels, or columns of 0 and 1 as classes."""
+    others = [at for at in rest if _spelling(named[at]) in _NO_LABEL]
+    rest = [at for at in rest if at not in others]
     if not rest:
-        raise ConfigError(f"{origin} has no column of labels; add one, called label")
+        words = " and ".join(named[at] for at in others)
+        known = f": {words} would say something else of an image" if others else ""
+        raise ConfigError(f"{origin} has no column of labels{known}; add one, called label")
+    left_out = _left_out(named, others)
     if len(rest) == 1:
         note = f"read the column {named[rest[0]]} as the labels"
-        return Columns(file, (rest[0],), False, split, (note,))
+        return Columns(file, (rest[0],), False, split, (note, *left_out))
     if all(row[at].casefold() in FLAGS for row in rows for at in rest):
-        return Columns(file, tuple(rest), True, split, ())
+        return Columns(file, tuple(rest), True, split, left_out)
     _refuse_odd_flags(named, rows, rest, origin)
     words = ", ".join(named[at] for at in rest)
     raise ConfigError(

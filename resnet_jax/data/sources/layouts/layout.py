@@ -87,6 +87,7 @@ def label_files(
     *,
     seed: int,
     order: Callable[[str], Any] = str,
+    classes: Iterable[str] | None = None,
 ) -> Layout:
     """Numbers the classes, and divides files without splits.
 
@@ -95,20 +96,21 @@ def label_files(
         found: For each split, or for `ALL`, the files of each class.
         seed: Decides the order of the files and what is held back.
         order: What the names of the classes are sorted by.
+        classes: All classes; None for those that have files in `train`.
 
     Raises:
         ConfigError: A class has no images, or `train` lacks the class of another split.
     """
-    named = (
+    used = (
         found["train"] if "train" in found else {name for part in found.values() for name in part}
     )
-    class_names = tuple(sorted(named, key=order))
+    class_names = tuple(sorted(used if classes is None else classes, key=order))
     _check_names(reading, class_names)
     labels = {name: label for label, name in enumerate(class_names)}
     splits: dict[str, list[tuple[str, int]]] = defaultdict(list)
     _note_held_out(reading, found.get(ALL, {}))
-    for split, classes in found.items():
-        for name, members in sorted(classes.items()):
+    for split, part in found.items():
+        for name, members in sorted(part.items()):
             if name not in labels:
                 hint = nearest(name, labels).strip()
                 reason = f"the class {name!r} is none of train" + (f" ({hint})" if hint else "")
@@ -116,8 +118,9 @@ def label_files(
             elif not members:
                 reading.refuse(f"{split}/{name}", "the class has no images")
             else:
-                for part, chosen in _cut(split, shuffled(members, seed)).items():
-                    splits[part].extend((member, labels[name]) for member in chosen)
+                for place, chosen in _cut(split, shuffled(members, seed)).items():
+                    splits[place].extend((member, labels[name]) for member in chosen)
+    _note_absent(reading, class_names, {label for _, label in splits.get("train", ())})
     ordered = {
         split: sorted(entries, key=lambda entry: _rank(entry[0], seed))
         for split, entries in splits.items()
@@ -131,6 +134,7 @@ def label_sets(
     *,
     seed: int,
     order: Callable[[str], Any] = str,
+    classes: Iterable[str] | None = None,
 ) -> Layout:
     """Numbers the classes of files that may have several, and divides files without splits.
 
@@ -139,18 +143,20 @@ def label_sets(
         found: For each split, or for `ALL`, the classes of each file.
         seed: Decides the order of the files and what is held back.
         order: What the names of the classes are sorted by.
+        classes: All classes; None for those that files of `train` have.
 
     Raises:
         ConfigError: There are no classes, or `train` lacks the class of another split.
     """
     named = [found["train"]] if "train" in found else list(found.values())
     used = {name for files in named for names in files.values() for name in names}
-    class_names = tuple(sorted(used, key=order))
+    class_names = tuple(sorted(used if classes is None else classes, key=order))
     _check_names(reading, class_names)
     labels = {name: label for label, name in enumerate(class_names)}
-    if not labels:
+    if not used:
         raise ConfigError(f"{reading.origin}: no file has a class; give some of them one")
     splits: dict[str, list[tuple[str, Label]]] = defaultdict(list)
+    trained: set[int] = set()
     if ALL in found:
         reading.notes.append(
             f"no {reading.splits_by}: a tenth of the images is held back for validation and a "
@@ -161,11 +167,13 @@ def label_sets(
             for file in chosen:
                 odd = next((name for name in files[file] if name not in labels), None)
                 if odd is None:
-                    entry = (file, tuple(sorted(labels[name] for name in files[file])))
-                    splits[part].append(entry)
+                    several = tuple(sorted(labels[name] for name in files[file]))
+                    splits[part].append((file, several))
+                    trained |= set(several) if part == "train" else set()
                 else:
                     hint = nearest(odd, labels)
                     reading.refuse(file, f"the class {odd!r} is none of train{hint}")
+    _note_absent(reading, class_names, trained)
     return Layout(class_names, splits, tuple(reading.notes), is_multi_label=True)
 
 
@@ -176,6 +184,18 @@ def _check_names(reading: LayoutReading, names: Iterable[str]) -> None:
         raise ConfigError(
             f"{reading.origin}: the name of the class {shown(odd, 60)!r} has a control character, "
             "such as a line end; rename the class"
+        )
+
+
+def _note_absent(reading: LayoutReading, class_names: Sequence[str], trained: set[int]) -> None:
+    """Names the classes that no training image has."""
+    absent = [repr(name) for label, name in enumerate(class_names) if label not in trained]
+    if absent and trained:
+        more = ", ..." if len(absent) > LISTED else ""
+        noun = "class" if len(absent) == 1 else "classes"
+        reading.notes.append(
+            f"no training image has the {noun} {', '.join(absent[:LISTED])}{more}: the network "
+            "cannot learn them"
         )
 
 

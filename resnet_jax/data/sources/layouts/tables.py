@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from resnet_jax.buckets import AnyPath
-from resnet_jax.data.image_names import EXTENSIONS, is_image, is_litter, unread_format
 from resnet_jax.data.sources.bad_examples import BadExamples
 from resnet_jax.data.sources.files import FileCache, open_folder
 from resnet_jax.data.sources.layouts.cells import (
@@ -20,6 +17,7 @@ from resnet_jax.data.sources.layouts.cells import (
     split_separator,
 )
 from resnet_jax.data.sources.layouts.columns import Columns, choose_columns, split_reader
+from resnet_jax.data.sources.layouts.delimited import read_cells
 from resnet_jax.data.sources.layouts.layout import (
     ALL,
     Classes,
@@ -28,10 +26,10 @@ from resnet_jax.data.sources.layouts.layout import (
     label_files,
     label_sets,
 )
+from resnet_jax.data.sources.layouts.places import Places
 from resnet_jax.errors import ConfigError, shown
 from resnet_jax.local_paths import user_path
 
-_DELIMITERS = ",;\t"
 _INTEGER = re.compile(r"-?[0-9]+")
 
 
@@ -113,12 +111,14 @@ def read_table(
             could be read in two ways.
     """
     reading = LayoutReading(files, bad_examples, splits_by="column split", table=str(files.table))
-    header, lines = _read_cells(files.table)
+    header, lines, read_as = read_cells(files.table)
     cells = [cells for _, cells in lines]
     columns = choose_columns(header, cells, origin=str(files.table))
     labels = read_labels(header, cells, columns, separator=files.separator, origin=str(files.table))
-    reading.notes.extend((*columns.notes, *labels.notes))
-    places = _Places(files)
+    reading.notes.extend((*read_as, *columns.notes, *labels.notes))
+    places = Places(files)
+    named = ((number, row[columns.file]) for number, row in lines)
+    places.check_absolute(named, table=str(files.table))
     members: dict[str, _Row] = {}
     for row in _rows(files, header, lines, columns, labels):
         file, problem = places.find(row.file)
@@ -139,43 +139,11 @@ def read_table(
         several: dict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
         for file, row in members.items():
             several[row.split][file] = row.labels
-        return label_sets(reading, several, seed=seed, order=order)
+        return label_sets(reading, several, seed=seed, order=order, classes=labels.classes)
     found: dict[str, Classes] = defaultdict(lambda: defaultdict(list))
     for file, row in members.items():
         found[row.split][row.labels[0]].append(file)
-    return label_files(reading, found, seed=seed, order=order)
-
-
-def _read_cells(table: AnyPath) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Reads the header, and every other row with its number in the file."""
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ConfigError(f"{table} is not UTF-8 text; save it as CSV in UTF-8") from None
-    except OSError as error:
-        raise ConfigError(f"{table} cannot be read: {error.strerror or error}") from error
-    first = text.partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    try:
-        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if cells]
-    except csv.Error as error:
-        raise ConfigError(f"{table}, row {reader.line_num}: {error}; save it anew") from error
-    if not lines:
-        raise ConfigError(f"{table} is empty; write the names of its columns, such as file,label")
-    if len(lines) < 2:
-        raise ConfigError(f"{table} has no rows below the names of its columns; add some")
-    (_, header), *rows = lines
-    repeated = sorted({name for name in header if header.count(name) > 1})
-    if repeated:
-        raise ConfigError(f"{table} has several columns {repeated[0]!r}; rename or remove one")
-    for number, cells in rows:
-        if len(cells) != len(header):
-            raise ConfigError(
-                f"{table}, row {number}: {len(cells)} cells for {len(header)} columns; put cells "
-                "that contain the separator between quotes"
-            )
-    return header, rows
+    return label_files(reading, found, seed=seed, order=order, classes=labels.classes)
 
 
 def _rows(
@@ -205,51 +173,3 @@ def _twice(table: AnyPath, first: _Row, second: _Row) -> str:
         f"{table}: {second.file} is {one!r} in row {first.number} and {other!r} in row "
         f"{second.number}; remove one of the rows, or write several labels into one (docs/data.md)"
     )
-
-
-class _Places:
-    """Finds the files of a table."""
-
-    def __init__(self, files: CsvFiles) -> None:
-        self._files = files
-        self._by_name: dict[str, list[str]] | None = None
-        self._moved: list[tuple[str, str]] = []
-
-    def find(self, written: str) -> tuple[str, str | None]:
-        """Returns the path of a file relative to the table's folder, and what is wrong with it."""
-        name = written.replace("\\", "/").removeprefix("./").removeprefix(f"{self._files.origin}/")
-        if not name:
-            return name, "it names no file"
-        if not self._files.has(name):
-            found = self._search(name)
-            if len(found) > 1:
-                return name, f"the file could be {found[0]} or {found[1]}; write the whole path"
-            if not found:
-                return name, f"there is no such file; paths are relative to {self._files.origin}"
-            self._moved.append((written, found[0]))
-            name = found[0]
-        if not is_image(name):
-            return name, unread_format(name) or "it is not an image by its name"
-        return name, None
-
-    def notes(self) -> list[str]:
-        """Says how files were found that do not lie where the table says."""
-        if not self._moved:
-            return []
-        written, found = self._moved[0]
-        return [f"found {len(self._moved)} files by their names, such as {written} as {found}"]
-
-    def _search(self, name: str) -> list[str]:
-        if self._by_name is None:
-            self._by_name = defaultdict(list)
-            for path in sorted(self._files.names()):
-                if is_image(path) and not is_litter(path):
-                    last = path.rpartition("/")[2]
-                    for key in {last, last.rpartition(".")[0]}:
-                        self._by_name[key].append(path)
-        return [
-            path
-            for path in self._by_name.get(name.rpartition("/")[2], [])
-            if f"/{path}".endswith(f"/{name}")
-            or any(f"/{path}".lower().endswith(f"/{name}{end}".lower()) for end in EXTENSIONS)
-        ]
