@@ -18,7 +18,7 @@ epochs of warm-up, BCE on mixed targets, RandAugment 7/0.5 (6/0.5), mixup 0.2 (0
 repeated augmentation 3 and stochastic depth 0.05 (not a3), label smoothing 0.1 (a1), crop fraction
 0.95, mixed precision; figures in brackets where a2 or a3 differ. BatchNorm and mixup see groups of
 512 images, as on each of the four GPUs that a1 was trained on. On 8 chips a group spans two, which
-exchange statistics and images; --config.model.norm_group_size=256 with
+exchange statistics and images (39 MB a step); --config.model.norm_group_size=256 with
 --config.augment.mix_group_size=256 avoids both, and differs from the paper.
 
 From timm: LAMB clips the gradient to norm 1 and adapts only decayed parameters; the warm-up starts

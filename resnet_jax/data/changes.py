@@ -9,7 +9,7 @@ from __future__ import annotations
 from resnet_jax.data.config import AugmentConfig, DataConfig
 from resnet_jax.data.images.transforms import eval_steps, train_steps
 from resnet_jax.data.on_device.augment import augment_changes, describe_normalize
-from resnet_jax.data.on_device.mixing import mix_changes
+from resnet_jax.data.on_device.mixing import describe_mix
 
 
 def describe_changes(
@@ -33,7 +33,7 @@ def describe_changes(
         "training, on the device": [
             *(change.line for change in augment_changes(augment)),
             normalize,
-            *(change.line for change in mix_changes(augment)),
+            *describe_mix(augment),
         ],
         "evaluation, on the host": eval_steps(inputs, max_pixels=data.max_pixels).describe(),
         "evaluation, on the device": [normalize],

@@ -1,6 +1,7 @@
 """What the compiler for TPUs makes of the steps."""
 
 import dataclasses
+import functools
 import importlib.util
 import pathlib
 import re
@@ -10,11 +11,11 @@ import jax.numpy as jnp
 import pytest
 
 from resnet_jax.aot.estimate import estimate_step, recipe_image_size, without_data
-from resnet_jax.aot.hlo import collectives, memory_traffic, opcodes
+from resnet_jax.aot.hlo import Collective, collectives, memory_traffic, opcodes
 from resnet_jax.aot.lowering import lower_step
 from resnet_jax.aot.topology import describe_topology
 from resnet_jax.data.config import AugmentConfig
-from resnet_jax.data.on_device.augment import build_augment
+from resnet_jax.data.on_device.augment import build_augment, normalize
 from resnet_jax.data.on_device.mixing import build_mix
 from resnet_jax.data.on_device.resident import ResidentData
 from resnet_jax.machine.mesh import mesh_of, replicated, split_by_example
@@ -127,27 +128,44 @@ CHANGES = {
 }
 
 
+@pytest.fixture
+def change(optimized):
+    """Compiles the changes of 32 images on four chips."""
+
+    def change(config):
+        topology = describe_topology(V5E)
+        mesh = mesh_of(topology.devices)
+        augment = build_augment(config)
+        units = functools.partial(normalize, mean=[0.5], std=[0.25])
+        mix = build_mix(config, num_classes=10, normalize=units)
+
+        def apply(key, images, labels):
+            keys = jax.random.split(jax.random.wrap_key_data(key))
+            return mix(keys[1], augment(keys[0], images), labels)
+
+        split, whole = split_by_example(mesh), replicated(mesh)
+        lowered = jax.jit(apply, out_shardings=(split, split)).lower(
+            jax.ShapeDtypeStruct((2,), jnp.uint32, sharding=whole),
+            jax.ShapeDtypeStruct((32, 32, 32, 3), jnp.uint8, sharding=split),
+            jax.ShapeDtypeStruct((32,), jnp.int32, sharding=split),
+        )
+        return finish(topology, lowered).module
+
+    return change
+
+
 @pytest.mark.parametrize("changes", CHANGES.values(), ids=list(CHANGES))
-def test_no_change_of_images_loops(optimized, changes):
-    topology = describe_topology(V5E)
-    mesh = mesh_of(topology.devices)
-    config = AugmentConfig(**changes)
-    augment, mix = build_augment(config), build_mix(config, num_classes=10)
+def test_no_change_of_images_loops(change, changes):
+    module = change(AugmentConfig(**changes))
+    assert opcodes(module)["while"] == 0
+    if "mix_group_size" in changes or "mixup" not in changes:
+        assert collectives(module) == {}
 
-    def change(key, images, labels):
-        keys = jax.random.split(jax.random.wrap_key_data(key))
-        return mix(keys[1], augment(keys[0], images), labels)
 
-    split, whole = split_by_example(mesh), replicated(mesh)
-    lowered = jax.jit(change, out_shardings=(split, split)).lower(
-        jax.ShapeDtypeStruct((2,), jnp.uint32, sharding=whole),
-        jax.ShapeDtypeStruct((32, 32, 32, 3), jnp.uint8, sharding=split),
-        jax.ShapeDtypeStruct((32,), jnp.int32, sharding=split),
-    )
-    program = finish(topology, lowered)
-    assert opcodes(program.module)["while"] == 0
-    if config.mix_group_size or not config.mixup:  # partners on other chips are fetched
-        assert collectives(program.module) == {}
+def test_a_partner_on_another_chip_comes_as_bytes_and_a_label(change):
+    config = AugmentConfig(pad_crop=4, flip=0.5, mixup=0.2, cutmix=1.0, mix_group_size=16)
+    exchanges = collectives(change(config))
+    assert exchanges == {"collective-permute": Collective(2, 8 * (32 * 32 * 3 + 4))}
 
 
 def test_a_dataset_on_the_device_is_not_copied(optimized, config):

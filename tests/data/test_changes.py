@@ -12,7 +12,7 @@ from resnet_jax.data.config import AugmentConfig, DataConfig
 from resnet_jax.data.images.record import Record
 from resnet_jax.data.images.transforms import train_steps
 from resnet_jax.data.on_device.augment import augment_changes
-from resnet_jax.data.on_device.mixing import mix_changes
+from resnet_jax.data.on_device.mixing import describe_mix
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -54,7 +54,8 @@ def test_the_lines_are_those_of_the_steps_that_are_executed():
         expected = step(expected, rng)
     np.testing.assert_array_equal(steps(Record(image, 0), np.random.default_rng(3)), expected)
     assert lists["training, on the host"] == steps.describe()
-    on_device = [change.line for change in (*augment_changes(augment), *mix_changes(augment))]
+    on_device = [change.line for change in augment_changes(augment)]
+    on_device += describe_mix(augment)
     assert [line for line in lists["training, on the device"] if line in on_device] == on_device
 
 

@@ -139,13 +139,12 @@ def test_mixing_is_timms(timm, torch, mode, cut, monkeypatch):
     expected_images, expected_targets = mixer(
         torch.tensor(images).permute(0, 3, 1, 2), torch.tensor(labels)
     )
-    ours = mixing.apply_mix(
-        mixing.complete_draw(jnp.array(shares), jnp.array(cuts), jnp.array(boxes), 8, (12, 20)),
-        jnp.array(images),
-        jnp.eye(5)[labels] * 0.9 + 0.02,
-    )
-    np.testing.assert_allclose(ours[0], expected_images.permute(0, 2, 3, 1), atol=1e-6)
-    np.testing.assert_allclose(ours[1], expected_targets, atol=1e-6)
+    draw = mixing.complete_draw(jnp.array(shares), jnp.array(cuts), jnp.array(boxes), 8, (12, 20))
+    ours, targets = jnp.array(images), jnp.eye(5)[labels] * 0.9 + 0.02
+    mixed = mixing.mix_images(draw, ours, partners=mixing.opposite(ours, 8))
+    np.testing.assert_allclose(mixed, expected_images.permute(0, 2, 3, 1), atol=1e-6)
+    shares_mixed = mixing.mix_targets(draw, targets, partners=mixing.opposite(targets, 8))
+    np.testing.assert_allclose(shares_mixed, expected_targets, atol=1e-6)
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 4])

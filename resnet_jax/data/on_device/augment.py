@@ -1,7 +1,7 @@
 """Augmentation of a batch on the accelerator: pure functions for the inside of a jitted step.
 
-Images are float32 [batch, height, width, channels] in units of 0..255. Each image gets its own
-draw; the draws depend only on the key and the batch size, not on the number of devices.
+Images are [batch, height, width, channels] in units of 0..255. Each image gets its own draw; the
+draws depend only on the key and the batch size, not on the number of devices.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jax.scipy.ndimage import map_coordinates
 from resnet_jax.data.config import AugmentConfig
 
 Augment = Callable[[Array, Array], Array]
-"""Maps (key, images) to images of the same shape, float32."""
+"""Maps (key, images) to images of the same shape."""
 
 
 class Change(NamedTuple):
@@ -164,7 +164,11 @@ def augment_changes(config: AugmentConfig) -> list[Change]:
                 f"move: shift by up to {config.shift:g} pixels, rotate by up to {config.rotate:g} "
                 f"degrees, scale by up to {config.scale:g}",
                 lambda key, images: random_affine(
-                    key, images, shift=config.shift, rotate=config.rotate, scale=config.scale
+                    key,
+                    images.astype(jnp.float32),
+                    shift=config.shift,
+                    rotate=config.rotate,
+                    scale=config.scale,
                 ),
             )
         )
@@ -193,12 +197,11 @@ def build_augment(config: AugmentConfig) -> Augment:
 
     Returns:
         A pure function of (key, images), to be used inside the jitted step before `normalize`. It
-        takes uint8 or float32 in units of 0..255 and gives float32.
+        takes uint8 or float32 in units of 0..255, and gives the same, or float32 if images move.
     """
     changes = augment_changes(config)
 
     def augment(key: Array, images: Array) -> Array:
-        images = images.astype(jnp.float32)
         for position, change in enumerate(changes):
             images = change.apply(jax.random.fold_in(key, position), images)
         return images

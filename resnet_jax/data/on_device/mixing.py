@@ -1,6 +1,6 @@
-"""Changes of a normalised batch on the accelerator: mixup and CutMix, after random erasing.
+"""The last changes of a batch on the accelerator: random erasing, then mixup or CutMix.
 
-Pure functions for the inside of a jitted step, after `normalize`. The draws are timm's.
+Pure functions for the inside of a jitted step. The draws are timm's.
 """
 
 from __future__ import annotations
@@ -17,21 +17,7 @@ from resnet_jax.data.on_device.erasing import inside_boxes, random_erase
 from resnet_jax.errors import ConfigError
 
 Mix = Callable[[Array, Array, Array], tuple[Array, Array]]
-"""Maps (key, images, labels) to (images, targets): the labels, or shares of the classes."""
-
-
-class MixChange(NamedTuple):
-    """A random change of a batch and its targets, and the line that says so.
-
-    Attributes:
-        line: What it does.
-        mixes: Whether it needs shares of the classes for targets, rather than labels.
-        apply: The function.
-    """
-
-    line: str
-    mixes: bool
-    apply: Mix
+"""Maps (key, pixels, labels) to normalised images and targets: labels, or shares of the classes."""
 
 
 class MixDraw(NamedTuple):
@@ -130,117 +116,118 @@ def complete_draw(
     return MixDraw(share[owner], cut[owner], box[owner])
 
 
-def apply_mix(draw: MixDraw, images: Array, targets: Array) -> tuple[Array, Array]:
-    """Mixes each image, and its target, with its partner's.
+def opposite(array: Array, size: int) -> Array:
+    """Gives the partners of a batch: each group of `size` rows of an array in reverse order."""
+    return array.reshape(-1, size, *array.shape[1:])[:, ::-1].reshape(array.shape)
+
+
+def mix_images(draw: MixDraw, images: Array, *, partners: Array) -> Array:
+    """Mixes each image with its partner.
 
     Args:
         draw: From `draw_mix`.
         images: float32 [batch, height, width, channels].
-        targets: float32 [batch, classes].
+        partners: The same.
 
     Returns:
-        Images and targets of the same shapes.
+        Images of the same shape.
 
     References:
         Zhang et al., mixup, 2017; Yun et al., CutMix, 2019.
     """
-    partners = images[::-1]
     share = draw.share[:, None, None, None]
     pasted = jnp.where(inside_boxes(draw.box, *images.shape[1:3]), partners, images)
     blended = share * images + (1 - share) * partners
-    mixed = jnp.where(draw.cut[:, None, None, None], pasted, blended)
-    weight = draw.share[:, None]
-    return mixed, weight * targets + (1 - weight) * targets[::-1]
+    return jnp.where(draw.cut[:, None, None, None], pasted, blended)
 
 
-def mix_changes(config: AugmentConfig) -> list[MixChange]:
-    """Lists the changes of a recipe that come after `normalize`, in order."""
-    changes: list[MixChange] = []
+def mix_targets(draw: MixDraw, targets: Array, *, partners: Array) -> Array:
+    """Mixes the targets of `mix_images`, float32 [batch, classes] like those of the partners."""
+    share = draw.share[:, None]
+    return share * targets + (1 - share) * partners
+
+
+def describe_mix(config: AugmentConfig) -> list[str]:
+    """Says in a line each what `build_mix` does after `normalize`, in order."""
+    lines = []
     if config.erase:
-
-        def erase(key: Array, images: Array, targets: Array) -> tuple[Array, Array]:
-            erased = random_erase(key, images, probability=config.erase, mode=config.erase_mode)
-            return erased, targets
-
-        line = f"erase a rectangle with probability {config.erase:g}, filled with "
         fill = "noise" if config.erase_mode == "noise" else "the mean"
-        changes.append(MixChange(line + fill, mixes=False, apply=erase))
+        probability = f"probability {config.erase:g}"
+        lines.append(f"erase a rectangle with {probability}, filled with {fill}")
     if config.mixup or config.cutmix:
-        changes.append(
-            MixChange(
-                _describe_mix(config),
-                mixes=True,
-                apply=lambda key, images, targets: _mix_groups(config, key, images, targets),
-            )
-        )
-    return changes
+        kinds = (("mixup", config.mixup), ("CutMix", config.cutmix))
+        used = " or ".join(f"{name} (Beta {value:g})" for name, value in kinds if value)
+        group = "the batch" if config.mix_group_size is None else f"{config.mix_group_size} images"
+        drawn = f"one draw a {config.mix_mode}"
+        share = f"probability {config.mix_probability:g}"
+        lines.append(f"mix: {used} with {share}, {drawn}, within {group}")
+    return lines
 
 
-def _describe_mix(config: AugmentConfig) -> str:
-    kinds = (("mixup", config.mixup), ("CutMix", config.cutmix))
-    used = " or ".join(f"{name} (Beta {value:g})" for name, value in kinds if value)
-    group = "the batch" if config.mix_group_size is None else f"{config.mix_group_size} images"
-    drawn = f"one draw a {config.mix_mode}"
-    return f"mix: {used} with probability {config.mix_probability:g}, {drawn}, within {group}"
-
-
-def build_mix(config: AugmentConfig, *, num_classes: int) -> Mix:
-    """Composes `mix_changes`: random erasing, mixup and CutMix as a recipe asks for them.
+def build_mix(
+    config: AugmentConfig, *, num_classes: int, normalize: Callable[[Array], Array]
+) -> Mix:
+    """Composes what `describe_mix` says: random erasing, mixup and CutMix as a recipe asks.
 
     Args:
         config: What to do and how strongly; see `AugmentConfig`.
         num_classes: Width of the targets.
+        normalize: Brings pixels to the units of the network, each by itself.
 
     Returns:
-        A pure function of (key, images, labels), to be used inside the jitted step after
-        `normalize`, on the whole batch. Labels are int [batch], or bool [batch, num_classes] where
-        an image may have several; with mixup or CutMix it gives the share of each class, float32
-        [batch, num_classes], and otherwise the labels as they are.
+        A pure function of (key, pixels, labels), to be used inside the jitted step on the whole
+        batch. Labels are int [batch], or bool [batch, num_classes] where an image may have several;
+        with mixup or CutMix it gives the share of each class, float32 [batch, num_classes], and
+        otherwise the labels as they are.
     """
-    changes = mix_changes(config)
 
-    def mix(key: Array, images: Array, labels: Array) -> tuple[Array, Array]:
+    def shares(labels: Array) -> Array:
+        return jax.nn.one_hot(labels, num_classes) if labels.ndim == 1 else labels * 1.0
+
+    def mix(key: Array, pixels: Array, labels: Array) -> tuple[Array, Array]:
         erase_key, mix_key = jax.random.split(key)
-        targets = labels
-        for change in changes:
-            if change.mixes:
-                one_class = labels.ndim == 1
-                targets = jax.nn.one_hot(labels, num_classes) if one_class else labels * 1.0
-            images, targets = change.apply(mix_key if change.mixes else erase_key, images, targets)
-        return images, targets
+        images = normalize(pixels)
+        if config.erase:
+            images = random_erase(
+                erase_key, images, probability=config.erase, mode=config.erase_mode
+            )
+        if not (config.mixup or config.cutmix):
+            return images, labels
+        size = config.mix_group_size or len(images)
+        draw = _draw_groups(config, mix_key, images.shape[:3], size)
+        # A partner on another chip is fetched: as bytes and a label, unless it is erased first.
+        partners = opposite(images, size) if config.erase else normalize(opposite(pixels, size))
+        targets = mix_targets(draw, shares(labels), partners=shares(opposite(labels, size)))
+        return mix_images(draw, images, partners=partners), targets
 
     return mix
 
 
-def _mix_groups(
-    config: AugmentConfig, key: Array, images: Array, targets: Array
-) -> tuple[Array, Array]:
-    """Mixes each group of images by itself, as each process of a PyTorch run does its own batch."""
-    batch, size = len(images), config.mix_group_size or len(images)
+def _draw_groups(config: AugmentConfig, key: Array, shape: tuple[int, ...], size: int) -> MixDraw:
+    """Draws for each group of images by itself, as each process of a PyTorch run does."""
+    batch, height, width = shape
     if batch % size:
         raise ConfigError(
             f"augment.mix_group_size={size} does not divide a batch of {batch} images; choose one "
             "that does, or none"
         )
 
-    def mix(key: Array, images: Array, targets: Array) -> tuple[Array, Array]:
-        draw = draw_mix(
+    def draw(key: Array) -> MixDraw:
+        return draw_mix(
             key,
             size,
-            (images.shape[1], images.shape[2]),
+            (height, width),
             mixup=config.mixup,
             cutmix=config.cutmix,
             probability=config.mix_probability,
             switch=config.mix_switch,
             mode=config.mix_mode,
         )
-        return apply_mix(draw, images, targets)
 
     if size == batch:
-        return mix(key, images, targets)
-    groups = (array.reshape(-1, size, *array.shape[1:]) for array in (images, targets))
-    mixed, shares = jax.vmap(mix)(jax.random.split(key, batch // size), *groups)
-    return mixed.reshape(images.shape), shares.reshape(targets.shape)
+        return draw(key)
+    draws = jax.vmap(draw)(jax.random.split(key, batch // size))
+    return jax.tree.map(lambda array: array.reshape(batch, *array.shape[2:]), draws)
 
 
 def cut_box(centre: Array, share: Array, size: tuple[int, int]) -> Array:

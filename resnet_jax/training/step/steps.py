@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -61,13 +62,13 @@ def make_train_step(
         `present` over examples and classes take the place of `top1`.
     """
     augment = build_augment(config.augment)
-    mix = build_mix(config.augment, num_classes=config.model.sizes()[0])
+    units = functools.partial(normalize, mean=config.data.mean, std=config.data.std)
+    mix = build_mix(config.augment, num_classes=config.model.sizes()[0], normalize=units)
 
     def train_step(state: TrainState, batch: DeviceBatch) -> tuple[TrainState, MetricSums]:
         keys = _step_keys(config.seed, state)
-        changed = augment(keys.augment, batch["image"])
-        images = normalize(changed, config.data.mean, config.data.std)
-        images, targets = mix(keys.mix, images, batch["label"])
+        pixels = augment(keys.augment, batch["image"])
+        images, targets = mix(keys.mix, pixels, batch["label"])
         loss, logits, batch_stats, gradient = gradient_of(
             _make_loss_fn(graphs, config, gathered, scale_of_batch(config, targets)),
             state.params,

@@ -1,3 +1,5 @@
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -5,8 +7,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from resnet_jax.blocks import identity
 from resnet_jax.data.config import AugmentConfig
 from resnet_jax.data.on_device import erasing, mixing
+from resnet_jax.data.on_device.augment import normalize
 from resnet_jax.errors import ConfigError
 
 
@@ -17,10 +21,14 @@ def batch():
     return images, jnp.arange(6)
 
 
+def build(config, normalize=identity):
+    return mixing.build_mix(config, num_classes=6, normalize=normalize)
+
+
 @pytest.mark.parametrize("mode", ["batch", "pair"])
 def test_mixup_blends_image_and_target_alike(batch, mode):
     config = AugmentConfig(mixup=0.8, mix_mode=mode)
-    images, targets = jax.jit(mixing.build_mix(config, num_classes=6))(jax.random.key(0), *batch)
+    images, targets = jax.jit(build(config))(jax.random.key(0), *batch)
     share = jnp.diag(targets)
     chex.assert_trees_all_close(targets.sum(1), jnp.ones(6), rtol=1e-6)
     chex.assert_trees_all_close(images[:, 0, 0, 0], targets @ jnp.arange(6.0), rtol=1e-5)
@@ -44,7 +52,7 @@ def test_shares_have_a_symmetric_beta_distribution(concentration):
 @pytest.mark.parametrize("mode", ["batch", "pair"])
 def test_cutmix_weighs_the_target_by_the_pixels(batch, mode):
     config = AugmentConfig(cutmix=1.0, mix_mode=mode)
-    mix = jax.jit(mixing.build_mix(config, num_classes=6))
+    mix = jax.jit(build(config))
     for seed in range(5):
         images, targets = mix(jax.random.key(seed), *batch)
         own = (images[..., 0] == batch[0][..., 0]).mean((1, 2))
@@ -68,7 +76,7 @@ def test_mixup_and_cutmix_alternate():
 
 def test_each_group_is_mixed_as_a_batch_of_its_own(batch):
     config = AugmentConfig(mixup=0.8, mix_group_size=2)
-    images, targets = jax.jit(mixing.build_mix(config, num_classes=6))(jax.random.key(0), *batch)
+    images, targets = jax.jit(build(config))(jax.random.key(0), *batch)
     share = jnp.diag(targets)
     assert len(np.unique(share.round(6))) == 3
     for first in (0, 2, 4):
@@ -77,9 +85,23 @@ def test_each_group_is_mixed_as_a_batch_of_its_own(batch):
         chex.assert_trees_all_close(targets[own, partner], 1 - share[own], atol=1e-6)
     chex.assert_trees_all_close(images[:, 0, 0, 0], targets @ jnp.arange(6.0), rtol=1e-5)
     with pytest.raises(ConfigError, match="mix_group_size=4 does not divide a batch of 6 images"):
-        mixing.build_mix(AugmentConfig(mixup=1.0, mix_group_size=4), num_classes=6)(
-            jax.random.key(0), *batch
-        )
+        build(AugmentConfig(mixup=1.0, mix_group_size=4))(jax.random.key(0), *batch)
+
+
+@pytest.mark.parametrize("erase", [0.0, 0.5])
+@pytest.mark.parametrize("group", [None, 2])
+def test_pixels_are_mixed_as_normalised_images_are(erase, group):
+    """Partners are exchanged before they are normalised, which changes at most the rounding."""
+    config = AugmentConfig(
+        mixup=0.8, cutmix=1.0, mix_mode="pair", mix_group_size=group, erase=erase
+    )
+    pixels = jax.random.randint(jax.random.key(1), (6, 8, 10, 3), 0, 256).astype(jnp.uint8)
+    units = functools.partial(normalize, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
+    for seed in range(4):
+        arguments = jax.random.key(seed), jnp.arange(6)
+        first = jax.jit(build(config, units))(arguments[0], pixels, arguments[1])
+        expected = jax.jit(build(config))(arguments[0], jax.jit(units)(pixels), arguments[1])
+        chex.assert_trees_all_close(first, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_nothing_is_mixed_more_often_than_asked(batch):
@@ -87,7 +109,7 @@ def test_nothing_is_mixed_more_often_than_asked(batch):
         jax.random.key(0), 2000, (8, 8), mixup=1.0, cutmix=0.0, probability=0.25, mode="pair"
     )
     assert 0.2 < (draw.share < 1).mean() < 0.3
-    images, targets = mixing.build_mix(AugmentConfig(), num_classes=6)(jax.random.key(0), *batch)
+    images, targets = build(AugmentConfig())(jax.random.key(0), *batch)
     chex.assert_trees_all_equal(images, batch[0])
     chex.assert_trees_all_equal(targets, batch[1])
 

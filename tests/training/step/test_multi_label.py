@@ -1,11 +1,14 @@
 """Metrics of images with several classes, as scikit-learn computes them."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, log_loss
 
+from resnet_jax.blocks import identity
 from resnet_jax.data.config import AugmentConfig
 from resnet_jax.data.on_device.mixing import build_mix
 from resnet_jax.training.step.multi_label import (
@@ -74,10 +77,11 @@ def test_several_labels_are_mixed_as_their_images_are(kind):
     labels = jnp.array([[1, 1, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]], bool)
     # Each image is the label of a single class, everywhere.
     images = jnp.broadcast_to(labels[:, None, None, :], (4, 16, 16, 3)).astype(jnp.float32)
-    mix = jax.jit(build_mix(AugmentConfig(**{kind: 1.0}), num_classes=3))
+    build = functools.partial(build_mix, num_classes=3, normalize=identity)
+    mix = jax.jit(build(AugmentConfig(**{kind: 1.0})))
     mixed, targets = mix(jax.random.key(1), images, labels)
     assert targets.dtype == jnp.float32
     assert not np.isin(targets, (0, 1)).all()
     np.testing.assert_allclose(mixed.mean(axis=(1, 2)), targets, atol=1e-5)
-    plain = build_mix(AugmentConfig(), num_classes=3)
+    plain = build(AugmentConfig())
     assert plain(jax.random.key(1), images, labels)[1] is labels
