@@ -62,10 +62,11 @@ def _row(name: str, way: str, chips: int, *, images: int, size: int) -> contest.
         "ours, MB exchanged": sum(one.bytes for one in exchanges) / 1e6,
         "ours, seconds to compile": found.compile_seconds,
     }
+    slice_ = "1 chip" if chips == 1 else f"{chips} chips"
     what = {"groups": "groups of a chip", "global": "the global batch", "fsdp": "groups, fsdp"}
     return dataclasses.replace(
         contest.row(
-            f"{name}, {images} images a chip, {what[way]}, {chips} chips, MB of memory traffic",
+            f"{name}, {images} images a chip, {what[way]}, {slice_}, MB of memory traffic",
             {"ours": [(found.traffic or 0) / 1e6]},
             limit=None,
             goal=None,

@@ -84,8 +84,12 @@ SECTIONS = {
         "python -m benchmarks.compiled_scaling --json benchmarks/results/compiled_scaling.json",
         "Nothing has run. All figures are those of one chip, whose share of the batch is always "
         "the same. `groups of a chip`: BatchNorm sees the images of a chip. `fsdp`: the state is "
-        "sharded as well, and gathered before the network computes. The seconds are those of two "
-        "cores that had other work too.",
+        "sharded as well, and gathered before the network computes. From 4 to 256 chips, a chip "
+        "uses the same memory, within 2%, and exchanges the same: the gradients, in bfloat16, and "
+        "the statistics, in 3 all-reduces with groups and 40 without. `fsdp` shards each array "
+        "along its longest axis that the chips divide: all kernels of ResNet-20 on 4 and 16 chips, "
+        "those with 64 features on 64, none on 256. The seconds are those of two cores that had "
+        "other work too; they do not grow with the chips, whose program is the same.",
     ),
     "networks_gpu": (
         "Networks on a GPU",
