@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -15,18 +16,27 @@ from resnet_jax.inference.trained import Trained
 from resnet_jax.plain_json import json_text
 
 
-class Candidate(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Candidate:
     """A class and its probability.
 
     Attributes:
         name: The class.
-        output: The index of the network's output.
+        index: Which output of the network it is, from 0.
         probability: From 0 to 1.
     """
 
     name: str
-    output: int
+    index: int
     probability: float
+
+    def plain(self) -> dict[str, str | int | float]:
+        """Gives the candidate as `predict --json` and the service write it."""
+        return {
+            "class": self.name,
+            "index": self.index,
+            "probability": round(self.probability, 6),
+        }
 
 
 class Prediction(NamedTuple):
@@ -44,15 +54,12 @@ class Prediction(NamedTuple):
 
     def to_json(self) -> str:
         """Writes the prediction as one line of JSON."""
-        candidates = [
-            {"class": name, "output": output, "probability": round(probability, 6)}
-            for name, output, probability in self.candidates
-        ]
+        candidates = [candidate.plain() for candidate in self.candidates]
         return json_text({"file": self.path, "predictions": candidates})
 
     def to_text(self) -> str:
         """Writes the prediction as a table: the file, then one class per line."""
-        rows = [f"  {100 * probability:6.2f}%  {name}" for name, _, probability in self.candidates]
+        rows = [f"  {100 * one.probability:6.2f}%  {one.name}" for one in self.candidates]
         return "\n".join([self.path, *rows])
 
 

@@ -70,12 +70,7 @@ class Service:
         async with self.door.admit(request) as body, self._answering():
             row = await self._batcher.submit(await self._decode(request, body))
         trained = self.engine.trained
-        return {
-            "predictions": [
-                {"class": name, "index": index, "probability": round(probability, 6)}
-                for name, index, probability in best(row, trained, top)
-            ]
-        }
+        return {"predictions": [candidate.plain() for candidate in best(row, trained, top)]}
 
     async def explain(self, request: Request, index: int | None) -> Response:
         """Draws the Grad-CAM of the image in a request."""

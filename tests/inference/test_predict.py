@@ -97,8 +97,9 @@ def test_predictions_are_text_and_json(classifier, image_folder):
     assert rows[0].split()[1] == "green"
     record = json.loads(prediction.to_json())
     assert record["file"] == prediction.path
-    assert record["predictions"][0]["class"] == "green"
-    assert record["predictions"][0]["output"] == 1
+    candidate = prediction.candidates[0]
+    best = {"class": "green", "index": 1, "probability": round(candidate.probability, 6)}
+    assert record["predictions"][0] == candidate.plain() == best
 
 
 def test_folders_are_searched_recursively_and_other_files_skipped(tmp_path):
