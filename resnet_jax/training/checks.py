@@ -108,6 +108,12 @@ def _fit_loss(config: TrainConfig, source: Source) -> LossConfig:
     names, weights = source.class_names, config.loss.class_weights
     if source.is_multi_label:
         _check_multi_label(config)
+    if weights == "balanced" and config.data.sampling == "balanced":
+        raise ConfigError(
+            "loss.class_weights='balanced' and data.sampling='balanced' make up for the same "
+            "differences twice, so that rare classes would count more than frequent ones: set "
+            "loss.class_weights=none or data.sampling=uniform"
+        )
     if weights == "balanced":
         weights = balanced_weights(count_classes(labels_of(source), names), names)
     elif isinstance(weights, dict):

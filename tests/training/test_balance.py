@@ -67,6 +67,14 @@ def test_weights_that_do_not_fit_are_refused(config, vary, source, weights, mess
         fit_to_data(vary(config, loss__class_weights=weights), source)
 
 
+def test_sizes_are_made_up_for_once(config, vary, source):
+    both = vary(config, loss__class_weights="balanced", data__sampling="balanced")
+    with pytest.raises(ConfigError, match=r"twice, .* loss.class_weights=none or data.sampling=un"):
+        fit_to_data(both, source)
+    numbers = vary(both, loss__class_weights=(1.0, 2.0, 3.0))
+    assert fit_to_data(numbers, source).loss.class_weights == (1.0, 2.0, 3.0)
+
+
 def records_of(folder):
     records = read_records(Workdir(folder))
     return [record | dict.fromkeys(CLOCKED) for record in records]
@@ -79,7 +87,7 @@ def test_a_balanced_run_resumes_bit_for_bit(tmp_path, config, vary, source, resi
         steps=8,
         data__sampling="balanced",
         data__device_resident=resident,
-        loss__class_weights="balanced",
+        loss__class_weights=(1.0, 2.0, 3.0),
         log_every_steps=1,
         checkpoint__every_steps=5,
     )
