@@ -9,11 +9,15 @@ from collections.abc import Iterator, Sequence
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.workdir.records import MetricsRecord
 
-_VALIDATION = "validation"
+VALIDATION = "validation"
+"""The name of the metrics of the validation split."""
 
 
 def early_end(config: TrainConfig, records: Sequence[MetricsRecord]) -> int | None:
-    """Finds the step at which early stopping ends a run; None if the run goes on.
+    """Finds the first step after which early stopping waits no longer; None if there is none.
+
+    A run may have gone beyond it, with more patience than it has now: then it ends at the next
+    evaluation.
 
     Args:
         config: The run.
@@ -26,7 +30,7 @@ def early_end(config: TrainConfig, records: Sequence[MetricsRecord]) -> int | No
     best, waited = -math.inf, 0
     for record in records:
         value = record.get(rule.metric)
-        if f"{_VALIDATION}_count" not in record:
+        if f"{VALIDATION}_count" not in record:
             continue
         # A loss that is not finite is recorded as None.
         score = -math.inf if value is None or math.isnan(value) else sign * value
@@ -35,6 +39,23 @@ def early_end(config: TrainConfig, records: Sequence[MetricsRecord]) -> int | No
         if waited == rule.patience:
             return int(record["step"])
     return None
+
+
+def has_ended_early(
+    config: TrainConfig, records: Sequence[MetricsRecord], *, step: int, has_test: bool
+) -> bool:
+    """Whether early stopping has ended a run at a step: its record then has what the last one has.
+
+    Args:
+        config: The run.
+        records: Its records so far.
+        step: The number of steps done.
+        has_test: Whether the data have the test split.
+    """
+    if early_end(config, records) is None or records[-1]["step"] != step:
+        return False
+    measured = (VALIDATION, "test") if has_test else (VALIDATION,)
+    return all(f"{name}_count" in records[-1] for name in measured)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +112,7 @@ class Cadence:
         data = self.config.data
         splits = {}
         if data.validation_split and self.is_due_for_validation(step):
-            splits[_VALIDATION] = data.validation_split
+            splits[VALIDATION] = data.validation_split
         if self.has_test and self.is_last(step):
             splits["test"] = data.test_split
         return splits

@@ -109,7 +109,7 @@ def continued(
     ended = early_end(config, read_records(files))
     if ended is not None:
         raise ConfigError(
-            f"the run in workdir {files} ended early, after step {ended:,}: to extend it, "
+            f"the run in workdir {files} ends early, after step {ended:,}: to extend it, "
             "raise early_stopping.patience as well, or give early_stopping=none"
         )
     return Continued(longer, held, _describe(longer, steps_per_epoch=steps_per_epoch))

@@ -17,7 +17,7 @@ from resnet_jax.local_paths import local_path, user_path
 from resnet_jax.machine.processes import naming_lost_peers
 from resnet_jax.machine.signals import Interruption
 from resnet_jax.training.announcement import announce
-from resnet_jax.training.cadence import early_end
+from resnet_jax.training.cadence import has_ended_early
 from resnet_jax.training.conclusion import Result, Status, conclude
 from resnet_jax.training.evaluation import StoppedEvaluationError, open_splits
 from resnet_jax.training.evaluator import make_evaluator
@@ -124,7 +124,8 @@ def _train(
         # The record of a step that has not been measured is written again, if there is one.
         recorded = start if is_measured else start - 1
         records = [record for record in read_records(files) if record["step"] <= recorded]
-        if is_measured and start in (trainer.total_steps, early_end(config, records)):
+        early = has_ended_early(config, records, step=start, has_test=splits.has_test)
+        if is_measured and (early or start == trainer.total_steps):
             return conclude(files, console, status="before", step=start, total_steps=start)
         announce(trainer, splits.loaders, workdir=files.named.root, console=console)
         record_environment(files, start=start)
@@ -246,7 +247,9 @@ def _take_steps(
                 "clocked": measuring.clocked,
             }
             reports.log.flush()
-            checkpoints.save(step, state, notes, measured=values)
+            # Of the checkpoint that a signal asks for, an undisturbed run knows nothing.
+            measured = values if cadence.is_due_for_checkpoint(step) else None
+            checkpoints.save(step, state, notes, measured=measured)
             reports.hooks.checkpoint(step, local_path(reports.files.checkpoints / str(step)))
         if ends:
             reports.hooks.finish()

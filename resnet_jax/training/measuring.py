@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from resnet_jax.training.cadence import Cadence, early_end
+from resnet_jax.training.cadence import VALIDATION, Cadence, early_end
 from resnet_jax.training.evaluation import EvaluatedSplits, evaluate
 from resnet_jax.training.evaluator import Evaluator
 from resnet_jax.training.feeds import Feed
@@ -142,7 +142,7 @@ class Measuring:
             self._best = max(self._best, newest, key=lambda pair: pair[::-1])
             values["best_step"] = self._best[0]
         self._records.append({"step": step, **values})
-        if step < self.end and early_end(self._trainer.config, self._records) == step:
+        if f"{VALIDATION}_count" in values and step < self.end and self._ends_early():
             last = self.cadence.evaluations(self.end).items()
             due = {name: split for name, split in last if f"{name}_count" not in values}
             values |= self._evaluate(state, due)
@@ -150,6 +150,9 @@ class Measuring:
         self._window, self._stopwatch = Totals(), Stopwatch(step)
         self._waited, self.clocked = self._feed.waited, None
         return values
+
+    def _ends_early(self) -> bool:
+        return early_end(self._trainer.config, self._records) is not None
 
     def _evaluate(self, state: TrainState, due: Mapping[str, str]) -> Values:
         """Evaluates splits, which `due` gives by the name of their metrics."""

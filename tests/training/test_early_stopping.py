@@ -2,16 +2,19 @@
 
 import dataclasses
 import io
+import signal
 
 import pytest
 from rich.console import Console
 
 from resnet_jax.errors import ConfigError
-from resnet_jax.training.cadence import early_end
+from resnet_jax.training.cadence import early_end, has_ended_early
+from resnet_jax.training.hooks import Hook
 from resnet_jax.training.loop import train
 from resnet_jax.training.recipe.config import EarlyStoppingConfig, TrainConfig
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.training.workdir.records import read_records
+from resnet_jax.training.workdir.stored import StoredCheckpoints
 
 
 def records(metric, values):
@@ -42,10 +45,56 @@ def test_patience_counts_evaluations_without_an_improvement(fields, metric, valu
     assert early_end(dataclasses.replace(config, early_stopping=None), []) is None
 
 
+@pytest.mark.parametrize(
+    ("patience", "step", "measured", "is_over"),
+    [
+        (2, 30, ("validation", "test"), True),
+        (1, 30, ("validation", "test"), True),  # which would have ended it before
+        (1, 30, ("validation",), False),  # an evaluation on the way, with more patience
+        (1, 33, ("validation", "test"), False),  # interrupted after that record
+        (3, 30, ("validation", "test"), False),
+    ],
+)
+def test_a_run_is_over_where_everything_was_measured(patience, step, measured, is_over):
+    config = TrainConfig(early_stopping=EarlyStoppingConfig(patience))
+    found = records("accuracy", [0.5, 0.4, 0.3])
+    found[-1] |= {f"{name}_count": 9 for name in measured}
+    assert has_ended_early(config, found, step=step, has_test=True) == is_over
+    assert has_ended_early(config, found, step=30, has_test=False) == (patience < 3)
+
+
 def test_it_needs_a_validation_split(config, vary, make):
     chosen = vary(config, early_stopping=EarlyStoppingConfig(), data__validation_split=None)
     with pytest.raises(ConfigError, match="early_stopping needs a validation split"):
         make(chosen)
+
+
+class Ringing(Hook):
+    """Sends a signal to this process with the record of a step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def record(self, step, values):
+        if step == self.step:
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.slow
+def test_less_patience_than_has_passed_ends_a_run_at_the_next_evaluation(tmp_path, config, vary):
+    def run(patience, *hooks):
+        rule = EarlyStoppingConfig(patience, least_change=1.0)
+        chosen = vary(config, epochs=5, checkpoint__every_steps=100, early_stopping=rule)
+        return train(chosen, tmp_path, hooks=hooks, console=Console(file=io.StringIO()))
+
+    # With an evaluation, where no checkpoint is due.
+    assert run(9, Ringing(60)).step == 60
+    # The checkpoint that the signal asked for is none that an undisturbed run compares.
+    assert StoredCheckpoints(tmp_path / "checkpoints").best() is None
+    result = run(1)
+    assert (result.status, result.step) == ("finished", 80)
+    assert result.record["test_count"] == 360
+    assert run(1).status == "before"
 
 
 @pytest.mark.slow

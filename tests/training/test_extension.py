@@ -166,7 +166,7 @@ def test_a_run_that_stopped_early_needs_more_patience(held, config, vary):
         for step in (10, 20)
     ]
     files.metrics.write_text("".join(lines))
-    with pytest.raises(ConfigError, match=r"ended early, after step 20: .*patience"):
+    with pytest.raises(ConfigError, match=r"ends early, after step 20: .*patience"):
         extended(vary(impatient, epochs=3), files, "cosine")
     patient = vary(impatient, epochs=3, early_stopping=EarlyStoppingConfig(patience=5))
     assert extended(patient, files, "cosine").extends == impatient
