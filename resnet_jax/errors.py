@@ -49,6 +49,12 @@ def counted(number: int, noun: str, *, plural: str | None = None) -> str:
     Args:
         number: How many.
         noun: For one of them.
-        plural: For several; None adds an s.
+        plural: For several; None adds an s, or es to class.
     """
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+    return f"{number:,} {noun_for(number, noun, plural=plural)}"
+
+
+def noun_for(number: float, noun: str, *, plural: str | None = None) -> str:
+    """Returns the noun that goes with a number, without the number; see `counted`."""
+    usual = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return noun if number == 1 else plural or usual

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
-from resnet_jax.errors import ConfigError, nearest, shown
+from resnet_jax.errors import ConfigError, counted, nearest, shown
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -149,7 +149,9 @@ def check_statistics(
     for name, values in (("mean", mean), ("std", std)):
         if len(values) not in (1, channels):
             remedy = "give 1 number" if channels == 1 else "give 1 number, or 3 for RGB"
-            raise ConfigError(f"{prefix}{name}={shown(values)} has {len(values)} numbers; {remedy}")
+            raise ConfigError(
+                f"{prefix}{name}={shown(values)} has {counted(len(values), 'number')}; {remedy}"
+            )
     if not all(0 <= value <= 1 for value in mean):
         raise ConfigError(f"{prefix}mean={shown(mean)} leaves 0..1; divide pixel values by 255")
     if not all(_SMALLEST_STD <= value <= 1 for value in std):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from resnet_jax.cli.command import Command
 from resnet_jax.cli.hints import CONFIG
 from resnet_jax.cli.training import CONFIG_NOTE
+from resnet_jax.errors import counted
 
 if TYPE_CHECKING:
     from resnet_jax.aot.estimate import StepEstimate
@@ -63,15 +64,15 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
         print(json.dumps(about | {"jax": jax.__version__, "steps": found}))
     else:
         print(
-            f"{recipe} on {name}: {estimates[0].chips} chips, each with "
+            f"{recipe} on {name}: {counted(estimates[0].chips, 'chip')}, each with "
             f"{chip.memory / 2**30:.1f} GiB, {chip.bandwidth / 1e9:,.0f} GB/s and "
             f"{chip.flops / 1e12:,.0f} TFLOP/s in bfloat16"
         )
         classes, channels = config.model.sizes()
         print(
-            f"{config.model.name} in {config.model.dtype} for {size} x {size} pixels, {channels} "
-            f"channels and {classes} classes; without the data, what the recipe leaves to them is "
-            "what the network usually has"
+            f"{config.model.name} in {config.model.dtype} for {size} x {size} pixels, "
+            f"{counted(channels, 'channel')} and {counted(classes, 'class')}; without the "
+            "data, what the recipe leaves to them is what the network usually has"
         )
         print("\n".join(_table(estimates)))
     return 0 if all(estimate.fits for estimate in estimates) else 1

@@ -22,7 +22,7 @@ from resnet_jax.cli.model_flags import (
     with_inputs,
 )
 from resnet_jax.data.source_names import FORMS
-from resnet_jax.errors import ConfigError
+from resnet_jax.errors import ConfigError, noun_for
 from resnet_jax.local_paths import user_path
 
 if TYPE_CHECKING:
@@ -148,10 +148,15 @@ def _text(measures: Measures | MultiLabelMeasures) -> str:
     return "\n".join([*lines, f"model {measures.model}{step}; data {measures.data}"])
 
 
+def _counted(measures: Measures | MultiLabelMeasures) -> str:
+    images = noun_for(measures.expected, "image")
+    return f"counted {measures.count} of {measures.expected} {images}"
+
+
 def _lines_of_one(measures: Measures) -> list[str]:
     lines = [
         f"{measures.split} accuracy {measures.accuracy:.2%} "
-        f"({measures.top1} correct; counted {measures.count} of {measures.expected} images)",
+        f"({measures.top1} correct; {_counted(measures)})",
         f"top-5 {measures.top5_accuracy:.2%}  loss {measures.loss:.4f}  "
         f"calibration error {measures.calibration_error:.4f}",
     ]
@@ -167,7 +172,7 @@ def _lines_of_several(measures: MultiLabelMeasures) -> list[str]:
     names = (f"{name} {value:.1%}" for value, name in known[:_WORST])
     return [
         f"{measures.split} mean average precision {measures.mean_average_precision:.2%} "
-        f"(counted {measures.count} of {measures.expected} images)",
+        f"({_counted(measures)})",
         f"F1 micro {measures.f1_micro:.2%}, macro {measures.f1_macro:.2%}  "
         f"loss {measures.loss:.4f}",
         f"lowest average precision: {', '.join(names)}",

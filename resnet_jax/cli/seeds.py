@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from resnet_jax.buckets import AnyPath
-from resnet_jax.errors import ConfigError
+from resnet_jax.errors import ConfigError, counted
 from resnet_jax.plain_json import json_text
 from resnet_jax.whole_files import write_text
 
@@ -130,6 +130,6 @@ def _sentence(name: str, found: Mapping[str, Any], seeds: tuple[int, ...]) -> st
     spread = found["standard_deviation"]
     deviation = "" if spread is None else f", standard deviation {100 * spread:.2f} points"
     return (
-        f"{name.replace('_', ' ')} over {len(seeds)} seeds: mean {found['mean']:.2%}{deviation}, "
-        f"{found['lowest']:.2%} to {found['highest']:.2%}"
+        f"{name.replace('_', ' ')} over {counted(len(seeds), 'seed')}: mean {found['mean']:.2%}"
+        f"{deviation}, {found['lowest']:.2%} to {found['highest']:.2%}"
     )

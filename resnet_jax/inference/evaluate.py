@@ -19,7 +19,7 @@ from resnet_jax.data.labels import match_labels
 from resnet_jax.data.loading.batches import Batch
 from resnet_jax.data.loading.pipeline import eval_loader
 from resnet_jax.data.sources import Source, load_split
-from resnet_jax.errors import ConfigError
+from resnet_jax.errors import ConfigError, counted
 from resnet_jax.inference.classifier import Augmentation, Compiled, Logits, logits_function
 from resnet_jax.inference.imagenet import imagenet_ids, imagenet_names
 from resnet_jax.inference.measures import (
@@ -196,9 +196,9 @@ def output_of_labels(
         if len(class_names) == trained.num_classes:
             return np.arange(len(class_names), dtype=np.int32)
         raise ConfigError(
-            f"{origin} has {len(class_names)} classes and {trained.origin} {trained.num_classes} "
-            "outputs, which cannot be matched by position; give the names of the outputs with "
-            "--class-names=FILE"
+            f"{origin} has {counted(len(class_names), 'class')} and "
+            f"{trained.origin} {counted(trained.num_classes, 'output')}, which cannot be matched "
+            "by position; give the names of the outputs with --class-names=FILE"
         )
     if outputs == imagenet_names() and all(name in set(imagenet_ids()) for name in class_names):
         outputs = imagenet_ids()
@@ -221,7 +221,9 @@ def _measures(
 ) -> Measures:
     count = int(total["count"])
     if not count:
-        raise ConfigError(f"{data}: none of the {expected} examples of {split} could be used")
+        raise ConfigError(
+            f"{data}: none of {counted(expected, 'example')} of {split} could be used"
+        )
     return Measures(
         model=trained.origin,
         data=data,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from resnet_jax import weights as weight_files
 from resnet_jax.buckets import BucketPath
 from resnet_jax.data.config import DataConfig
-from resnet_jax.errors import ConfigError, nearest
+from resnet_jax.errors import ConfigError, counted, nearest
 from resnet_jax.inference.inputs import NAMELESS, FilePath, find_inputs, inputs_of_file
 from resnet_jax.local_paths import user_path
 from resnet_jax.models import ResNet
@@ -123,7 +123,8 @@ def with_class_names(trained: Trained, class_names: Sequence[str] | None) -> Tra
         return trained
     if len(class_names) != trained.num_classes:
         raise ConfigError(
-            f"{len(class_names)} class names for the {trained.num_classes} outputs of "
+            f"{counted(len(class_names), 'class name')} for the "
+            f"{counted(trained.num_classes, 'output')} of "
             f"{trained.origin}"
         )
     return dataclasses.replace(trained, inputs=trained.inputs.named(class_names))

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from resnet_jax.errors import ConfigError
+from resnet_jax.errors import ConfigError, counted
 
 DATA_AXIS = "data"
 
@@ -40,8 +40,8 @@ def mesh_of(available: Sequence[Any], count: int | None = None) -> Mesh:
     count = count or len(available)
     if count > len(available):
         raise ConfigError(
-            f"mesh.devices={count}: this machine has {len(available)} "
-            f"{available[0].platform} devices"
+            f"mesh.devices={count}: this machine has "
+            f"{counted(len(available), f'{available[0].platform} device')}"
         )
     return jax.make_mesh(
         (count,), (DATA_AXIS,), axis_types=(AxisType.Auto,), devices=available[:count]
@@ -96,7 +96,7 @@ def check_divides(batch_size: int, mesh: Mesh, *, field: str, parts: int = 1) ->
         choices = [str(size) for size in (below, below + unit) if size]
         times = f" times accumulation={parts}" if parts > 1 else ""
         raise ConfigError(
-            f"{field}={batch_size}: does not divide over {mesh.size} devices{times}; "
+            f"{field}={batch_size}: does not divide over {counted(mesh.size, 'device')}{times}; "
             f"use {' or '.join(choices)}"
         )
 

@@ -6,6 +6,7 @@ import python_multipart
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
+from resnet_jax.errors import counted
 from resnet_jax.serving.limits import RequestError
 
 HOW_TO_SEND = (
@@ -45,5 +46,7 @@ def file_of_request(body: bytes, content_type: str) -> bytes:
         reason = f"the form is damaged ({damage}): send an image {HOW_TO_SEND}"
         raise RequestError(415, reason) from None
     if len(parts) != 1:
-        raise RequestError(415, f"the form has {len(parts)} parts: send one image {HOW_TO_SEND}")
+        raise RequestError(
+            415, f"the form has {counted(len(parts), 'part')}: send one image {HOW_TO_SEND}"
+        )
     return bytes(parts[0])

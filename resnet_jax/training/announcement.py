@@ -13,6 +13,7 @@ from resnet_jax.buckets import AnyPath
 from resnet_jax.data.class_counts import count_classes
 from resnet_jax.data.loading.pipeline import EvalLoader
 from resnet_jax.data.sources import Source
+from resnet_jax.errors import counted, noun_for
 from resnet_jax.training.progress import say
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.trainer import Trainer
@@ -96,10 +97,11 @@ def _describe_classes(source: Source) -> str:
     if stored is not None:
         counts = count_classes(stored, names)
         names = [f"{name} ({count:,})" for name, count in zip(names, counts, strict=True)]
-        least, most = f"{counts.min():,}", f"{counts.max():,}"
-        sizes = f" of {least if least == most else f'{least} to {most}'} training images"
+        least, most = int(counts.min()), int(counts.max())
+        spread = f"{least:,} to " if least < most else ""
+        sizes = f" of {spread}{counted(most, 'training image')}"
     listed = textwrap.shorten(", ".join(names), _NAMES, placeholder=" ...")
-    return f"{len(names)} classes{sizes}: {listed}"
+    return f"{counted(len(names), 'class')}{sizes}: {listed}"
 
 
 def describe_balance(trainer: Trainer) -> dict[str, str]:
@@ -123,10 +125,11 @@ def describe_training(trainer: Trainer) -> str:
     rise = config.schedule.warmup_steps
     if rise is None:
         rise = round(config.schedule.warmup_epochs * trainer.steps_per_epoch)
-    within = f", within its warm-up of {rise:,} steps" if rise > total else ""
+    within = f", within its warm-up of {counted(rise, 'step')}" if rise > total else ""
     weights = f", from {config.finetune.weights}" if config.finetune else ""
     return (
-        f"{total:,} steps, {epochs:.4g} epochs of {trainer.steps_per_epoch:,}; batch "
+        f"{counted(total, 'step')}, {epochs:.4g} {noun_for(epochs, 'epoch')} of "
+        f"{trainer.steps_per_epoch:,}; batch "
         f"{config.batch_size:,}{parts}; {config.optimizer.name}, learning rate "
         f"{config.optimizer.learning_rate:g} ({_shapes(config)}{within}){weights}"
     )

@@ -7,7 +7,7 @@ import dataclasses
 from resnet_jax.data.class_counts import balanced_weights, count_classes, labels_of
 from resnet_jax.data.labels import quote
 from resnet_jax.data.sources import Source
-from resnet_jax.errors import ConfigError, nearest
+from resnet_jax.errors import ConfigError, counted, nearest
 from resnet_jax.training.recipe.config import (
     LossConfig,
     TrainConfig,
@@ -28,8 +28,8 @@ def check_groups(config: TrainConfig) -> None:
         if size is not None and images % size:
             of = " of a part of the batch" if images < config.batch_size else " of a batch"
             raise ConfigError(
-                f"{field}={size} does not divide the {images} images{of}; choose one that does, or "
-                "none"
+                f"{field}={size} does not divide the {counted(images, 'image')}{of}; choose "
+                "one that does, or none"
             )
 
 
@@ -85,7 +85,8 @@ def fit_to_data(config: TrainConfig, source: Source) -> TrainConfig:
     if outputs < classes or (outputs > classes and not model.unused_outputs):
         unused = "" if outputs < classes else "; model.unused_outputs=True keeps the others unused"
         raise ConfigError(
-            f"model.num_classes={outputs}: {config.data.name} has {classes} classes; set "
+            f"model.num_classes={outputs}: {config.data.name} has "
+            f"{counted(classes, 'class')}; set "
             f"model.num_classes={classes}, or none to take it from the dataset{unused}"
         )
     return fitted
@@ -129,9 +130,9 @@ def _fit_loss(config: TrainConfig, source: Source) -> LossConfig:
         weights += (1.0,) * (outputs - len(names))  # for the outputs that the data do not use
     if weights is not None and len(weights) != outputs:
         raise ConfigError(
-            f"loss.class_weights has {len(weights)} numbers, and {config.data.name} {len(names)} "
-            f"classes; give one for each, in this order: {quote(names)}, or by name, such as "
-            f"{names[0]}:2"
+            f"loss.class_weights has {counted(len(weights), 'number')}, and {config.data.name} "
+            f"{counted(len(names), 'class')}; give one for each, in this order: {quote(names)}, or "
+            f"by name, such as {names[0]}:2"
         )
     return dataclasses.replace(
         config.loss,

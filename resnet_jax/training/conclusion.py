@@ -11,6 +11,7 @@ import jax
 from rich.console import Console
 
 from resnet_jax.buckets import AnyPath
+from resnet_jax.errors import noun_for
 from resnet_jax.machine.program import command_line
 from resnet_jax.plain_json import json_text
 from resnet_jax.training.progress import say
@@ -96,7 +97,8 @@ def conclude(
 def _result_of(split: str, record: MetricsRecord) -> str:
     """Words the result on a split."""
     count = record[f"{split}_count"]
-    counted = f"counted {count} of {record.get(f'{split}_expected', count)} images"
+    expected = record.get(f"{split}_expected", count)
+    counted = f"counted {count} of {expected} {noun_for(expected or 0, 'image')}"
     if f"{split}_accuracy" in record:
         share = record[f"{split}_accuracy"]
         return f"{split} accuracy {share:.2%} ({round(share * count)} correct; {counted})"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax
 
-from resnet_jax.errors import ConfigError
+from resnet_jax.errors import ConfigError, counted
 from resnet_jax.training.cadence import early_end
 from resnet_jax.training.recipe.config import ExtensionConfig, TrainConfig
 from resnet_jax.training.recipe.overrides import validate
@@ -194,10 +194,10 @@ def _rate(config: TrainConfig, step: int, *, steps_per_epoch: int) -> float:
 
 
 def _length(config: TrainConfig, steps_per_epoch: int) -> str:
-    steps = f"{config.total_steps(steps_per_epoch):,} steps"
+    steps = counted(config.total_steps(steps_per_epoch), "step")
     if config.steps is not None:
         return steps
-    return f"{config.epochs:,} epoch{'s' * (config.epochs > 1)} ({steps})"
+    return f"{counted(config.epochs, 'epoch')} ({steps})"
 
 
 def _in_words(extension: ExtensionConfig) -> str:

@@ -20,6 +20,8 @@ from rich.progress import (
 )
 from rich.table import Column
 
+from resnet_jax.errors import noun_for
+
 _ROUNDING = 1e-6  # of an epoch's fraction, such as 3 / 7 * 7
 
 
@@ -137,5 +139,6 @@ def _phrases(values: Mapping[str, float | None]) -> list[str]:
     phrases = [text.format(value) for text, value in known if value is not None]
     count, expected = values.get("validation_count"), values.get("validation_expected")
     if count != expected:
-        phrases.append(f"counted {count:.0f} of {expected:.0f} images for validation")
+        images = noun_for(expected or 0, "image")
+        phrases.append(f"counted {count:.0f} of {expected:.0f} {images} for validation")
     return phrases

@@ -6,6 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
+from resnet_jax.errors import counted
 from resnet_jax.training.announcement import announce
 
 
@@ -44,6 +45,17 @@ def test_a_run_counts_its_classes_and_says_how_it_balances_them(announced):
     assert re.search(r"10 classes of 1\d\d to 1\d\d training images: 0 \(1\d\d\), 1 \(", text)
     assert "balance weights 0 1, 1 2.5, 2 1, 3 1" in text
     assert "an epoch has as many images of each class, rare ones several times" in text
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [(1, "1 step, 0.05 epochs of 20"), (20, "20 steps, 1 epoch of"), (40, "40 steps, 2 epochs of")],
+)
+def test_one_of_a_thing_is_singular(announced, steps, words):
+    assert words in " ".join(" ".join(announced(steps=steps)).split())
+    assert counted(1, "class") == "1 class"
+    assert counted(1797, "class") == "1,797 classes"
+    assert counted(0, "image has", plural="images have") == "0 images have"
 
 
 def test_a_short_run_says_that_it_ends_within_its_warm_up(announced):

@@ -7,7 +7,7 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_jax.errors import ConfigError
+from resnet_jax.errors import ConfigError, counted
 
 
 def steps_per_epoch(num_examples: int, batch_size: int) -> int:
@@ -29,7 +29,8 @@ def steps_per_epoch(num_examples: int, batch_size: int) -> int:
         )
     if not 0 < batch_size <= num_examples:
         raise ConfigError(
-            f"batch_size={batch_size} does not fit a training split of {num_examples} examples; "
+            f"batch_size={batch_size} does not fit a training split of "
+            f"{counted(num_examples, 'example')}; "
             f"give 1 to {num_examples}"
         )
     return num_examples // batch_size

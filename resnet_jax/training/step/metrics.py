@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from resnet_jax.errors import counted
 from resnet_jax.training.step.losses import cross_entropy
 
 MetricSums = dict[str, jax.Array]
@@ -149,6 +150,7 @@ class SkipWatch:
                 if in_row > self._most:
                     first = last - steps + 1 + offset - in_row + 1
                     raise DivergedError(
-                        f"no finite loss or gradient since step {first}, {in_row} steps in a row; "
-                        f"lower optimizer.learning_rate={self._learning_rate}"
+                        f"no finite loss or gradient since step {first}, "
+                        f"{counted(in_row, 'step')} in a row; lower "
+                        f"optimizer.learning_rate={self._learning_rate}"
                     )

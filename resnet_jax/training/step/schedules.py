@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import optax
 
-from resnet_jax.errors import ConfigError
+from resnet_jax.errors import ConfigError, counted, noun_for
 from resnet_jax.training.recipe.config import ExtensionConfig, ScheduleConfig
 
 
@@ -107,14 +107,15 @@ def _warmup_steps(
         if config.warmup_steps > total_steps and not is_part:
             raise ConfigError(
                 f"schedule.warmup_steps={config.warmup_steps}: longer than the run of "
-                f"{total_steps} steps; lower it, or raise epochs"
+                f"{counted(total_steps, 'step')}; lower it, or raise epochs"
             )
         return config.warmup_steps
     warmup = round(config.warmup_epochs * steps_per_epoch)
     if warmup > total_steps and not is_part:
+        epochs = total_steps / steps_per_epoch
         raise ConfigError(
             f"schedule.warmup_epochs={config.warmup_epochs}: longer than the run of "
-            f"{total_steps / steps_per_epoch:g} epochs; lower it, or raise epochs"
+            f"{epochs:g} {noun_for(epochs, 'epoch')}; lower it, or raise epochs"
         )
     return warmup
 

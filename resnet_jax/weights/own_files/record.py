@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from resnet_jax.errors import ConfigError, shown
+from resnet_jax.errors import ConfigError, counted, shown
 from resnet_jax.models import ResNetConfig
 from resnet_jax.network_inputs import NetworkInputs, inputs_from_plain
 from resnet_jax.weights.arrays import ArrayInFile, Shape
@@ -144,7 +144,9 @@ def check_class_names(
     """
     classes = config.num_classes if out_indices is None else 0
     if class_names is not None and (number := len(tuple(class_names))) != classes:
-        raise ValueError(f"class_names has {number} names for {classes} classes.")
+        raise ValueError(
+            f"class_names has {counted(number, 'name')} for {counted(classes, 'class')}."
+        )
 
 
 def check_config(

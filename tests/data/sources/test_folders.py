@@ -207,8 +207,8 @@ def test_what_is_no_image_is_left_out_with_a_note(stored):
     assert reds(source) == list(range(20))
     assert sorted(source.notes) == [
         "left out 5 files that are not images by their names: LICENSE, README.md, labels.csv, ...",
-        "left out the folder extra (1 files): it is none of a split",
-        "left out the folder test: its 1 images have no class",
+        "left out the folder extra (1 file): it is none of a split",
+        "left out the folder test: no class for 1 image in it",
         "read the folders as splits: Val is validation, test is test, train is train",
     ]
 

@@ -74,7 +74,7 @@ def test_a_config_that_asks_for_too_much_is_one_line(name, tiny, file):
 
 
 METADATA = {
-    "names": ({"class_names": '["a"]'}, "class_names has 1 names for 5 classes"),
+    "names": ({"class_names": '["a"]'}, "class_names has 1 name for 5 classes"),
     "nested": ({"config": "[" * 10**5}, "nested too deeply"),
     "list": ({"config": "[]"}, "depths is not a list"),
     "digits": ({"config": "9" * 5000}, "correctly: "),

@@ -17,7 +17,7 @@ from resnet_jax.data.sources.layouts.layout import (
     label_files,
 )
 from resnet_jax.data.sources.splits import is_filler, name_splits, split_named
-from resnet_jax.errors import ConfigError
+from resnet_jax.errors import ConfigError, counted
 
 
 def read_paths(files: Files, *, seed: int = 0, bad_examples: BadExamples | None = None) -> Layout:
@@ -62,11 +62,11 @@ def _note_files(reading: LayoutReading, names: list[str]) -> None:
     names = [name for name in names if unread_format(name) is None]
     if names:
         more = ", ..." if len(names) > LISTED else ""
-        what = (
-            "1 file that is not an image by its name"
-            if len(names) == 1
-            else f"{len(names)} files that are not images by their names"
+        kinds = (
+            "file that is not an image by its name",
+            "files that are not images by their names",
         )
+        what = counted(len(names), kinds[0], plural=kinds[1])
         reading.notes.append(f"left out {what}: {', '.join(names[:LISTED])}{more}")
 
 
@@ -106,7 +106,9 @@ def _by_split(
         parts[0] for parts in paths.values() if len(parts) > 1 and parts[0] not in meant
     )
     for other, count in others.items():
-        reading.notes.append(f"left out the folder {other} ({count} files): it is none of a split")
+        reading.notes.append(
+            f"left out the folder {other} ({counted(count, 'file')}): it is none of a split"
+        )
     sorted_paths: dict[str, list[str]] = {}
     for name in splits:
         inside = {path: parts for path, parts in paths.items() if parts[0] == name}
@@ -114,7 +116,7 @@ def _by_split(
         images = [parts for parts in inside.values() if parts[-1]]
         if meant[name] != "train" and images and all(len(parts) == 2 for parts in images):
             reading.notes.append(
-                f"left out the folder {name}: its {len(images)} images have no class"
+                f"left out the folder {name}: no class for {counted(len(images), 'image')} in it"
             )
             continue
         sorted_paths |= {path: [meant[name], *parts[1:]] for path, parts in inside.items()}
