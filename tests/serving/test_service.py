@@ -31,6 +31,14 @@ def test_predictions_are_those_of_the_network(service, trained, photos):
     assert len(service.post("/predict", photos[0])[1]["predictions"]) == 5
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("bucket", ["gs"], indirect=True)
+def test_a_network_is_served_from_a_bucket(bucket, network, start, service, photos):
+    (bucket / network.name).upload(network)
+    served = start(model=bucket / network.name)
+    assert served.post("/predict", photos[0]) == service.post("/predict", photos[0])
+
+
 def test_explanations_are_overlays(service, trained, photos):
     pixels = prepare_image(photos[1], trained.inputs)
     status, headers, content = service.ask("POST", "/explain?index=2", photos[1])

@@ -258,6 +258,19 @@ def test_a_signal_saves_in_the_bucket_and_the_run_resumes_there(bucket, config, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bucket", ["s3"], indirect=True)
+def test_a_run_in_a_bucket_is_extended(bucket, tmp_path, config, make, vary):
+    places = (bucket / "run", tmp_path / "run")
+    longer = vary(config, epochs=3)
+    for place in places:
+        train(config, place)
+        assert train(longer, place, extend="constant").step == 60
+    remote, local = (state_of(place, make, longer) for place in places)
+    chex.assert_trees_all_equal(remote, local)
+    assert measured(places[0]) == measured(places[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bucket", ["s3"], indirect=True)
 def test_what_a_bucket_never_takes_is_kept_on_this_machine(
     bucket, proxy, config, make, monkeypatch
 ):
