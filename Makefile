@@ -84,7 +84,7 @@ test-newest:
 test-versions: | $(BIN)/python
 	$(PIP) install --quiet "uv>=0.8,<1"
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --upgrade \
-	  --resolution $(RESOLUTION) --editable ".[test,hf]"
+	  --resolution $(RESOLUTION) --editable ".[test,hf,gcs,s3,emulators]"
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.test

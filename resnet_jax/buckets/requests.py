@@ -21,6 +21,7 @@ _LOGIN = {
 }
 _CREATE = {"gs": "gcloud storage buckets create gs://{}", "s3": "aws s3 mb s3://{}"}
 _LONGEST_WAIT = 8.0
+_NOT_FOUND = 404
 _BUSY = {408, 409, 429, 500, 502, 503, 504}
 _REFUSED = {401, 403}
 # AWS answers 400 for these.
@@ -85,6 +86,8 @@ def ask(scheme: str, address: str, action: Callable[[Any], T], *, writing: bool 
         except FileExistsError as error:
             raise FileExistsError(f"{address} exists") from error
         except Exception as error:
+            if _answer(error)[0] == _NOT_FOUND:  # which gcsfs has not always translated
+                raise FileNotFoundError(_missing(scheme, address, writing=writing)) from error
             fault = _fault(scheme, address, error)
             if isinstance(fault, AccessError):
                 _system.cache_clear()  # the next request looks for credentials again
@@ -106,12 +109,11 @@ def _missing(scheme: str, address: str, *, writing: bool) -> str:
 
 def _fault(scheme: str, address: str, error: Exception) -> BucketError | None:
     """Says what is wrong with a request; None if it may succeed when it is repeated."""
-    chain = list(_chain(error))
-    names = {kind.__name__ for link in chain for kind in type(link).__mro__}
+    names = {kind.__name__ for link in _chain(error) for kind in type(link).__mro__}
     reason = _in_one_line(error)
     if names & _NO_CREDENTIALS:
         return AccessError(f"{address}: there are no credentials; {_LOGIN[scheme]} ({reason})")
-    status, code = next(filter(any, map(_answer, chain)), (None, None))
+    status, code = _answer(error)
     refused = status in _REFUSED or code in _REFUSED_CODES or names & _REFUSALS
     if refused or "Forbidden: " in str(error):  # gcsfs raises an OSError without a status
         return AccessError(
@@ -152,12 +154,17 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _answer(error: BaseException) -> tuple[int | None, str | None]:
     """Returns the HTTP status and the code of a service's answer, as far as an error has them."""
+    return next(filter(any, map(_answer_in, _chain(error))), (None, None))
+
+
+def _answer_in(error: BaseException) -> tuple[int | None, str | None]:
     response = getattr(error, "response", None)
     if isinstance(response, dict):  # of botocore
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         return status, response.get("Error", {}).get("Code")
-    status = str(getattr(error, "code", None) or getattr(error, "status", None))
-    return (int(status), None) if status.isdigit() else (None, None)  # of gcsfs, aiohttp
+    # Of aiohttp, whose older versions warn of `code`; and of gcsfs.
+    status = str(getattr(error, "status", None) or getattr(error, "code", None))
+    return (int(status), None) if status.isdigit() else (None, None)
 
 
 def _in_one_line(error: Exception) -> str:
