@@ -2,6 +2,7 @@
 
     python -m benchmarks.compiled v5e v5p --json benchmarks/results/compiled.json
     python -m benchmarks.compiled h200 --json benchmarks/results/compiled.json
+    python -m benchmarks.compiled v5e h200 --fold-norms --json benchmarks/results/compiled.json
 
 The accelerators need not be there, only their compilers: the extra `aot` for TPUs, `cuda` for GPUs.
 A call replaces the rows of its chips in the file and keeps the others.
@@ -10,6 +11,7 @@ A call replaces the rows of its chips in the file and keeps the others.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import pathlib
 import sys
@@ -45,10 +47,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("chips", nargs="+", metavar="CHIP", help="v5e, v5p, v6e, h200 ...")
     parser.add_argument("--without-linen", action="store_true", help="compile only ours")
+    parser.add_argument("--fold-norms", action="store_true", help="with model.fold_norms")
     parser.add_argument("--json", type=pathlib.Path, help="where to write the rows")
     flags = parser.parse_args()
     for chip in flags.chips:
-        rows = run_apart(compile_for_chip, chip, with_linen=not flags.without_linen)
+        rows = run_apart(
+            compile_for_chip, chip, with_linen=not flags.without_linen, fold=flags.fold_norms
+        )
         for row in rows:
             contest.show(row)
         if flags.json:
@@ -56,11 +61,16 @@ def main() -> int:
     return 0
 
 
-def compile_for_chip(chip: str, *, with_linen: bool) -> list[contest.Row]:
+def compile_for_chip(chip: str, *, with_linen: bool, fold: bool) -> list[contest.Row]:
     """Compiles both steps for a chip, in a process with large stacks."""
     topology = describe_topology(chip)
-    ours = estimate_step(CONFIG, topology, step="training", size=SIZE)
-    return _rows(chip, topology, ours, linen_traffic(topology) if with_linen else None)
+    model = dataclasses.replace(CONFIG.model, fold_norms=fold)
+    config = dataclasses.replace(CONFIG, model=model)
+    ours = estimate_step(config, topology, step="training", size=SIZE)
+    what = f"resnet50, training, bfloat16, batch {BATCH} on one {chip}"
+    if fold:
+        what += ", norms folded"
+    return _rows(what, topology, ours, linen_traffic(topology) if with_linen else None)
 
 
 def linen_traffic(topology: Topology) -> float:
@@ -102,10 +112,9 @@ def linen_traffic(topology: Topology) -> float:
 
 
 def _rows(
-    chip: str, topology: Topology, ours: StepEstimate, theirs: float | None
+    what: str, topology: Topology, ours: StepEstimate, theirs: float | None
 ) -> list[contest.Row]:
     assert ours.traffic is not None
-    what = f"resnet50, training, bfloat16, batch {BATCH} on one {chip}"
     rate = BATCH * topology.chip.bandwidth
     peers = {} if theirs is None else {"linen": theirs}
     ratio = None if theirs is None else theirs / ours.traffic

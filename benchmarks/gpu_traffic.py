@@ -9,6 +9,7 @@ result too. The extra `cuda` is needed, a GPU is not.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import json
 import pathlib
@@ -134,6 +135,8 @@ ATTEMPTS: dict[str, tuple[Callable[[], None], ...]] = {
     "1x1 as products, only outputs kept": (_pointwise_products, _checkpointed(True)),
     "masks computed again": (_masks_computed_again,),
     "1x1 as products, only outputs kept, merged": (_pointwise_products, _checkpointed(False)),
+    "norms folded": (),
+    "norms folded, masks computed again": (_masks_computed_again,),
 }
 
 
@@ -146,8 +149,10 @@ def main() -> int:
     jax.config.update("jax_platforms", "cpu")
     for change in ATTEMPTS[flags.attempt]:
         change()
+    fold = flags.attempt.startswith("norms folded")
+    config = dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, fold_norms=fold))
     topology = describe_topology("h200")
-    lowered = lower_step(CONFIG, mesh_of(topology.devices), step="training", size=SIZE).lowered
+    lowered = lower_step(config, mesh_of(topology.devices), step="training", size=SIZE).lowered
     found: dict[str, Any]
     try:
         compiled = compile_for(topology, lowered)

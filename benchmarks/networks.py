@@ -7,7 +7,8 @@ On a CPU: ResNet-18 and ResNet-50 at 224 pixels in batches of 16, and ResNet-20 
 in batches of 128, in float32. On a GPU: ResNet-50 at 224 pixels in batches of 256, in bfloat16. The
 peers are PyTorch with channels_last (and autocast on a GPU), as it is and under torch.compile, and
 the same network in Flax's usual way, without what this project does for CPUs; that one works by
-itself after the others, which its waiting process would slow.
+itself after the others, which its waiting process would slow. On a GPU, ours is there a second time,
+with the norms folded into 1x1 convolutions.
 A training step is forward, backward and SGD with momentum. The limits are measured in the same
 run: the rate of a product of square matrices, over the operations of the convolutions as defined,
 and the rate at which memory is read and written, over the bytes that it moves at the least
@@ -30,7 +31,10 @@ from benchmarks.cases import CPU_CASES, GPU_CASES, Case, numbers_moved, operatio
 Step = Callable[[], Any]
 UNITS = {"products": "FLOP/s of a matrix product", "memory": "bytes/s of memory"}
 LIMITS = tuple(UNITS)
-PEERS = ("ours", "flax", "torch", "torch.compile", *LIMITS)
+PEERS = {
+    "cpu": ("ours", "flax", "torch", "torch.compile", *LIMITS),
+    "gpu": ("ours", "ours, folded", "flax", "torch", "torch.compile", *LIMITS),
+}
 MATRIX = {"cpu": 2048, "gpu": 8192}  # rows and columns
 VECTOR = {"cpu": 2**26, "gpu": 2**29}  # numbers in float32, more than caches hold
 NUMBER = {"cpu": 4, "gpu": 2}  # bytes of an activation
@@ -42,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--only", nargs="*", help="networks; all where none is named")
-    parser.add_argument("--peers", nargs="*", default=PEERS, choices=PEERS)
+    parser.add_argument("--peers", nargs="*", choices=PEERS["gpu"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of a turn, about")
     parser.add_argument("--contestant", nargs=3, help=argparse.SUPPRESS)
@@ -76,7 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _hold(case: Case, work: str, flags: argparse.Namespace) -> dict[str, list[float]]:
     """Returns images a second of each contestant, and the rates of the limits."""
     program = ["-m", "benchmarks.networks", f"--device={flags.device}", "--contestant"]
-    commands = {who: (*program, who, work, case.model) for who in flags.peers}
+    peers = flags.peers or PEERS[flags.device]
+    commands = {who: (*program, who, work, case.model) for who in peers}
     apart = {who: commands.pop(who) for who in ("flax",) if who in commands}
     with contest.ready(commands) as contestants:
         first = contest.turns(contestants, rounds=1, steps=1)
@@ -100,17 +105,23 @@ def _needs(case: Case, training: bool, device: str) -> dict[str, float]:
     return {"products": operations(case, training=training), "memory": moved}
 
 
-def _ours(case: Case, training: bool, device: str, *, remat: bool = False) -> Step:
+def _ours(case: Case, training: bool, device: str, **settings: Any) -> Step:
     from resnet_jax.layers.ops import convolve
     from resnet_jax.machine.cpu import keep_freed_memory, use_every_core
 
     keep_freed_memory()  # as `train` does
     use_every_core(case.batch)
-    return _jax(case, training, device, convolve, remat=remat)
+    return _jax(case, training, device, convolve, **settings)
 
 
 def _ours_remat(case: Case, training: bool, device: str) -> Step:
     return _ours(case, training, device, remat=True)
+
+
+def _ours_folded(case: Case, training: bool, device: str) -> Step:
+    from resnet_jax.models import BatchNormConfig
+
+    return _ours(case, training, device, batch_norm=BatchNormConfig(fold=True))
 
 
 def _flax(case: Case, training: bool, device: str) -> Step:
@@ -133,8 +144,7 @@ def _jax(
     training: bool,
     device: str,
     convolution: Callable[..., Any],
-    *,
-    remat: bool = False,
+    **settings: Any,
 ) -> Step:
     import jax
     import jax.numpy as jnp
@@ -147,7 +157,7 @@ def _jax(
     whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
     dtype = jnp.bfloat16 if device == "gpu" else None
     model = create_model(
-        case.model, num_classes=case.classes, dtype=dtype, remat=remat, rngs=nnx.Rngs(0)
+        case.model, num_classes=case.classes, dtype=dtype, rngs=nnx.Rngs(0), **settings
     )
     for _, module in nnx.iter_graph(model):
         if isinstance(module, nnx.Conv):
@@ -278,6 +288,7 @@ def _memory(case: Case, training: bool, device: str) -> Step:
 
 CONTESTANTS: dict[str, Callable[[Case, bool, str], Step]] = {
     "ours": _ours,
+    "ours, folded": _ours_folded,
     "ours, remat": _ours_remat,
     "flax": _flax,
     "torch": _torch,

@@ -6,7 +6,7 @@ import jax
 from flax import nnx
 
 from resnet_jax.blocks.parts import Parts
-from resnet_jax.layers import DropPath, LayerSettings
+from resnet_jax.layers import DropPath, LayerSettings, convolve_and_normalize
 
 
 class Bottleneck(nnx.Module):
@@ -94,5 +94,5 @@ class Bottleneck(nnx.Module):
         """
         y = self.act(self.norm1(self.conv1(x)))
         y = self.antialias(self.act(self.norm2(self.conv2(y))))
-        y = self.attention(self.norm3(self.conv3(y)))
+        y = self.attention(convolve_and_normalize(self.conv3, self.norm3, y))
         return self.act(self.drop_path(y, rngs) + self.shortcut(x))

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from resnet_jax.layers import Bound, average_pool
+from resnet_jax.layers import Bound, average_pool, convolve_and_normalize
 
 # Layers and shortcuts are Any to type checkers: what they have besides a call depends on the parts
 # that were chosen, and surgery may exchange them.
@@ -85,7 +85,7 @@ class Projection(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [batch, height, width, in_features] to the block's output shape."""
-        return self.norm(self.conv(x))
+        return convolve_and_normalize(self.conv, self.norm, x)
 
 
 class PooledProjection(Projection):

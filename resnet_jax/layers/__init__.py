@@ -3,6 +3,7 @@
 from resnet_jax.layers.attention import EfficientChannelAttention, SqueezeExcite
 from resnet_jax.layers.bound import Bound, gelu, relu, silu
 from resnet_jax.layers.conv import conv, conv1x1, conv3x3, standardized_conv
+from resnet_jax.layers.conv_norm import convolve_and_normalize
 from resnet_jax.layers.drop import Dropout, DropPath
 from resnet_jax.layers.example_norm import EvoNormS0, FilterResponseNorm, group_norm
 from resnet_jax.layers.global_pool import (
@@ -37,6 +38,7 @@ __all__ = [
     "conv",
     "conv1x1",
     "conv3x3",
+    "convolve_and_normalize",
     "gelu",
     "global_average_pool",
     "global_max_pool",

@@ -43,6 +43,7 @@ class BatchNorm(nnx.Module):
         group_size: int | None = None,
         unbiased_variance: bool = False,
         two_pass: bool = False,
+        fold: bool = False,
         scale_init: nnx.Initializer = nnx.initializers.ones,
         use_running_average: bool = False,
         dtype: DTypeLike | None = None,
@@ -61,6 +62,8 @@ class BatchNorm(nnx.Module):
                 normalised with the biased variance either way.
             two_pass: Compute the variance from the centred values; slower, but exact if the
                 mean is large compared to the deviation.
+            fold: Let a block make this norm a part of the 1x1 convolution before it, in training
+                and in half precision; see `resnet_jax.layers.convolve_and_normalize`.
             scale_init: Initialiser of `scale`; with zeros, a residual branch starts as zero.
             use_running_average: Start in evaluation mode.
             dtype: Dtype of the output; None keeps the input's.
@@ -78,6 +81,7 @@ class BatchNorm(nnx.Module):
         self.group_size = group_size
         self.unbiased_variance = unbiased_variance
         self.two_pass = two_pass
+        self.fold = fold
         self.use_running_average = use_running_average
         self.dtype = dtype
 
@@ -102,11 +106,11 @@ class BatchNorm(nnx.Module):
             return y.astype(out_dtype)
         if 0 in x.shape:
             return x.astype(out_dtype)
-        groups = self._split(values)
+        groups = self.split(values)
         y, mean, var = normalize_batch(
             groups, scale=scale, bias=bias, epsilon=self.epsilon, two_pass=self.two_pass
         )
-        self._update(mean, var, count=groups.size // mean.size)
+        self.update(mean, var, count=groups.size // mean.size)
         return y.reshape(x.shape).astype(out_dtype)
 
     def set_view(self, use_running_average: bool | None = None) -> None:
@@ -120,8 +124,12 @@ class BatchNorm(nnx.Module):
         if use_running_average is not None:
             self.use_running_average = use_running_average
 
-    def _split(self, x: jax.Array) -> jax.Array:
-        """Reshapes [batch, ...] to [groups, batch // groups, ...]."""
+    def split(self, x: jax.Array) -> jax.Array:
+        """Reshapes [batch, ...] to [groups, batch // groups, ...].
+
+        Raises:
+            ValueError: The batch does not divide into groups of `group_size` examples.
+        """
         batch = x.shape[0]
         size = batch if self.group_size is None else self.group_size
         if batch % size:
@@ -131,7 +139,14 @@ class BatchNorm(nnx.Module):
             )
         return x.reshape(batch // size, size, *x.shape[1:])
 
-    def _update(self, mean: jax.Array, var: jax.Array, count: int) -> None:
+    def update(self, mean: jax.Array, var: jax.Array, *, count: int) -> None:
+        """Moves the running statistics towards those of a batch.
+
+        Args:
+            mean: [groups, ..., features].
+            var: [groups, ..., features], biased.
+            count: Values per feature that each group's statistics come from.
+        """
         if self.unbiased_variance:
             var = var * (count / max(count - 1, 1))
         for running, batch in ((self.mean, mean), (self.var, var)):

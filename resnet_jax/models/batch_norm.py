@@ -15,6 +15,7 @@ class BatchNormConfig:
     group_size: int | None = None
     unbiased_variance: bool = False
     two_pass: bool = False
+    fold: bool = False
 
     def __post_init__(self) -> None:
         """Checks the values, and makes them plain.

@@ -58,6 +58,8 @@ class ModelConfig:
             both (avgmax) or both (catavgmax).
         norm_group_size: Images that share BatchNorm statistics; None uses the global batch.
         unbiased_variance: Whether the running variance is scaled by n / (n - 1), as in PyTorch.
+        fold_norms: Whether a norm is folded into an expanding 1x1 convolution before it while
+            training in bfloat16: less memory traffic for slightly more arithmetic. See docs/gpu.md.
         dtype: Dtype of the computation. Parameters, statistics, logits and loss stay float32.
         remat: Whether the backward pass computes each block again, rather than keep its maps: less
             memory for about a third more work.
@@ -74,6 +76,7 @@ class ModelConfig:
     global_pool: Literal["avg", "max", "avgmax", "catavgmax"] = "avg"
     norm_group_size: PositiveInt | None = None
     unbiased_variance: bool = False
+    fold_norms: bool = False
     dtype: Literal["float32", "bfloat16"] = "float32"
     remat: bool = False
 

@@ -82,6 +82,7 @@ def build_model(config: ModelConfig, *, rngs: nnx.Rngs) -> ResNet:
         named.batch_norm,
         group_size=config.norm_group_size,
         unbiased_variance=config.unbiased_variance,
+        fold=config.fold_norms,
     )
     architecture = dataclasses.replace(
         named,

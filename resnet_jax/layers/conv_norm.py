@@ -1,0 +1,83 @@
+"""A convolution and the BatchNorm after it, as one where that moves less memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from flax.nnx.nn import dtypes
+from jax.typing import DTypeLike
+
+from resnet_jax.layers.norm import BatchNorm
+from resnet_jax.layers.ops import convolve, fold_batch_norm
+
+_EXPANSION = 2  # features per input from which folding moves less than it adds
+
+
+def convolve_and_normalize(conv: Any, norm: Any, x: jax.Array) -> jax.Array:
+    """Applies a convolution and a norm: `norm(conv(x))`, up to rounding.
+
+    A BatchNorm with `fold=True` becomes part of a 1x1 convolution with at least twice as many
+    features as inputs, in training and in half precision: the statistics of the result follow from
+    the covariance of the input, so that the result is written once and not read again by the norm
+    and its derivative. In bfloat16, the gradients of kernel and scale are more precise than those
+    of the two layers, and values and the input's gradient as precise. It has no forward-mode
+    derivative. With other layers, such as those that surgery put there, and for other dtypes, the
+    one is applied after the other.
+
+    Args:
+        conv: The convolution.
+        norm: The norm.
+        x: [batch, height, width, in_features].
+
+    Returns:
+        [batch, height / stride, width / stride, features].
+
+    Raises:
+        ValueError: As for `BatchNorm`.
+    """
+    if not (_is_foldable(norm) and _takes_a_norm(conv, norm) and _is_in_half_precision(conv, x)):
+        return norm(conv(x))
+    dtype = _computation(conv, x)
+    rows, columns = conv.strides
+    groups = norm.split(x[:, ::rows, ::columns].astype(dtype))
+    scale, bias = (param[...].astype(norm.mean.dtype) for param in (norm.scale, norm.bias))
+    y, mean, var = fold_batch_norm(groups, conv.kernel[0, 0], scale, bias, norm.epsilon)
+    norm.update(mean, var, count=groups[0].size // groups.shape[-1])
+    return y.reshape(-1, *y.shape[2:]).astype(norm.dtype or y.dtype)
+
+
+def _is_foldable(norm: Any) -> bool:
+    return (
+        type(norm) is BatchNorm
+        and norm.fold
+        and not norm.use_running_average
+        and not norm.two_pass
+    )
+
+
+def _takes_a_norm(conv: Any, norm: BatchNorm) -> bool:
+    """Whether a layer is a plain 1x1 convolution with more features than inputs."""
+    return (
+        type(conv) is nnx.Conv
+        and conv.kernel.shape[:2] == (1, 1)
+        and conv.bias is None
+        and conv.mask is None
+        and conv.feature_group_count == 1
+        and conv.conv_general_dilated is convolve
+        and conv.promote_dtype is dtypes.promote_dtype
+        and conv.out_features == norm.scale.shape[0]
+        and conv.out_features >= _EXPANSION * conv.in_features
+    )
+
+
+def _is_in_half_precision(conv: nnx.Conv, x: jax.Array) -> bool:
+    """Whether there are images, and a convolution computes with 16 bits."""
+    return x.ndim == 4 and 0 not in x.shape and jnp.dtype(_computation(conv, x)).itemsize == 2
+
+
+def _computation(conv: nnx.Conv, x: jax.Array) -> DTypeLike:
+    """Returns the dtype in which a convolution computes."""
+    return conv.dtype or jnp.promote_types(x.dtype, conv.kernel.dtype)
