@@ -7,8 +7,8 @@ On a CPU: ResNet-18 and ResNet-50 at 224 pixels in batches of 16, and ResNet-20 
 in batches of 128, in float32. On a GPU: ResNet-50 at 224 pixels in batches of 256, in bfloat16. The
 peers are PyTorch with channels_last (and autocast on a GPU), as it is and under torch.compile, and
 the same network in Flax's usual way, without what this project does for CPUs; that one works by
-itself after the others, which its waiting process would slow. On a GPU, ours is there a second time,
-with the norms folded into 1x1 convolutions.
+itself after the others, which its waiting process would slow. On a GPU, ours is there twice, also
+with norms folded into 1x1 convolutions.
 A training step is forward, backward and SGD with momentum. The limits are measured in the same
 run: the rate of a product of square matrices, over the operations of the convolutions as defined,
 and the rate at which memory is read and written, over the bytes that it moves at the least

@@ -51,10 +51,7 @@ def convolve_and_normalize(conv: Any, norm: Any, x: jax.Array) -> jax.Array:
 
 def _is_foldable(norm: Any) -> bool:
     return (
-        type(norm) is BatchNorm
-        and norm.fold
-        and not norm.use_running_average
-        and not norm.two_pass
+        type(norm) is BatchNorm and norm.fold and not norm.use_running_average and not norm.two_pass
     )
 
 

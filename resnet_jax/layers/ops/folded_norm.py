@@ -11,6 +11,7 @@ backward pass, so it pays where the convolution has more features than inputs.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -19,6 +20,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from resnet_jax.layers.dtypes import at_least_float32
+from resnet_jax.layers.ops.forms import Forms
+from resnet_jax.layers.ops.lowering import per_platform
 
 _Arrays = tuple[jax.Array, jax.Array, jax.Array]
 _PIXELS = (1, 2, 3)
@@ -107,10 +110,25 @@ def _by_pixel(x: jax.Array, matrices: jax.Array) -> jax.Array:
 
 def _over_pixels(x: jax.Array, y: jax.Array, dtype: jnp.dtype) -> jax.Array:
     """Sums the outer products of the pixels of two arrays, [groups, features of x, of y]."""
-    axes = ((*_PIXELS,), (*_PIXELS,))
-    return lax.dot_general(x, y, (axes, ((0,), (0,))), preferred_element_type=dtype)
+    return per_platform(_OverPixels(dtype), x, y)
 
 
 def _times_transposed(rows: jax.Array, matrices: jax.Array) -> jax.Array:
     """Multiplies a row of each group [groups, inner] by its matrix [groups, outer, inner]."""
     return jnp.einsum("gi,goi->go", rows, matrices)
+
+
+@dataclasses.dataclass(frozen=True)
+class _OverPixels(Forms):
+    """Products in the dtype of the arrays, whose sums are in another."""
+
+    dtype: jnp.dtype
+
+    def cpu(self, x: jax.Array, y: jax.Array) -> jax.Array:
+        """Converts before: XLA refuses some such products on CPUs when they run."""
+        return self.default(x.astype(self.dtype), y.astype(self.dtype))
+
+    def default(self, x: jax.Array, y: jax.Array) -> jax.Array:
+        """Multiplies."""
+        numbers = ((_PIXELS, _PIXELS), ((0,), (0,)))
+        return lax.dot_general(x, y, numbers, preferred_element_type=self.dtype)

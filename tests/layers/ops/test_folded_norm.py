@@ -50,7 +50,8 @@ def derived(function, arguments, dtype, weights=None):
         rng = np.random.default_rng(1)
         weights = [rng.normal(0.3, 1, result.shape) for result in results]
         weights = [
-            jnp.asarray(weight, result.dtype) for weight, result in zip(weights, results, strict=True)
+            jnp.asarray(weight, result.dtype)
+            for weight, result in zip(weights, results, strict=True)
         ]
         return [np.asarray(leaf, np.float64) for leaf in (*results, *pullback(tuple(weights)))]
 
