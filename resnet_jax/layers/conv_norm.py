@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn import dtypes
+from jax.sharding import AxisType
 from jax.typing import DTypeLike
 
 from resnet_jax.layers.norm import BatchNorm
-from resnet_jax.layers.ops import convolve, fold_batch_norm
+from resnet_jax.layers.ops import convolve, convolve_folded
 
 _EXPANSION = 2  # features per input from which folding moves less than it adds
 
@@ -24,8 +25,8 @@ def convolve_and_normalize(conv: Any, norm: Any, x: jax.Array) -> jax.Array:
     the covariance of the input, so that the result is written once and not read again by the norm
     and its derivative. In bfloat16, the gradients of kernel and scale are more precise than those
     of the two layers, and values and the input's gradient as precise. It has no forward-mode
-    derivative. With other layers, such as those that surgery put there, and for other dtypes, the
-    one is applied after the other.
+    derivative. With other layers, such as those that surgery put there, for other dtypes and on
+    meshes with explicit axes, the one is applied after the other.
 
     Args:
         conv: The convolution.
@@ -38,13 +39,13 @@ def convolve_and_normalize(conv: Any, norm: Any, x: jax.Array) -> jax.Array:
     Raises:
         ValueError: As for `BatchNorm`.
     """
-    if not (_is_foldable(norm) and _takes_a_norm(conv, norm) and _is_in_half_precision(conv, x)):
+    if not (_is_foldable(norm) and _takes_a_norm(conv, norm) and _are_foldable(x, conv)):
         return norm(conv(x))
     dtype = _computation(conv, x)
     rows, columns = conv.strides
     groups = norm.split(x[:, ::rows, ::columns].astype(dtype))
     scale, bias = (param[...].astype(norm.mean.dtype) for param in (norm.scale, norm.bias))
-    y, mean, var = fold_batch_norm(groups, conv.kernel[0, 0], scale, bias, norm.epsilon)
+    y, mean, var = convolve_folded(groups, conv.kernel[0, 0], scale, bias, norm.epsilon)
     norm.update(mean, var, count=groups[0].size // groups.shape[-1])
     return y.reshape(-1, *y.shape[2:]).astype(norm.dtype or y.dtype)
 
@@ -70,9 +71,14 @@ def _takes_a_norm(conv: Any, norm: BatchNorm) -> bool:
     )
 
 
-def _is_in_half_precision(conv: nnx.Conv, x: jax.Array) -> bool:
-    """Whether there are images, and a convolution computes with 16 bits."""
-    return x.ndim == 4 and 0 not in x.shape and jnp.dtype(_computation(conv, x)).itemsize == 2
+def _are_foldable(x: jax.Array, conv: nnx.Conv) -> bool:
+    """Whether x has images, which a convolution computes with 16 bits on an ordinary mesh."""
+    return (
+        x.ndim == 4
+        and 0 not in x.shape
+        and jnp.dtype(_computation(conv, x)).itemsize == 2
+        and AxisType.Explicit not in jax.typeof(x).sharding.mesh.axis_types
+    )
 
 
 def _computation(conv: nnx.Conv, x: jax.Array) -> DTypeLike:

@@ -18,6 +18,7 @@ from resnet_jax.data.config import AugmentConfig
 from resnet_jax.data.on_device.augment import build_augment, normalize
 from resnet_jax.data.on_device.mixing import build_mix
 from resnet_jax.data.on_device.resident import ResidentData
+from resnet_jax.layers.ops import convolve_folded
 from resnet_jax.machine.mesh import mesh_of, replicated, split_by_example
 from resnet_jax.training.feeds import STEPS_PER_DISPATCH, make_run
 from resnet_jax.training.recipe.config import MeshConfig, ModelConfig
@@ -56,6 +57,27 @@ def test_groups_on_a_chip_need_no_exchange_but_that_of_the_gradients(build, conf
     assert len(re.findall(fused, body)) >= 19
     # Measured: 9.0 MB, of which more than half are the maps of eight images.
     assert program.memory.temp_size_in_bytes < 9.5e6
+
+
+def test_norms_folded_over_the_images_of_a_chip_exchange_only_gradients(optimized):
+    topology = describe_topology(V5E)
+    mesh = mesh_of(topology.devices)
+    split, whole = split_by_example(mesh), replicated(mesh)
+
+    def loss(params, x):
+        y, mean, var = convolve_folded(x, *params, 1e-5)
+        return jnp.sum(jax.nn.relu(y).astype(jnp.float32) ** 2), (mean.mean(0), var.mean(0))
+
+    shapes = ((64, 256), (256,), (256,))
+    params = [jax.ShapeDtypeStruct(shape, jnp.float32, sharding=whole) for shape in shapes]
+    x = jax.ShapeDtypeStruct((4, 8, 14, 14, 64), jnp.bfloat16, sharding=split)
+    places = ((whole, (whole, whole)), (whole, split))
+    derive = jax.value_and_grad(loss, (0, 1), has_aux=True)
+    program = finish(topology, jax.jit(derive, out_shardings=places).lower(params, x))
+    assert collectives(program.module).keys() == {"all-reduce"}
+    assert collectives(program.module)["all-reduce"].times <= 3
+    # No wide map is kept in float32.
+    assert not re.findall(r"= f32\[(?:1,)?8,14,14,256\]", entry(program.text))
 
 
 @pytest.fixture
@@ -200,6 +222,17 @@ def test_resnet50_is_near_its_floor(build, config):
     program = build(large, "v5e", size=224)
     # 61.5 GB when this was written; the floor is 58.8 (resnet_jax/aot/floor.py).
     assert memory_traffic(program.module, platform="tpu") < 62e9
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_resnet50_with_folded_norms_is_below_that_floor(build, config):
+    model = ModelConfig(
+        name="resnet50", num_classes=1000, in_features=3, dtype="bfloat16", fold_norms=True
+    )
+    large = dataclasses.replace(config, batch_size=256, model=model)
+    program = build(large, "v5e", size=224)
+    assert memory_traffic(program.module, platform="tpu") < 52e9  # 51.6 when written
 
 
 @pytest.mark.slow

@@ -99,6 +99,26 @@ def test_statistics_move_in_training_and_inputs_do_not():
     chex.assert_trees_all_equal(apply(*state, x, False)[1], state[1])
 
 
+def test_folded_norms_change_the_rounding_of_training_only():
+    wide = vary(block="bottleneck", widths=(32, 64))
+    x = jax.random.normal(jax.random.key(1), (8, 16, 16, 2))
+
+    def both(config, dtype):
+        model = ResNet(config, dtype=dtype, rngs=nnx.Rngs(0))
+        trained = model(x)
+        model.eval()
+        return trained, model(x), nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
+
+    folded = vary(**dataclasses.asdict(wide) | {"batch_norm": BatchNormConfig(fold=True)})
+    exact, _, _ = both(wide, jnp.float32)
+    chex.assert_trees_all_equal(both(folded, jnp.float32)[0], exact)
+    apart, together = both(wide, jnp.bfloat16), both(folded, jnp.bfloat16)
+    assert not jnp.array_equal(apart[0], together[0])
+    errors = [jnp.linalg.norm(trained - exact) for trained, _, _ in (apart, together)]
+    assert errors[1] < 2 * errors[0]  # of 40 values, so that they differ by chance
+    chex.assert_trees_all_close(apart[2], together[2], rtol=0.02, atol=1e-3)
+
+
 def test_a_view_evaluates_and_leaves_the_network_in_training():
     model = create_model(vary(drop_path_rate=0.5), rngs=nnx.Rngs(0))
     view = nnx.view(model, use_running_average=True, deterministic=True)

@@ -10,7 +10,7 @@ from resnet_jax.layers.ops import experimental_rules as experimental_rules
 from resnet_jax.layers.ops.batch_norm import by_feature, normalize_batch, normalize_with
 from resnet_jax.layers.ops.blur_pool import blur_pool
 from resnet_jax.layers.ops.convolution import convolve
-from resnet_jax.layers.ops.folded_norm import fold_batch_norm
+from resnet_jax.layers.ops.folded_norm import convolve_folded
 from resnet_jax.layers.ops.lowering import compute_once, default_jaxpr
 from resnet_jax.layers.ops.max_pool import max_pool
 from resnet_jax.layers.ops.normal import draws_by_index, normal_numbers
@@ -22,9 +22,9 @@ __all__ = [
     "compute_once",
     "constant_outputs",
     "convolve",
+    "convolve_folded",
     "default_jaxpr",
     "draws_by_index",
-    "fold_batch_norm",
     "inputs_of_outputs",
     "max_pool",
     "normal_numbers",

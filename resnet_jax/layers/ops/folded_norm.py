@@ -28,7 +28,7 @@ _PIXELS = (1, 2, 3)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def fold_batch_norm(
+def convolve_folded(
     x: jax.Array, kernel: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
 ) -> _Arrays:
     """Convolves each group of images by a 1x1 kernel, and normalises with its mean and variance.
@@ -100,7 +100,7 @@ def _backward(epsilon: float, kept: Any, gradients: _Arrays) -> tuple[jax.Array,
     )
 
 
-fold_batch_norm.defvjp(_forward, _backward)
+convolve_folded.defvjp(_forward, _backward)
 
 
 def _by_pixel(x: jax.Array, matrices: jax.Array) -> jax.Array:

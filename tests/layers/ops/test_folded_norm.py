@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from resnet_jax.layers.ops import fold_batch_norm, normalize_batch
+from resnet_jax.layers.ops import convolve_folded, normalize_batch
 
 EPSILON = 1e-5
 IN, OUT = 24, 64
@@ -16,7 +16,7 @@ BOUNDS = {"float64": 1e-12, "float32": 2e-5}
 
 
 def one_after_the_other(x, kernel, scale, bias, epsilon):
-    """As `fold_batch_norm`, in the dtype of the kernel's product with x and that of `scale`."""
+    """As `convolve_folded`, in the dtype of the kernel's product with x and that of `scale`."""
     y = lax.dot_general(x, kernel.astype(x.dtype), (((4,), (0,)), ((), ())))
     values = y.astype(scale.dtype)
     normalized, mean, var = normalize_batch(values, scale=scale, bias=bias, epsilon=epsilon)
@@ -65,14 +65,14 @@ def errors(found, expected):
 
 @pytest.mark.parametrize("dtype", BOUNDS)
 def test_it_is_the_norm_of_the_convolution(arguments, dtype):
-    found = derived(fold_batch_norm, arguments, dtype)
+    found = derived(convolve_folded, arguments, dtype)
     expected = derived(one_after_the_other, arguments, "float64")
     assert max(errors(found, expected)) < BOUNDS[dtype]
 
 
 def test_it_is_as_precise_in_half_precision(arguments):
     expected = derived(one_after_the_other, arguments, "float64")
-    folded = errors(derived(fold_batch_norm, arguments, "bfloat16"), expected)
+    folded = errors(derived(convolve_folded, arguments, "bfloat16"), expected)
     apart = errors(derived(one_after_the_other, arguments, "bfloat16"), expected)
     y, mean, var, of_x, of_kernel, of_scale, _ = zip(folded, apart, strict=True)
     for found, usual in (y, of_x):  # one more product is rounded, 1.2 times the error
@@ -84,7 +84,7 @@ def test_it_is_as_precise_in_half_precision(arguments):
 def test_a_constant_channel_has_no_gradient_through_its_variance(arguments):
     x, kernel, scale, bias = arguments
     kernel[:, 0] = 0
-    found = derived(fold_batch_norm, (x, kernel, scale, bias), "float32")
+    found = derived(convolve_folded, (x, kernel, scale, bias), "float32")
     chex.assert_tree_all_finite(found)
     assert found[2][:, 0].max() == 0
     np.testing.assert_array_equal(found[0][..., 0], np.float32(bias[0]))
@@ -94,7 +94,7 @@ def test_it_can_be_mapped(arguments):
     x, *rest = (jnp.asarray(value, jnp.float32) for value in arguments)
 
     def loss(x, *rest):
-        return jnp.sum(fold_batch_norm(x, *rest, EPSILON)[0] ** 3)
+        return jnp.sum(convolve_folded(x, *rest, EPSILON)[0] ** 3)
 
     several = jnp.stack([x, 2 * x, x + 1])
     mapped = jax.vmap(jax.grad(loss, (0, 1)), (0, None, None, None))(several, *rest)
