@@ -33,6 +33,7 @@ def get_config(start: str = "resnet50.a1_in1k") -> TrainConfig:
     return TrainConfig(
         epochs=30,
         batch_size=64,
+        halve_batch=True,
         eval_batch_size=64,
         model=ModelConfig(name=name, dtype="bfloat16"),
         data=DataConfig(

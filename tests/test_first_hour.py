@@ -21,7 +21,7 @@ PAGE = (ROOT / "docs" / "first_hour.md").read_text()
 
 # A small network without published weights, on small images, so that a CPU is through in a minute.
 SMALL = [
-    *("--config.epochs=2", "--config.batch_size=8", "--config.eval_batch_size=8"),
+    *("--config.epochs=2", "--config.eval_batch_size=8"),
     *("--config.data.image_size=16", "--config.data.workers=0", "--config.model.dtype=float32"),
 ]
 NAMES = ("even", "odd")
@@ -177,6 +177,7 @@ def test_four_commands_lead_from_images_to_a_service(layout, images, cache, tmp_
     train[3] = f"--config.data.name={source}"
     out = run([*train, *SMALL], tmp_path)
     classes = ["digit", *NAMES] if layout is multi else list(NAMES)
+    assert re.search(r"batch_size is (16|32), not 64, which is more than there are training", out)
     quality = "mean average precision" if layout is multi else "accuracy"
     assert f"{len(classes)} classes" in " ".join(out.split())
     assert re.search(rf"{split} {quality} \S+%.*counted \d+ of \d+ images\)", out)

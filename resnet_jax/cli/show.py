@@ -100,7 +100,9 @@ def _with_data_of(held: TrainConfig, config: TrainConfig) -> TrainConfig:
         name=config.loss.name or held.loss.name,
         class_weights=held.loss.class_weights if isinstance(weights, (str, dict)) else weights,
     )
-    return dataclasses.replace(config, model=model, loss=loss)
+    halved = config.halve_batch and held.batch_size < config.batch_size
+    batch_size = held.batch_size if halved else config.batch_size
+    return dataclasses.replace(config, model=model, loss=loss, batch_size=batch_size)
 
 
 def _images_of(files: Workdir) -> str:

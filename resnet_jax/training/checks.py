@@ -47,15 +47,15 @@ def check_early_stopping(config: TrainConfig) -> None:
 
 
 def fit_to_data(config: TrainConfig, source: Source) -> TrainConfig:
-    """Takes from the training split what the recipe leaves to it: classes and channels.
+    """Takes from the training split what the recipe leaves to it: classes, channels, batch.
 
     Args:
         config: The run.
         source: The training split.
 
     Returns:
-        The run with `model.num_classes` and `model.in_features`, the name of the loss and the
-        weights of the classes as numbers.
+        The run with `model.num_classes` and `model.in_features`, the name of the loss, the weights
+        of the classes as numbers, and a batch that fits if it may be halved.
 
     Raises:
         ConfigError: The recipe gives a number that contradicts the images.
@@ -79,7 +79,9 @@ def fit_to_data(config: TrainConfig, source: Source) -> TrainConfig:
         num_classes=config.model.num_classes or classes,
         in_features=config.model.in_features or source.channels,
     )
-    fitted = dataclasses.replace(config, model=model, loss=_fit_loss(config, source))
+    fitted = dataclasses.replace(
+        config, model=model, loss=_fit_loss(config, source), batch_size=_fit_batch(config, source)
+    )
     check_channels_fit(source, fitted)
     outputs = model.sizes()[0]
     if outputs < classes or (outputs > classes and not model.unused_outputs):
@@ -90,6 +92,29 @@ def fit_to_data(config: TrainConfig, source: Source) -> TrainConfig:
             f"model.num_classes={classes}, or none to take it from the dataset{unused}"
         )
     return fitted
+
+
+def _fit_batch(config: TrainConfig, source: Source) -> int:
+    """Halves the batch until it fits, if the recipe says so."""
+    size = config.batch_size
+    while config.halve_batch and size > len(source) and size % 2 == 0:
+        size //= 2
+    return size
+
+
+def fit_notes(config: TrainConfig, fitted: TrainConfig) -> tuple[str, ...]:
+    """Says what `fit_to_data` has changed of what a recipe gives.
+
+    Args:
+        config: The run as its recipe gives it.
+        fitted: The result of `fit_to_data`.
+    """
+    if config.batch_size == fitted.batch_size:
+        return ()
+    return (
+        f"batch_size is {fitted.batch_size}, not {config.batch_size}, which is more than there are "
+        "training images (halve_batch)",
+    )
 
 
 def _check_single_label(config: TrainConfig, source: Source) -> None:

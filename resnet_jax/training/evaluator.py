@@ -16,7 +16,7 @@ from resnet_jax.data.sources import Source, load_split
 from resnet_jax.errors import ConfigError
 from resnet_jax.machine.mesh import check_divides, make_mesh
 from resnet_jax.network_inputs import NetworkInputs
-from resnet_jax.training.checks import check_channels_fit, fit_to_data
+from resnet_jax.training.checks import check_channels_fit, fit_notes, fit_to_data
 from resnet_jax.training.recipe.config import TrainConfig
 from resnet_jax.training.step.programs import make_eval_program
 from resnet_jax.training.step.state import Graphs, make_graphs
@@ -125,7 +125,9 @@ def make_evaluator(
             batch does not divide over the devices.
     """
     training = load_split(config.data, config.data.train_split, workdir=workdir, sources=sources)
-    config = fit_to_data(config, training)
+    fitted = fit_to_data(config, training)
+    training.notes += fit_notes(config, fitted)
+    config = fitted
     mesh = make_mesh(config.mesh.devices)
     check_divides(config.eval_batch_size, mesh, field="eval_batch_size")
     graphs = make_graphs(config.model, finetune=config.finetune)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from resnet_jax.data.sources import InMemorySource
 from resnet_jax.errors import ConfigError
-from resnet_jax.training.checks import fit_to_data
+from resnet_jax.training.checks import fit_notes, fit_to_data
 from resnet_jax.training.loop import train
 from resnet_jax.training.workdir.layout import Workdir
 from resnet_jax.training.workdir.records import CLOCKED, read_records
@@ -65,6 +65,21 @@ def test_weights_become_numbers_in_the_order_of_the_outputs(
 def test_weights_that_do_not_fit_are_refused(config, vary, source, weights, message):
     with pytest.raises(ConfigError, match=message):
         fit_to_data(vary(config, loss__class_weights=weights), source)
+
+
+@pytest.mark.parametrize(
+    ("batch", "expected"), [(16, 16), (48, 48), (64, 32), (256, 32), (96, 48), (75, 75)]
+)
+def test_a_batch_is_halved_until_it_fits_if_the_recipe_says_so(
+    config, vary, source, batch, expected
+):
+    given = vary(config, batch_size=batch, halve_batch=True)
+    fitted = fit_to_data(given, source)
+    assert fitted.batch_size == expected
+    assert fit_to_data(fitted, source) == fitted  # as where it is resumed
+    said = " ".join(fit_notes(given, fitted))
+    assert (f"batch_size is {expected}, not {batch}" in said) == (batch != expected)
+    assert fit_to_data(vary(config, batch_size=batch), source).batch_size == batch
 
 
 def test_sizes_are_made_up_for_once(config, vary, source):

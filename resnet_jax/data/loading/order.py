@@ -31,7 +31,7 @@ def steps_per_epoch(num_examples: int, batch_size: int) -> int:
         raise ConfigError(
             f"batch_size={batch_size} does not fit a training split of "
             f"{counted(num_examples, 'example')}; "
-            f"give 1 to {num_examples}"
+            f"give 1 to {num_examples}, or halve_batch=true"
         )
     return num_examples // batch_size
 

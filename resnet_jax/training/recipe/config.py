@@ -199,6 +199,8 @@ class TrainConfig:
         epochs: Passes over the training split.
         steps: Length of the run in steps, instead of `epochs`.
         batch_size: Images per step, over all devices.
+        halve_batch: Whether a batch that is larger than the training split is halved until it fits.
+            Otherwise it is refused.
         accumulation: Parts of the batch that a step processes one after another, to save memory.
             The gradient is that of the whole batch; only BatchNorm sees one part at a time.
         eval_batch_size: Images per evaluation step; it does not change the result.
@@ -228,6 +230,7 @@ class TrainConfig:
     epochs: PositiveInt = 1
     steps: PositiveInt | None = None
     batch_size: PositiveInt = 128
+    halve_batch: bool = False
     accumulation: PositiveInt = 1
     eval_batch_size: PositiveInt = 256
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)

@@ -26,6 +26,7 @@ _FREE = (
     "mesh.",
     "checkpoint.",
     "early_stopping",
+    "halve_batch",  # which decides the size before the first step
     "eval_batch_size",
     "log_every_steps",
     "eval_every_epochs",
