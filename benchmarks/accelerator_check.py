@@ -3,8 +3,8 @@
     JAX_PLATFORMS=cuda,cpu python -m benchmarks.accelerator_check
 
 Trains a network for a few steps on both from the same state and the same images, and compares loss,
-norm of the gradient and parameters, in float32 (products in full precision) and in bfloat16. The
-status is 1 if they differ by more than rounding.
+norm of the gradient and parameters, in float32 (products in full precision), in bfloat16, and there
+also with norms folded into 1x1 convolutions. The status is 1 if they differ by more than rounding.
 """
 
 from __future__ import annotations
@@ -22,12 +22,18 @@ from resnet_jax.training.step.programs import make_train_program
 from resnet_jax.training.step.state import initial_state, make_graphs
 
 STEPS = 3
+DType = Literal["float32", "bfloat16"]
 # Of each figure, relative: sums in another order, and for bfloat16 its eight bits over 50 layers.
-BOUNDS: dict[Literal["float32", "bfloat16"], float] = {"float32": 2e-3, "bfloat16": 8e-2}
+BOUNDS: dict[DType, float] = {"float32": 2e-3, "bfloat16": 8e-2}
+CHECKS: tuple[tuple[DType, bool], ...] = (
+    ("float32", False),
+    ("bfloat16", False),
+    ("bfloat16", True),  # with norms folded
+)
 
 
 def main() -> int:
-    """Compares, and prints a line for each dtype."""
+    """Compares, and prints a line for each way to compute."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default="resnet50")
     parser.add_argument("--batch", type=int, default=16)
@@ -36,17 +42,18 @@ def main() -> int:
     device, reference = jax.devices()[0], jax.devices("cpu")[0]
     print(f"{device.device_kind} against {reference.device_kind}", flush=True)
     worst = 0.0
-    for dtype, bound in BOUNDS.items():
-        config = TrainConfig(
-            batch_size=flags.batch,
-            model=ModelConfig(flags.model, num_classes=10, in_features=3, dtype=dtype),
+    for dtype, fold in CHECKS:
+        bound, what = BOUNDS[dtype], f"{dtype}, norms folded" if fold else dtype
+        model = ModelConfig(
+            flags.model, num_classes=10, in_features=3, dtype=dtype, fold_norms=fold
         )
+        config = TrainConfig(batch_size=flags.batch, model=model)
         with jax.default_matmul_precision("highest" if dtype == "float32" else "default"):
             ours, theirs = (_figures(config, each, flags.size) for each in (device, reference))
         apart = {name: abs(ours[name] - theirs[name]) / abs(theirs[name]) for name in theirs}
         worst = max(worst, *(value / bound for value in apart.values()))
         text = ", ".join(f"{name} {value:.1e}" for name, value in apart.items())
-        print(f"{dtype}: apart by {text} (at most {bound:g})", flush=True)
+        print(f"{what}: apart by {text} (at most {bound:g})", flush=True)
     return 0 if worst <= 1 else 1
 
 

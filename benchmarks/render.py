@@ -76,8 +76,10 @@ SECTIONS = {
         "(resnet_jax/aot/floor.py): each convolution and each of its gradients is one pass, with "
         "norm and activation fused: forward 11.1 GB, backward 39.1, block sums 8.5. It counts the "
         "gradient of the images, 1.0 GB, which nobody computes. With one kernel for both gradients "
-        "of a convolution it would be 47.4 GB. `images/s at most` is the traffic at the full speed "
-        "of the memory. The limit of the memory is what a program may use of the chip's.",
+        "of a convolution it would be 47.4 GB. With `norms folded` (`model.fold_norms`) the widest "
+        "maps are not read for their norms, so it moves less than this floor. `images/s at most` "
+        "is the traffic at the full speed of the memory. The limit of the memory is what a program "
+        "may use of the chip's.",
     ),
     "compiled_scaling": (
         "What chips exchange in a training step",
