@@ -126,7 +126,8 @@ def describe_training(trainer: Trainer) -> str:
     if rise is None:
         rise = round(config.schedule.warmup_epochs * trainer.steps_per_epoch)
     within = f", within its warm-up of {counted(rise, 'step')}" if rise > total else ""
-    weights = f", from {config.finetune.weights}" if config.finetune else ""
+    start = config.finetune.weights if config.finetune else None
+    weights = f", from {start}" if start else ""
     return (
         f"{counted(total, 'step')}, {epochs:.4g} {noun_for(epochs, 'epoch')} of "
         f"{trainer.steps_per_epoch:,}; batch "

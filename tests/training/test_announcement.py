@@ -8,6 +8,7 @@ from rich.console import Console
 
 from resnet_jax.errors import counted
 from resnet_jax.training.announcement import announce
+from resnet_jax.training.recipe.config import FinetuneConfig
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def announced(make, config, vary):
 
 
 def test_a_run_says_what_it_is_about_to_do(announced):
-    lines = announced(model__name="resnet8", optimizer__name="lamb")
+    lines = announced(model__name="resnet8", optimizer__name="lamb", finetune=FinetuneConfig())
     text = " ".join(" ".join(lines).split())
     assert max(map(len, lines)) <= 80
     for fact in (
@@ -35,6 +36,7 @@ def test_a_run_says_what_it_is_about_to_do(announced):
         "folder runs/mine",
     ):
         assert fact in text
+    assert "from" not in text  # no weights to start from
     assert lines[0].startswith("devices ")
     assert lines[0].endswith("cpu")
 

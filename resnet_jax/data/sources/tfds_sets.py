@@ -198,6 +198,17 @@ def _versions(folder: AnyPath, version: str) -> list[AnyPath]:
     return [info.parent for pattern in patterns for info in folder.glob(pattern)]
 
 
+def _path_hint(name: str) -> str:
+    """Says how to name what lies at a path; empty if nothing does."""
+    place = user_path(name)
+    if place.is_dir():
+        return f" For the folder of this name, write folder:{name}."
+    if place.is_file():
+        prefix = "zip" if place.suffix.lower() == ".zip" else "csv"
+        return f" For the file of this name, write {prefix}:{name}."
+    return ""
+
+
 def _missing(name: str, path: str, roots: list[AnyPath], data_dir: str | Path | None) -> str:
     import tensorflow_datasets as tfds
 
@@ -208,7 +219,7 @@ def _missing(name: str, path: str, roots: list[AnyPath], data_dir: str | Path | 
         known = ["digits", *catalogue, *prepared]
         return (
             f"data.name={name!r} is not a dataset: TFDS has none of this name and none lies in "
-            f"{places}.{nearest(path, known)} {ADVICE}"
+            f"{places}.{nearest(path, known)}{_path_hint(name)} {ADVICE}"
         )
     where = f" --data-dir={data_dir}" if data_dir else ""
     return (

@@ -65,6 +65,15 @@ def test_a_missing_set_is_named_with_the_remedy(tmp_path, name, message):
     assert "\n" not in str(error.value)
 
 
+def test_a_path_without_its_prefix_is_recognised(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "train.csv").touch()
+    for name, prefix in (("photos", "folder"), ("photos/train.csv", "csv")):
+        with pytest.raises(ConfigError, match=f"of this name, write {prefix}:{name}"):
+            open_split(name, "train", data_dir=tmp_path / "sets")
+
+
 @pytest.mark.parametrize(
     ("split", "message"),
     [

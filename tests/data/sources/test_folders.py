@@ -113,6 +113,7 @@ def test_classes_alone_are_split_by_a_seed(stored):
             "test/aa",
             r"the class 'aa' is none of train \(Did you mean 'a'\?\); fix",
         ),
+        ("Val/c/1.png", png(0), "Val/c", "the class 'c' is none of train"),
         ("train/1.png", png(0), "train/1.png", "the file lies in no folder of a class"),
     ],
 )
@@ -174,6 +175,7 @@ def test_a_class_may_be_called_train(stored):
     ("folders", "message"),
     [
         (("train", "test"), "test, train are named as splits and hold images without classes"),
+        (("train2017",), "the folder train2017 is named as a split and holds images without"),
         (("Train/a", "training/a"), "both 'Train' and 'training' mean the split train"),
         (("train/a", "val/a", "valid/a"), "both 'val' and 'valid' mean the split validation"),
         (("",), "has images \\(10\\) and no folders of classes; .* csv:PATH"),

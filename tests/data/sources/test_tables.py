@@ -127,6 +127,41 @@ def test_columns_of_flags_are_classes(table):
     )
 
 
+@pytest.mark.parametrize("flags", [("1", "0"), ("1.0", "0.0"), ("True", "False"), ("Yes", "no")])
+def test_flags_are_written_in_several_ways(table, flags):
+    text = "image,cat,dog\n" + "\n".join(
+        f"{red}.png,{flags[red % 2]},{flags[1 - red % 2]}" for red in range(12)
+    )
+    assert classes_of(open_split(table(text), "train+validation+test")) == expected()
+
+
+def test_a_class_that_is_not_trained_on_names_a_file(table):
+    name = table("file,label,split\n0.png,a,train\n1.png,b,val")
+    with pytest.raises(ConfigError, match=r"/1.png: the class 'b' is none of train"):
+        open_split(name, "validation")
+
+
+def test_a_table_of_another_split_next_to_it_is_named(table, folder):
+    table(GOOD)
+    (folder / "labels.csv").rename(folder / "train.csv")
+    (folder / "test.csv").write_text("file\n0.png")
+    notes = open_split(f"csv:{folder}/train.csv", "train").notes
+    assert "test.csv is not read: for its images, join both tables with a column split" in notes
+    text = rows("file,label,split", "{}.png,{},train")
+    (folder / "train.csv").write_text(text)
+    assert open_split(f"csv:{folder}/train.csv", "train").notes == ()
+
+
+def test_a_comma_in_a_label_is_said(table):
+    text = "file,label\n" + "\n".join(
+        f'{red}.png,"{("cat, tabby", "dog")[red % 2]}"' for red in range(12)
+    )
+    notes = open_split(table(text), "train").notes
+    assert notes[0].startswith("read 'cat, tabby' as one label; csv:")
+    assert notes[0].endswith(":comma reads several")
+    assert len(open_split(table(text) + ":none", "train").notes) == 1
+
+
 def test_a_class_without_training_images_stays_and_is_named(table):
     text = "file,cat,dog,emu,split\n0.png,1,1,0,train\n1.png,1,0,0,train\n2.png,0,0,1,val"
     source = open_split(table(text), "train")
@@ -176,6 +211,7 @@ GOOD = rows("file,label", "{}.png,{}")
         ("file,path,label\n0.png,0.png,b", "columns 'file' and 'path' could both be the files"),
         ("id,image_id,label\n0,0,b", "columns 'id' and 'image_id' could both be the files"),
         ("file,colour,shape\n0.png,red,round", "any of the columns 'colour', 'shape' could be"),
+        ("file,cat,dog\n0.png,x,\n1.png,,x", "or write 0 and 1 into them where each is a class"),
         ("a,b\n0.png,cat", "has no column of files among 'a', 'b'; call one of them file"),
         ("file\n0.png", "has no column of labels; add one, called label"),
         ("file,fold\n0.png,1", "has no column of labels: 'fold' would say something else of an"),
@@ -296,6 +332,9 @@ def test_labels_that_pandas_wrote_as_floats_are_whole_numbers(table):
 def test_a_file_that_is_no_table_is_named(table, tmp_path):
     with pytest.raises(ConfigError, match=r"csv:.*/none.csv': there is no such file"):
         open_split(f"csv:{tmp_path}/none.csv", "train")
+    (tmp_path / "labels.xlsx").write_bytes(b"PK\x03\x04")
+    with pytest.raises(ConfigError, match=r"labels.xlsx is not read; save it as CSV"):
+        open_split(f"csv:{tmp_path}/labels.xlsx", "train")
     with pytest.raises(ConfigError, match="'tab' is no separator of labels; give pipe, semi"):
         open_split(table(GOOD) + ":tab", "train")
     with pytest.raises(ConfigError, match=r"it is a folder; write csv:.*/labels.csv or"):

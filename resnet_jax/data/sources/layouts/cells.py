@@ -73,10 +73,19 @@ def read_labels(
         cells = _whole_numbers(cells, origin)
     between = SEPARATORS[separator or "none"]
     if between is None:
-        return LabelCells([(cell,) if cell else () for cell in cells], False)
+        notes = _comma_note(filled, origin) if separator is None else ()
+        return LabelCells([(cell,) if cell else () for cell in cells], False, notes)
     parts = ([part.strip() for part in cell.split(between)] for cell in cells)
     names = [tuple(dict.fromkeys(filter(None, several))) for several in parts]
     return LabelCells(names, True, _notes(names))
+
+
+def _comma_note(cells: Sequence[str], origin: str) -> tuple[str, ...]:
+    """Says that commas, which many names of classes have, separate no labels."""
+    cell = next((cell for cell in cells if "," in cell), None)
+    if cell is None:
+        return ()
+    return (f"read {shown(cell, 60)!r} as one label; csv:{origin}:comma reads several",)
 
 
 def _are_lists(cells: Sequence[str]) -> bool:

@@ -40,7 +40,10 @@ _NO_LABEL = (
     )
 )
 
-FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+FLAGS = {
+    **dict.fromkeys(("0", "0.0", "false", "no"), False),
+    **dict.fromkeys(("1", "1.0", "true", "yes"), True),
+}
 """What a cell in the column of a class says."""
 
 
@@ -142,7 +145,8 @@ def _unnamed_labels(
     _refuse_odd_flags(named, rows, rest, origin)
     words = ", ".join(named[at] for at in rest)
     raise ConfigError(
-        f"{origin}: any of the columns {words} could be the labels; call the one that is, label"
+        f"{origin}: any of the columns {words} could be the labels; call the one that is, label, "
+        "or write 0 and 1 into them where each is a class"
     )
 
 

@@ -13,6 +13,7 @@ from resnet_jax.errors import ConfigError, counted
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "the character |"}
 _SPACE = " "  # separates cells only where nothing else does: it is common within them
+_OTHERS = (".xlsx", ".xls", ".ods", ".numbers", ".parquet", ".feather", ".pkl", ".json", ".jsonl")
 _END = "END"
 
 _Row = tuple[int, list[str]]
@@ -43,6 +44,8 @@ def read_cells(table: AnyPath) -> Cells:
     Raises:
         ConfigError: It cannot be read, is empty or damaged, or could be read in two ways.
     """
+    if table.suffix.lower() in _OTHERS:
+        raise ConfigError(f"{table} is not read; save it as CSV in UTF-8 (pandas: to_csv)")
     try:
         text = table.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:

@@ -60,6 +60,7 @@ class LayoutReading:
         splits_by: What would say which split a file belongs to, for notes and messages.
         table: The table that names the files, if one does.
         notes: Lines for the user.
+        folders: The folder of each split and class, where they are read from paths.
     """
 
     files: Files
@@ -67,6 +68,7 @@ class LayoutReading:
     splits_by: str
     table: str | None = None
     notes: list[str] = field(default_factory=list)
+    folders: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def origin(self) -> str:
@@ -114,9 +116,9 @@ def label_files(
             if name not in labels:
                 hint = nearest(name, labels).strip()
                 reason = f"the class {name!r} is none of train" + (f" ({hint})" if hint else "")
-                reading.refuse(f"{split}/{name}", reason)
+                reading.refuse(reading.folders.get((split, name)) or members[0], reason)
             elif not members:
-                reading.refuse(f"{split}/{name}", "the class has no images")
+                reading.refuse(reading.folders[split, name], "the class has no images")
             else:
                 for place, chosen in _cut(split, shuffled(members, seed)).items():
                     splits[place].extend((member, labels[name]) for member in chosen)

@@ -17,7 +17,9 @@ from resnet_jax.data.sources.layouts.layout import (
     label_files,
 )
 from resnet_jax.data.sources.splits import is_filler, name_splits, split_named
-from resnet_jax.errors import ConfigError, counted
+from resnet_jax.errors import ConfigError, counted, noun_for
+
+_SEVERAL = "are named as splits and hold"
 
 
 def read_paths(files: Files, *, seed: int = 0, bad_examples: BadExamples | None = None) -> Layout:
@@ -79,8 +81,9 @@ def _find(reading: LayoutReading, paths: dict[str, list[str]]) -> dict[str, Clas
         return _by_split(reading, paths, splits)
     if splits and splits == tops:
         raise ConfigError(
-            f"{reading.files.origin}: the folders {', '.join(tops)} are named as splits and hold "
-            f"images without classes; put the images of each class into a folder of its own, as "
+            f"{reading.files.origin}: the {noun_for(len(tops), 'folder')} {', '.join(tops)} "
+            f"{noun_for(len(tops), 'is named as a split and holds', plural=_SEVERAL)} images "
+            f"without classes; put the images of each class into a folder of its own, as "
             f"{tops[0]}/CLASS/FILE, {_table_remedy(reading)}"
         )
     if splits:
@@ -153,6 +156,8 @@ def _sort(reading: LayoutReading, paths: dict[str, list[str]]) -> dict[str, Clas
     for name, parts in paths.items():
         if len(parts) >= 3:
             members = found[parts[0]][parts[1]]
+            folder = name.removesuffix("/".join(parts[2:])).rstrip("/")
+            reading.folders.setdefault((parts[0], parts[1]), folder)
             if parts[-1]:
                 members.append(name)
     if not found:

@@ -27,6 +27,7 @@ from resnet_jax.data.sources.layouts.layout import (
     label_sets,
 )
 from resnet_jax.data.sources.layouts.places import Places
+from resnet_jax.data.sources.splits import split_named
 from resnet_jax.errors import ConfigError, shown
 from resnet_jax.local_paths import user_path
 
@@ -132,7 +133,7 @@ def read_table(
             members[file] = row
     if not members:
         raise ConfigError(f"{files.table} has no row that can be used; add some")
-    reading.notes.extend(places.notes())
+    reading.notes.extend((*places.notes(), *_unread_notes(files.table, columns)))
     numbers = all(_INTEGER.fullmatch(label) for row in members.values() for label in row.labels)
     order = int if numbers else str
     if labels.are_several:
@@ -144,6 +145,16 @@ def read_table(
     for file, row in members.items():
         found[row.split][row.labels[0]].append(file)
     return label_files(reading, found, seed=seed, order=order, classes=labels.classes)
+
+
+def _unread_notes(table: AnyPath, columns: Columns) -> Iterator[str]:
+    """Names a table of another split that lies next to one of the training images."""
+    if columns.split is not None or split_named(table.stem) != "train":
+        return
+    for word in ("val", "valid", "validation", "dev", "test"):
+        other = table.with_name(f"{word}{table.suffix}")
+        if other.is_file():
+            yield f"{other.name} is not read: for its images, join both tables with a column split"
 
 
 def _rows(
