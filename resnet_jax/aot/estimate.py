@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from resnet_jax.aot.chips import Chip
@@ -129,7 +130,8 @@ def estimate_step(
     elements = floor_of(model, size=size)
     moved = elements.training if step == "training" else elements.forward + elements.block_sums
     flops = 2 * per_chip * _PRODUCTS[step] * cost(model.config, size).multiply_adds
-    times = {"arithmetic": flops / chip.flops, "memory": (traffic or 0) / chip.bandwidth}
+    rate = chip.operations(config.model.dtype)
+    times = {"arithmetic": flops / rate, "memory": (traffic or 0) / chip.bandwidth}
     limit = max(times, key=lambda name: times[name])
     return StepEstimate(
         step=step,
@@ -140,7 +142,7 @@ def estimate_step(
         available=chip.memory,
         largest_batch=_largest(chip.memory, memory, _on_one_device(state), batch_size, mesh.size),
         flops=flops,
-        floor=per_chip * moved * (2 if config.model.dtype == "bfloat16" else 4),
+        floor=per_chip * moved * jnp.dtype(config.model.dtype).itemsize,
         traffic=traffic,
         collectives=None if module is None else collectives(module),
         limit=None if module is None else limit,

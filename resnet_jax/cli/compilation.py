@@ -14,7 +14,9 @@ from resnet_jax.cli.training import CONFIG_NOTE
 from resnet_jax.errors import counted
 
 if TYPE_CHECKING:
+    from resnet_jax.aot.chips import Chip
     from resnet_jax.aot.estimate import StepEstimate
+    from resnet_jax.training.recipe.config import TrainConfig
 
 _NOTES = """
 It takes no accelerator, only its compiler: for v4, v5e, v5p, v6e and tpu7x the
@@ -52,7 +54,8 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
     if flags.size is not None and flags.size < 1:
         raise ConfigError(f"--size={flags.size}: images have at least one pixel")
     recipe = flags.config or DEFAULT_RECIPE
-    config = without_data(parse_overrides(load_recipe(recipe), overrides))
+    given = parse_overrides(load_recipe(recipe), overrides)
+    config = without_data(given)
     size = flags.size or recipe_image_size(config)
     steps = [step for step in STEPS if flags.step in (None, step)]
     name, chip, estimates = run_apart(
@@ -63,17 +66,8 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
         found = [_as_json(estimate) for estimate in estimates]
         print(json.dumps(about | {"jax": jax.__version__, "steps": found}))
     else:
-        print(
-            f"{recipe} on {name}: {counted(estimates[0].chips, 'chip')}, each with "
-            f"{chip.memory / 2**30:.1f} GiB, {chip.bandwidth / 1e9:,.0f} GB/s and "
-            f"{chip.flops / 1e12:,.0f} TFLOP/s in bfloat16"
-        )
-        classes, channels = config.model.sizes()
-        print(
-            f"{config.model.name} in {config.model.dtype} for {size} x {size} pixels, "
-            f"{counted(channels, 'channel')} and {counted(classes, 'class')}; without the "
-            "data, what the recipe leaves to them is what the network usually has"
-        )
+        print(_hardware(recipe, name, chip, estimates[0].chips))
+        print("\n".join(_network(given, config, size, flags.size is None)))
         print("\n".join(_table(estimates)))
     return 0 if all(estimate.fits for estimate in estimates) else 1
 
@@ -84,6 +78,35 @@ def _as_json(estimate: StepEstimate) -> dict[str, Any]:
     return dataclasses.asdict(estimate) | {"collectives": exchanges}
 
 
+def _hardware(recipe: str, topology: str, chip: Chip, chips: int) -> str:
+    what = counted(chips, "chip") + (" with" if chips == 1 else ", each with")
+    memory = f"{chip.memory / 2**30:.1f} GiB"
+    if chip.platform == "cuda":
+        memory += " (the three quarters that JAX reserves)"
+    speed = f"{chip.bandwidth / 1e9:,.0f} GB/s and {chip.flops / 1e12:,.0f} TFLOP/s in bfloat16"
+    return f"{recipe} on {topology}: {what} {memory}, {speed}"
+
+
+def _network(given: TrainConfig, config: TrainConfig, size: int, usual_size: bool) -> list[str]:
+    """Says what is compiled, and which of it only the data could tell."""
+    classes, channels = config.model.sizes()
+    parts = {
+        "--size": f"{size} x {size} pixels",
+        "--config.model.in_features": counted(channels, "channel"),
+        "--config.model.num_classes": counted(classes, "class"),
+    }
+    told = {
+        "--size": not usual_size or given.data.image_size,
+        "--config.model.in_features": given.model.in_features or given.data.channels,
+        "--config.model.num_classes": given.model.num_classes,
+    }
+    lines = [f"{config.model.name} in {config.model.dtype}: {', '.join(parts.values())}"]
+    assumed = [f"{what} ({flag})" for flag, what in parts.items() if not told[flag]]
+    if assumed:
+        lines.append(f"Only the data can tell, so the usual is assumed: {', '.join(assumed)}")
+    return lines
+
+
 def _table(estimates: Sequence[StepEstimate]) -> list[str]:
     rows: list[tuple[str, list[str]]] = [("", [str(each.step) for each in estimates])]
     for title, field, unit in FIGURES:
@@ -91,32 +114,42 @@ def _table(estimates: Sequence[StepEstimate]) -> list[str]:
         rows.append((title, [_figure(value, unit) for value in figures]))
     for kind in dict.fromkeys(kind for each in estimates for kind in each.collectives or ()):
         found = [(each.collectives or {}).get(kind) for each in estimates]
-        cells = [f"{one.times} of {one.bytes / 1e6:,.1f} MB" if one else "0" for one in found]
-        rows.append((kind, cells))
-    return [f"{title:28}" + "".join(f"{cell:>22}" for cell in cells) for title, cells in rows]
+        cells = [f"{one.times}, in all {_figure(one.bytes, 'B')}" if one else "0" for one in found]
+        rows.append((f"{kind}, a chip", cells))
+    return [f"{title:34}" + "".join(f"{cell:>22}" for cell in cells) for title, cells in rows]
 
 
-def _figure(value: float | str | None, unit: float) -> str:
+def _figure(value: float | str | None, unit: str) -> str:
+    """Writes a figure in a unit that suits its size, such as 63.1 MB."""
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "NO"
     if isinstance(value, str):
         return value
-    return f"{value:,.0f}" if unit == 1 else f"{value / unit:,.2f}"
+    if unit in ("", "s"):
+        return f"{value:,.0f} {unit}".strip()
+    step, prefixes = (1024, "KMGT") if unit == "iB" else (1000, "kMGT")
+    if value < step:
+        return f"{value:.0f} {unit.removeprefix('i')}"
+    power = 0
+    while value >= step and power < len(prefixes):
+        value, power = value / step, power + 1
+    digits = max(0, 3 - len(str(int(value))))
+    return f"{value:.{digits}f} {prefixes[power - 1]}{unit}"
 
 
 FIGURES = (
-    ("images a step", "batch_size", 1),
-    ("fits", "fits", 1),
-    ("memory, GiB a chip", "memory", 2**30),
-    ("largest batch, estimated", "largest_batch", 1),
-    ("TFLOP a chip", "flops", 1e12),
-    ("memory traffic, GB a chip", "traffic", 1e9),
-    ("its floor, GB a chip", "floor", 1e9),
-    ("roofline, images/s", "images_per_second", 1),
-    ("limited by", "limit", 1),
-    ("compiled in, seconds", "compile_seconds", 1),
+    ("images a step, all chips", "batch_size", ""),
+    ("fits", "fits", ""),
+    ("memory a chip needs", "memory", "iB"),
+    ("largest batch to fit, estimated", "largest_batch", ""),
+    ("operations, a chip", "flops", "FLOP"),
+    ("memory traffic, a chip", "traffic", "B"),
+    ("least for layers one by one", "floor", "B"),
+    ("images/s at most, all chips", "images_per_second", ""),
+    ("limited by", "limit", ""),
+    ("compiled in", "compile_seconds", "s"),
 )
 
 COMMAND = Command(

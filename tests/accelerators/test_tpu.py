@@ -12,8 +12,9 @@ import pytest
 
 from resnet_jax.aot.estimate import estimate_step, recipe_image_size, without_data
 from resnet_jax.aot.hlo import Collective, collectives, memory_traffic, opcodes
-from resnet_jax.aot.lowering import lower_step
+from resnet_jax.aot.lowering import STEPS, lower_step
 from resnet_jax.aot.topology import describe_topology
+from resnet_jax.cli import main
 from resnet_jax.data.config import AugmentConfig
 from resnet_jax.data.on_device.augment import build_augment, normalize
 from resnet_jax.data.on_device.mixing import build_mix
@@ -124,19 +125,37 @@ def test_every_recipe_lowers(recipe):
     config = without_data(load_recipe(f"configs/{recipe}.py"))
     mesh = mesh_of(describe_topology(V5E).devices)
     size = recipe_image_size(config)
-    lowered = lower_step(config, mesh, step="training", size=size).lowered
-    assert "stablehlo.convolution" in lowered.as_text()
+    for step in STEPS:
+        lowered = lower_step(config, mesh, step=step, size=size).lowered
+        assert "stablehlo.convolution" in lowered.as_text()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("step", ["training", "evaluation"])
+@pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_compiles(optimized, recipe, step):
+    """Takes 1 to 10 minutes a recipe; the command's test compiles one for the quick ones."""
     config = without_data(load_recipe(f"configs/{recipe}.py"))
-    size = recipe_image_size(config)
-    found = estimate_step(config, describe_topology("v5e:4x4"), step=step, size=size)
-    assert found.memory > 0
+    topology = "v5e:4x4" if config.data.image_size else V5E  # small images come in small batches
+    described, size = describe_topology(topology), recipe_image_size(config)
+    assert estimate_step(config, described, step=step, size=size).fits
+
+
+def test_the_command_says_what_a_step_needs(capsys):
+    words = ["--config=configs/cifar10_he2015.py", f"--topology={V5E}", "--step=evaluation"]
+    with pytest.raises(SystemExit) as left:
+        main(["compile", *words])
+    assert left.value.code == 0
+    hardware, network, assumed, _, *rows = capsys.readouterr().out.splitlines()
+    assert hardware.startswith("configs/cifar10_he2015.py on v5e:2x2: 4 chips, each with 16.0 GiB")
+    assert network == "resnet20 in float32: 32 x 32 pixels, 3 channels, 10 classes"
+    assert assumed.endswith("10 classes (--config.model.num_classes)")
+    found = dict(re.split("  +", row) for row in rows)
+    assert found["fits"] == "yes"
+    assert found["images a step, all chips"] == "500"
+    assert found["operations, a chip"] == "10.1 GFLOP"  # 125 images of 40.6 million multiply-adds
+    assert found["all-reduce, a chip"].startswith("2, in all ")
 
 
 CHANGES = {
