@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import pathlib
 import sys
 import unittest.mock
@@ -51,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=3.0, help="length of a turn, about")
     parser.add_argument("--contestant", nargs=3, help=argparse.SUPPRESS)
     flags = parser.parse_args(arguments)
+    # Several processes share a GPU, of which each would otherwise reserve three quarters.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     cases = CPU_CASES if flags.device == "cpu" else GPU_CASES
     if flags.contestant:
         who, work, model = flags.contestant
@@ -220,6 +223,7 @@ def _torch(case: Case, training: bool, device: str, *, compiled: bool = False) -
     from benchmarks.torch_networks import build
 
     where = "cuda" if device == "gpu" else "cpu"
+    torch.backends.cudnn.benchmark = True  # tries kernels, as XLA does
     model = build(case.model, case.classes).to(where, memory_format=torch.channels_last)
     images = torch.randn(case.batch, 3, case.size, case.size, device=where)
     images = images.to(memory_format=torch.channels_last)
