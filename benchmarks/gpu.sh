@@ -38,13 +38,13 @@ rehearse() {
 
 measure() {
   case $1 in
-    check) stage 150 benchmarks.accelerator_check ;;
-    networks) stage 360 benchmarks.networks --device=gpu --rounds=3 --seconds=2 \
+    check) stage 200 benchmarks.accelerator_check ;;
+    networks) stage 340 benchmarks.networks --device=gpu --rounds=3 --seconds=2 \
       --json="$OUT/networks_gpu.json" ;;
     cifar10) if [ -z "$DATA" ]; then
         echo "== without DATA=zip:cifar10.zip, cifar10_fast is left out"
       else
-        stage 330 benchmarks.cifar10_fast "$DATA" --epochs 10 --seeds 1 \
+        stage 300 benchmarks.cifar10_fast "$DATA" --epochs 10 --seeds 1 \
           --json="$OUT/cifar10_fast.json"
       fi ;;
   esac
