@@ -389,6 +389,10 @@ def test_what_is_not_there_is_named(tmp_path):
         open_split(f"folder:{tmp_path}/none", "train")
     with pytest.raises(ConfigError, match=r"there is no such folder; write zip:"):
         open_split(f"folder:{tmp_path}/set.zip", "train")
+    with pytest.raises(ConfigError, match=r"there is no such folder; write csv:.*/set.tsv"):
+        open_split(f"folder:{tmp_path}/set.tsv", "train")
+    with pytest.raises(ConfigError, match="it is a folder; write folder:"):
+        open_split(f"zip:{tmp_path}", "train")
     with pytest.raises(ConfigError, match=r"cannot be read \(No such file"):
         open_split(f"zip:{tmp_path}/set.zip", "train")
     with pytest.raises(ConfigError, match="has no folders of classes"):

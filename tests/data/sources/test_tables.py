@@ -59,6 +59,7 @@ def expected(count=12):
         ("id,file,label", "{0},{0}.png,{1}"),
         ("label_id,label,img", "7,{1},{0}.png"),
         ("image_id,label,caption", '{},{},"a, b"'),
+        ("file,label", "{}.png,{}\n,"),
         ("file|label", "{}.png|{}"),
         ("file label", "{}.png  {}"),
         ("file,label", '{}.png,"{}"'),
@@ -227,6 +228,7 @@ GOOD = rows("file,label", "{}.png,{}")
         ("file,label,subset\n0.png,a,train\n1.png,b,", "'' in the column 'subset' is no split;"),
         ("file,label,label\n0.png,a,b", "has several columns 'label'; rename or remove one"),
         ("file,label\n0.png,a,b", "row 2: 3 cells for 2 columns; put cells that contain"),
+        ("# mine\nfile,label\n0.png,a", "first row, '# mine', has 1 cell and row 2 2; the names"),
         ("file,label\n0.png\n1.png,a", "row 2: 1 cell for 2 columns; put cells that contain"),
         ('file,label\n0.png,a\n1.png,"b\n2.png,a\n3.png,b', "row 3: a cell does not end, or has"),
         ('file,label\n0.png,a\n1.png,"b' + "b" * 2**17 + '"', "row 3: a cell does not end, or has"),
@@ -311,6 +313,13 @@ def test_an_absolute_path_of_this_machine_that_is_missing_is_one_bad_row(table, 
         open_split(name, "train")
     config = DataConfig(name=name, on_error="skip")
     assert len(load_split(config, "train+validation+test", workdir=tmp_path)) == 12
+
+
+@pytest.mark.parametrize("written", ["a/{}.PNG", "a/{}.jpg", "A/{}.png", "B/A/{}.png"])
+def test_a_file_of_nearly_the_same_name_is_named(table, written):
+    name = table(rows("file,label", written + ",{}"), images="b/a/{}.png")
+    with pytest.raises(ConfigError, match=r"no such file, but b/a/0.png; write it as it is called"):
+        open_split(name, "train")
 
 
 @pytest.mark.parametrize("written", ["{}", "{}.0", "{}.png"])

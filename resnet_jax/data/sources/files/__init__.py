@@ -8,6 +8,7 @@ from resnet_jax.data.sources.files.bucket import BucketFolder, BucketRanges
 from resnet_jax.data.sources.files.cache import FileCache
 from resnet_jax.data.sources.files.folder import Files, FolderFiles
 from resnet_jax.data.sources.files.ranges import LocalRanges
+from resnet_jax.errors import ConfigError
 from resnet_jax.local_paths import user_path
 
 __all__ = ["FileCache", "Files", "open_folder", "open_zip"]
@@ -42,4 +43,6 @@ def open_zip(path: str | AnyPath, *, cache: FileCache) -> Files:
     found = user_path(path)
     if isinstance(found, BucketPath):
         return ZipFiles(lambda: BucketRanges(found, cache=cache), origin=str(found))
+    if found.is_dir():
+        raise ConfigError(f"data.name='zip:{path}': it is a folder; write folder:{path}")
     return ZipFiles(lambda: LocalRanges(found), origin=str(found))

@@ -52,7 +52,9 @@ class FolderFiles:
         self._root = path
         self.origin = str(path)
         if not self._root.is_dir():
-            hint = f"; write zip:{path}" if self._root.suffix == ".zip" else ""
+            kinds = {".zip": "zip", ".csv": "csv", ".tsv": "csv"}
+            kind = kinds.get(self._root.suffix.lower())
+            hint = f"; write {kind}:{path}" if kind else ""
             raise ConfigError(f"data.name='folder:{path}': there is no such folder{hint}")
 
     def names(self) -> list[str]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from resnet_jax.buckets import AnyPath
 from resnet_jax.data.sources.layouts.columns import has_files
-from resnet_jax.errors import ConfigError, counted
+from resnet_jax.errors import ConfigError, counted, shown
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "the character |"}
 _SPACE = " "  # separates cells only where nothing else does: it is common within them
@@ -95,7 +95,7 @@ def _split(text: str, delimiter: str) -> list[_Row]:
     begin = 1
     try:
         for cells in reader:
-            if cells:
+            if any(cells):  # spreadsheets leave rows of empty cells
                 lines.append((begin, [cell.strip() for cell in cells]))
             begin = reader.line_num + 1
     except csv.Error:  # a cell is longer than the module's limit
@@ -123,6 +123,12 @@ def _checked(table: AnyPath, text: str, delimiter: str) -> list[_Row]:
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
         raise ConfigError(f"{table} has several columns {repeated[0]!r}; rename or remove one")
+    number, cells = rows[0]
+    if len(header) == 1 < len(cells):
+        raise ConfigError(
+            f"{table}: its first row, {shown(header[0], 60)!r}, has 1 cell and row {number} "
+            f"{len(cells)}; the names of the columns belong into the first row"
+        )
     for number, cells in rows:
         if len(cells) != len(header):
             raise ConfigError(

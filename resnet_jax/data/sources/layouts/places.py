@@ -25,7 +25,7 @@ class Places:
     def __init__(self, files: Files) -> None:
         self._files = files
         self._by_name: dict[str, list[str]] | None = None
-        self._numbered: dict[int | None, str] | None = None
+        self._by_key: dict[int | str, list[str]] | None = None
         self._moved: list[tuple[str, str]] = []
 
     def find(self, written: str) -> tuple[str, str | None]:
@@ -91,16 +91,17 @@ class Places:
         return f"write paths relative to {self._files.origin}{where}"
 
     def _missing(self, name: str) -> str:
-        """Says that a file is missing; and which one is there if a number has lost its zeros."""
-        usual = f"there is no such file; paths are relative to {self._files.origin}"
+        """Says that a file is missing; and which one is there under nearly this name."""
         number = _number(name)
-        found = None if number is None else self._by_number().get(number)
-        if found is None or _stem(found) == _stem(name):
-            return usual
-        return (
-            f"there is no such file, but {found}: pandas and spreadsheets read such names as "
-            "numbers; read and write the table with dtype=str"
-        )
+        for found in self._alike().get(_stem(name).casefold() if number is None else number, ()):
+            if _ends_alike(found, name):
+                return f"there is no such file, but {found}; write it as it is called"
+            if _stem(found) != _stem(name):
+                return (
+                    f"there is no such file, but {found}: pandas and spreadsheets read such names "
+                    "as numbers; read and write the table with dtype=str"
+                )
+        return f"there is no such file; paths are relative to {self._files.origin}"
 
     def _search(self, name: str) -> list[str]:
         last = name.rpartition("/")[2]
@@ -111,12 +112,14 @@ class Places:
             or any(f"/{path}".lower().endswith(f"/{name}{end}".lower()) for end in EXTENSIONS)
         ]
 
-    def _by_number(self) -> dict[int | None, str]:
-        """Gives an image for each number that names one."""
-        if self._numbered is None:
-            paths = {path for found in self._listed().values() for path in found}
-            self._numbered = {_number(path): path for path in sorted(paths)}
-        return self._numbered
+    def _alike(self) -> dict[int | str, list[str]]:
+        """Gives the images by the numbers that are their names, or by their names in any case."""
+        if self._by_key is None:
+            self._by_key = defaultdict(list)
+            for path in sorted({path for found in self._listed().values() for path in found}):
+                number = _number(path)
+                self._by_key[_stem(path).casefold() if number is None else number].append(path)
+        return self._by_key
 
     def _listed(self) -> dict[str, list[str]]:
         """Gives the images by the last part of their paths, with extension and without."""
@@ -134,6 +137,14 @@ def _stem(path: str) -> str:
     """Returns the last part of a path, without the extension of an image."""
     last = path.rpartition("/")[2]
     return last.rpartition(".")[0] if is_image(last) else last
+
+
+def _ends_alike(path: str, written: str) -> bool:
+    """Whether a path ends with another one, in any case and with any extension of images."""
+    whole, end = (
+        f"/{one.rpartition('.')[0] if is_image(one) else one}".casefold() for one in (path, written)
+    )
+    return whole.endswith(end)
 
 
 def _number(path: str) -> int | None:
