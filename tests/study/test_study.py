@@ -145,10 +145,13 @@ def test_recording_changes_no_update():
     np.testing.assert_array_equal(*(jax.tree.leaves(update)[0] for update in updates))
 
 
-def test_the_page_holds_what_was_measured():
+@pytest.mark.parametrize(
+    ("name", "images", "budget"), [("digits", 360, "minutes"), ("cifar10", 1000, "hours")]
+)
+def test_the_page_holds_what_was_measured(name, images, budget):
     docs = pathlib.Path(__file__).resolve().parents[2] / "docs"
     page = (docs / "study.md").read_text()
-    results = json.loads((docs / "study" / "digits_results.json").read_text())
+    results = json.loads((docs / "study" / f"{name}_results.json").read_text())
     for name, found in results["degradation"]["networks"].items():
         loss = found["epochs"][-1]["train_loss"]
         row = (
@@ -156,10 +159,12 @@ def test_the_page_holds_what_was_measured():
         )
         assert row in page
     for outcome in results["containment"]["outcomes"]:
-        assert f"| {outcome['name']} | {outcome['right']} of 360 |" in page
-    assert results["plan"]["recipe"]["optimizer"]["learning_rate"] == (
-        make_plan().recipe.optimizer.learning_rate
-    )
+        assert f"| {outcome['name']} | {outcome['right']} of {images} |" in page
+    plan = make_plan(budget, data=None if budget == "minutes" else "zip:cifar10.zip")
+    for field in ("epochs", "batch_size"):
+        assert results["plan"]["recipe"][field] == getattr(plan.recipe, field)
+    rate = plan.recipe.optimizer.learning_rate
+    assert results["plan"]["recipe"]["optimizer"]["learning_rate"] == rate
 
 
 def test_plans():
