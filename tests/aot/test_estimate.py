@@ -87,6 +87,12 @@ def test_a_missing_compiler_is_named_with_what_installs_it(capsys, module, topol
     assert f"pip install 'resnet-jax[{extra}]'" in error
 
 
+def test_float32_is_half_as_fast_on_gpus_and_no_slower_on_tpus():
+    slower = {name: chip.flops / chip.operations("float32") for name, chip in CHIPS.items()}
+    assert slower == {name: 2 if chip.platform == "cuda" else 1 for name, chip in CHIPS.items()}
+    assert all(chip.operations("bfloat16") == chip.flops for chip in CHIPS.values())
+
+
 def test_every_chip_says_what_it_has():
     for chip in CHIPS.values():
         # Any of them balances bytes and operations within 50 and 1,000 operations a byte.
