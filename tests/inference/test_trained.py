@@ -157,6 +157,7 @@ def test_class_names_can_be_given(resnet20, tmp_path):
             r"'resnet21' is neither the folder of a run nor a file nor a network. Did you mean",
         ),
         ("empty", {}, "no run in workdir"),
+        ("hub", {}, "no run in workdir hub: it holds weights, model.safetensors; give the name"),
         ("file.txt", {}, "file.txt of 4 bytes cannot be read as weights"),
         ("net.onnx", {}, "net.onnx is an ONNX model, which cannot be read back"),
         ("resnet20", {"weights": "net.onnx"}, "net.onnx is an ONNX model, which"),
@@ -172,6 +173,9 @@ def test_what_cannot_be_opened_is_reported_in_one_line(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / "config.json").write_text('{"architecture": "resnet18"}')
+    (tmp_path / "hub" / "model.safetensors").touch()
     (tmp_path / "file.txt").write_text("text")
     (tmp_path / "net.onnx").write_bytes(b"\x08\x08\x12")
     with pytest.raises(ValueError, match=message) as caught:

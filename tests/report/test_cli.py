@@ -23,6 +23,7 @@ def test_the_command_writes_a_page_and_names_it(make_run, tmp_path, capsys):
 def test_bad_arguments_are_one_line(tmp_path, capsys):
     for words, message in (
         ([tmp_path], "no run in workdir"),
+        ([__file__], "it is a file; give the folder of a run"),
         ([], "the following arguments are required: RUN"),
         ([tmp_path, "--mistakes=-1"], "mistakes=-1: give 0 or more"),
         ([tmp_path, "--mistakes=x"], "invalid int value: 'x'"),

@@ -14,6 +14,8 @@ from resnet_jax.training.recipe.overrides import from_json
 REPLACED = "replaced-"
 """What the name of a checkpoint begins with until another one in its place is complete."""
 
+_WEIGHTS = (".safetensors", ".bin", ".pth", ".pt")
+
 
 @dataclasses.dataclass(frozen=True)
 class Workdir:
@@ -86,6 +88,8 @@ class Workdir:
         Raises:
             ConfigError: The folder does not hold a run, or its configuration cannot be used.
         """
+        if (other := self._what_else()) is not None:
+            raise ConfigError(f"no run in workdir {self}: {other}")
         if not self.config.is_file():
             raise ConfigError(
                 f"no run in workdir {self}: {self.config.name} is missing; train it first"
@@ -98,6 +102,20 @@ class Workdir:
             ) from None
         except ConfigError as error:
             raise ConfigError(f"{self.named.config}: {error}") from None
+
+    def _what_else(self) -> str | None:
+        """Says what is here in the place of a run, such as a model of the Hugging Face hub."""
+        if self.root.is_file():
+            return "it is a file; give the folder of a run"
+        if isinstance(self.root, BucketPath) or not self.root.is_dir() or self.inputs.is_file():
+            return None
+        names = sorted(path.name for path in self.root.iterdir() if path.suffix in _WEIGHTS)
+        if not names or self.checkpoints.is_dir():
+            return None
+        return (
+            f"it holds weights, {names[0]}; give the name of their network, and this file as its "
+            "weights"
+        )
 
     def read_inputs(self) -> NetworkInputs:
         """Reads what the run's network expects of images, and its class names.
