@@ -66,7 +66,7 @@ def test_norms_folded_over_the_images_of_a_chip_exchange_only_gradients(optimize
     split, whole = split_by_example(mesh), replicated(mesh)
 
     def loss(params, x):
-        y, mean, var = convolve_folded(x, *params, 1e-5)
+        y, mean, var = convolve_folded(x, params[0], scale=params[1], bias=params[2], epsilon=1e-5)
         return jnp.sum(jax.nn.relu(y).astype(jnp.float32) ** 2), (mean.mean(0), var.mean(0))
 
     shapes = ((64, 256), (256,), (256,))

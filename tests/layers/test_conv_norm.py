@@ -49,6 +49,10 @@ def test_it_is_norm_after_convolution(stride, group_size):
     assert not np.array_equal(found, expected)  # it is folded: this is another rounding
 
 
+def in_dtype(norm_dtype, features, **settings):
+    return FOLDING(features, **settings | {"dtype": norm_dtype})
+
+
 KEPT_APART = {
     "not asked for": (plain, BatchNorm, {}),
     "float32": (plain, FOLDING, {"dtype": jnp.float32}),
@@ -57,6 +61,7 @@ KEPT_APART = {
     "evaluation": (plain, functools.partial(FOLDING, use_running_average=True), {}),
     "another norm": (plain, group_norm, {"features": (8, 64)}),
     "a bias": (conv1x1, FOLDING, {}),
+    "another dtype of the norm": (plain, functools.partial(in_dtype, jnp.float32), {}),
     "few features": (plain, FOLDING, {"features": (32, 32)}),
     "3x3": (functools.partial(conv, kernel_size=3), FOLDING, {}),
     "groups": (functools.partial(conv, kernel_size=1, groups=2), FOLDING, {}),
