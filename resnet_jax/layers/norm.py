@@ -62,8 +62,9 @@ class BatchNorm(nnx.Module):
                 normalised with the biased variance either way.
             two_pass: Compute the variance from the centred values; slower, but exact if the
                 mean is large compared to the deviation.
-            fold: Let a block make this norm a part of the 1x1 convolution before it, in training
-                and in half precision; see `resnet_jax.layers.convolve_and_normalize`.
+            fold: Let a block make this norm a part of the 1x1 convolution before it in training, in
+                half precision; see `resnet_jax.layers.convolve_and_normalize`. For inference,
+                exports can do so in any case.
             scale_init: Initialiser of `scale`; with zeros, a residual branch starts as zero.
             use_running_average: Start in evaluation mode.
             dtype: Dtype of the output; None keeps the input's.

@@ -58,8 +58,8 @@ class ModelConfig:
             both (avgmax) or both (catavgmax).
         norm_group_size: Images that share BatchNorm statistics; None uses the global batch.
         unbiased_variance: Whether the running variance is scaled by n / (n - 1), as in PyTorch.
-        fold_norms: Whether a norm is folded into an expanding 1x1 convolution before it while
-            training in bfloat16: less memory traffic for slightly more arithmetic. See docs/gpu.md.
+        fold_norms: Whether a norm is folded into a widening 1x1 convolution before it, in training
+            and in bfloat16: less memory traffic, a little more arithmetic. See docs/decisions.md.
         dtype: Dtype of the computation. Parameters, statistics, logits and loss stay float32.
         remat: Whether the backward pass computes each block again, rather than keep its maps: less
             memory for about a third more work.

@@ -72,7 +72,8 @@ def build_model(config: ModelConfig, *, rngs: nnx.Rngs) -> ResNet:
     """Builds the network of a recipe.
 
     Raises:
-        ConfigError: The network is unknown, or its widths cannot be multiplied by `config.width`.
+        ConfigError: The network is unknown, its widths cannot be multiplied by `config.width`, or
+            it has no norms to fold.
     """
     num_classes, in_features = config.sizes()
     named = scaled(
@@ -93,8 +94,25 @@ def build_model(config: ModelConfig, *, rngs: nnx.Rngs) -> ResNet:
         global_pool=config.global_pool,
         remat=config.remat,
     )
+    if config.fold_norms:
+        _check_folding(architecture, config)
     dtype = None if config.dtype == "float32" else jnp.dtype(config.dtype)
     return ResNet(architecture, dtype=dtype, rngs=rngs)
+
+
+def _check_folding(network: ResNetConfig, config: ModelConfig) -> None:
+    """Checks that `fold_norms` changes something."""
+    if config.dtype == "float32":
+        raise ConfigError(
+            "model.fold_norms=True does nothing in float32; set model.dtype=bfloat16, or "
+            "model.fold_norms=False"
+        )
+    widens = "bottleneck" in network.blocks or network.shortcut != "a"
+    if network.preactivation or network.norm != "batch" or not widens:
+        raise ConfigError(
+            f"model.fold_norms=True does nothing in {config.name}: no BatchNorm follows a 1x1 "
+            "convolution that widens; set model.fold_norms=False"
+        )
 
 
 def scaled(network: ResNetConfig, config: ModelConfig) -> ResNetConfig:

@@ -86,8 +86,9 @@ def test_its_rounding_in_half_precision_is_not_larger(offset):
     assert all(one < 1.4 * other for one, other in zip(found, usual, strict=True)), (found, usual)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_what_does_not_vary_becomes_the_bias(dtype):
+# Rounding of gradients up to a thousand: those are divided by the root of epsilon.
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-2), ("bfloat16", 8.0)])
+def test_what_does_not_vary_becomes_the_bias(dtype, bound):
     _, kernel, scale, bias = draw()
     constant = np.full((1, 8, 6, 7, IN), 3.0)
     alone = draw(shape=(1, 1, 1))[0]
@@ -96,8 +97,7 @@ def test_what_does_not_vary_becomes_the_bias(dtype):
         expected = derived(apart, (x, kernel, scale, bias), "float64")
         np.testing.assert_array_equal(found[0], np.broadcast_to(bias, found[0].shape))
         assert found[2].max() == 0
-        size = 316 * np.abs(found[0]).max()  # a root of epsilon
-        np.testing.assert_allclose(found[3], expected[3], atol=1e-2 * size)
+        np.testing.assert_allclose(found[3], expected[3], rtol=0.02, atol=bound)
 
 
 def test_a_dead_channel_has_no_gradient_through_its_variance():

@@ -23,6 +23,20 @@ def test_a_width_that_is_not_whole_is_refused():
         build_model(ModelConfig("resnet8", 10, in_features=3, width=0.3), rngs=nnx.Rngs(0))
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "resnet26"}, "does nothing in float32; set model.dtype=bfloat16"),
+        ({"name": "resnet20", "dtype": "bfloat16"}, "does nothing in resnet20: no BatchNorm"),
+        ({"name": "resnetv2_50d", "dtype": "bfloat16"}, "does nothing in resnetv2_50d: no"),
+    ],
+)
+def test_folded_norms_that_would_change_nothing_are_refused(settings, message):
+    config = ModelConfig(num_classes=10, in_features=3, fold_norms=True, **settings)
+    with pytest.raises(ConfigError, match=message):
+        nnx.eval_shape(lambda: build_model(config, rngs=nnx.Rngs(0)))
+
+
 def test_the_pool_of_the_recipe_comes_before_the_classifier():
     config = ModelConfig("resnet8", 10, in_features=3, global_pool="catavgmax")
     model = nnx.eval_shape(lambda: build_model(config, rngs=nnx.Rngs(0)))
