@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import resource
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -34,7 +36,7 @@ def run_apart(function: Callable[..., T], *arguments: Any, **keywords: Any) -> T
         ConfigError: The process ended before the function did.
     """
     spawn = multiprocessing.get_context("spawn")
-    with _large_stacks(), ProcessPoolExecutor(1, spawn, _use_cpu) as pool:
+    with _large_stacks(), ProcessPoolExecutor(1, spawn, _prepare) as pool:
         try:
             return pool.submit(function, *arguments, **keywords).result()
         except BrokenProcessPool as error:
@@ -44,9 +46,18 @@ def run_apart(function: Callable[..., T], *arguments: Any, **keywords: Any) -> T
             ) from error
 
 
-def _use_cpu() -> None:
+def _prepare() -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # Where libtpu is installed and no TPU, JAX would look for one for seconds.
     jax.config.update("jax_platforms", "cpu")
+
+
+def _end_with_parent() -> None:
+    """Ends this process with the one that it works for, which may be killed while it compiles."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 @contextlib.contextmanager
