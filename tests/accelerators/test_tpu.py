@@ -251,7 +251,7 @@ def test_resnet50_with_folded_norms_is_below_that_floor(build, config):
     )
     large = dataclasses.replace(config, batch_size=256, model=model)
     program = build(large, "v5e", size=224)
-    assert memory_traffic(program.module, platform="tpu") < 52e9  # 51.6 when written
+    assert memory_traffic(program.module, platform="tpu") < 52e9  # 51.5 when written
 
 
 @pytest.mark.slow
