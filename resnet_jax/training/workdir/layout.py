@@ -88,12 +88,9 @@ class Workdir:
         Raises:
             ConfigError: The folder does not hold a run, or its configuration cannot be used.
         """
-        if (other := self._what_else()) is not None:
-            raise ConfigError(f"no run in workdir {self}: {other}")
         if not self.config.is_file():
-            raise ConfigError(
-                f"no run in workdir {self}: {self.config.name} is missing; train it first"
-            )
+            what = self._what_else() or f"{self.config.name} is missing; train it first"
+            raise ConfigError(f"no run in workdir {self}: {what}")
         try:
             return from_json(self.config.read_text(encoding="utf-8"))
         except UnicodeDecodeError as error:
@@ -101,6 +98,8 @@ class Workdir:
                 f"{self.named.config} is damaged: it is not UTF-8 text: {error}"
             ) from None
         except ConfigError as error:
+            if (other := self._what_else()) is not None:
+                raise ConfigError(f"no run in workdir {self}: {other}") from None
             raise ConfigError(f"{self.named.config}: {error}") from None
 
     def _what_else(self) -> str | None:
