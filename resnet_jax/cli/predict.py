@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from resnet_jax.cli.command import Command, say_error
 from resnet_jax.cli.hints import INPUTS
 from resnet_jax.cli.model_flags import INPUTS_NOTE, add_model_flags, note, open_from_flags
-from resnet_jax.errors import counted
+from resnet_jax.data.image_names import no_images
 
 FAILED_STATUS = 1
 
@@ -46,11 +46,7 @@ def run(flags: argparse.Namespace, overrides: Sequence[str]) -> int:
         else:
             print(prediction.to_json() if flags.json else prediction.to_text(), flush=True)
     if skipped:
-        kinds = (
-            "file that is not an image by its name",
-            "files that are not images by their names",
-        )
-        note(f"skipped {counted(len(skipped), kinds[0], plural=kinds[1])}, {skipped[0]} first")
+        note(f"skipped {no_images(len(skipped))}, {skipped[0]} first")
     return status
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+from resnet_jax.errors import counted
+
 EXTENSIONS = frozenset(
     ".jpg .jpeg .jpe .jfif .pjpeg .png .webp .bmp .gif .tif .tiff".split()  # noqa: SIM905
 )
@@ -53,3 +55,9 @@ def unread_content(image: bytes) -> str | None:
     if kind is None and b"<svg" in image[:1024]:
         kind = "svg"
     return kind and unread_format(f"FILE.{kind}")
+
+
+def no_images(count: int) -> str:
+    """Counts files whose names are not those of images, for a message."""
+    several = "files that are not images by their names"
+    return counted(count, "file that is not an image by its name", plural=several)

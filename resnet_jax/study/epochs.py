@@ -23,7 +23,6 @@ from resnet_jax.study.gradient_record import record_gradients
 from resnet_jax.study.networks import Epoch, TrainedNetwork, Training, keep, kept, with_nan
 from resnet_jax.study.plan import StudyRun
 from resnet_jax.study.progress import StudyProgress
-from resnet_jax.training.checks import fit_to_data
 from resnet_jax.training.evaluation import Evaluation, evaluate
 from resnet_jax.training.evaluator import Evaluator, make_evaluator
 from resnet_jax.training.feeds import Feed, open_feed
@@ -85,8 +84,8 @@ def obtain(
         ConfigError: The folder belongs to a network with another recipe.
         InterruptedStudyError: A signal came; all whole epochs are kept.
     """
-    config = fit_to_data(config, sources[config.data.train_split])
     evaluator = make_evaluator(config, workdir=folder, sources=sources)
+    config = evaluator.config
     with claimed(Workdir(folder), config, evaluator.inputs):
         trained = kept(config, folder)
         if trained is not None:

@@ -231,27 +231,23 @@ def test_a_dataset_on_the_device_is_not_copied(optimized, config):
     assert opcodes(found.module)["while"] == 1
 
 
+# 61.5 and 51.5 GB when this was written; the floor is 58.8, which counts no folded norms
+# (resnet_jax/aot/floor.py).
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_resnet50_is_near_its_floor(build, config):
+@pytest.mark.parametrize(("fold", "most"), [(False, 62e9), (True, 52e9)])
+def test_resnet50_is_near_its_floor_or_below(build, config, fold, most):
     model = ModelConfig(
-        name="resnet50", num_classes=1000, in_features=3, dtype="bfloat16", zero_init_last=True
+        name="resnet50",
+        num_classes=1000,
+        in_features=3,
+        dtype="bfloat16",
+        zero_init_last=True,
+        fold_norms=fold,
     )
     large = dataclasses.replace(config, batch_size=256, model=model)
     program = build(large, "v5e", size=224)
-    # 61.5 GB when this was written; the floor is 58.8 (resnet_jax/aot/floor.py).
-    assert memory_traffic(program.module, platform="tpu") < 62e9
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_resnet50_with_folded_norms_is_below_that_floor(build, config):
-    model = ModelConfig(
-        name="resnet50", num_classes=1000, in_features=3, dtype="bfloat16", fold_norms=True
-    )
-    large = dataclasses.replace(config, batch_size=256, model=model)
-    program = build(large, "v5e", size=224)
-    assert memory_traffic(program.module, platform="tpu") < 52e9  # 51.5 when written
+    assert memory_traffic(program.module, platform="tpu") < most
 
 
 @pytest.mark.slow

@@ -62,20 +62,8 @@ def convolve_folded(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
-def _convolve_folded(
-    x: jax.Array,
-    mean_in: jax.Array,
-    kernel: jax.Array,
-    scale: jax.Array,
-    bias: jax.Array,
-    epsilon: float,
-) -> _Arrays:
-    """Does the same; `mean_in` [groups, in_features] is the mean of x.
-
-    The gradient of x is that through `mean_in` as well. The kernel is rounded, and scale and bias
-    are [1, features].
-    """
-    return _forward(x, mean_in, kernel, scale, bias, epsilon)[0]
+def _convolve_folded(*arguments: Any) -> _Arrays:
+    return _forward(*arguments)[0]
 
 
 def _forward(
@@ -86,6 +74,11 @@ def _forward(
     bias: jax.Array,
     epsilon: float,
 ) -> tuple[_Arrays, Any]:
+    """Computes the results, and what `_backward` needs.
+
+    `mean_in` [groups, in_features] is the mean of x, and the gradient of x is that through it as
+    well. The kernel is rounded; scale and bias are [1, features].
+    """
     dtype = mean_in.dtype
     second = _over_pixels(x, x, dtype) / _pixels(x)
     covariance = second - mean_in[:, :, None] * mean_in[:, None, :]

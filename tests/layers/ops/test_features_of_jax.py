@@ -351,11 +351,12 @@ def test_the_operation_that_makes_a_nan_is_named(network, args):
 
 
 @pytest.mark.slow
-def test_so_it_is_without_forms_for_cpus_on_four_devices():
+@pytest.mark.parametrize("switch", ["0", "1"])
+def test_so_it_is_with_and_without_forms_for_cpus_on_four_devices(switch):
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", __file__],
-        env=os.environ | {"RESNET_JAX_CPU_FORMS": "0", "XLA_FLAGS": flags},
+        env=os.environ | {"RESNET_JAX_CPU_FORMS": switch, "XLA_FLAGS": flags},
         capture_output=True,
         text=True,
         check=False,

@@ -74,16 +74,17 @@ def test_it_is_the_norm_of_the_convolution(groups, dtype, bound):
     assert max(errors(derived(folded, arguments, dtype), expected)) < bound
 
 
-@pytest.mark.parametrize("offset", [0, 10, 100])
-def test_its_rounding_in_half_precision_is_not_larger(offset):
-    """Also where means are large compared to the deviations."""
+# At how many times the error of the result the two layers are at least.
+@pytest.mark.parametrize(("offset", "factor"), [(0, 1 / 1.3), (10, 4), (100, 30)])
+def test_its_rounding_in_half_precision_is_that_of_two_layers_or_smaller(offset, factor):
+    """It is smaller where means are large: the result is centred before it is rounded."""
     arguments = draw(offset=offset)
     expected = derived(apart, arguments, "float64")
     found = errors(derived(folded, arguments, "bfloat16"), expected)
     usual = errors(derived(apart, arguments, "bfloat16"), expected)
-    # Without an offset up to 1.2 times, as the kernel is rounded after it was scaled. With an
-    # offset up to a hundredth, as the result is centred before it is rounded.
-    assert all(one < 1.4 * other for one, other in zip(found, usual, strict=True)), (found, usual)
+    assert usual[0] > factor * found[0]
+    # Measured: up to 1.17 times, as the kernel is rounded after it was scaled.
+    assert all(one < 1.3 * other for one, other in zip(found, usual, strict=True)), (found, usual)
 
 
 # Rounding of gradients up to a thousand: those are divided by the root of epsilon.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from resnet_jax.data.image_names import is_image, is_litter, unread_format
+from resnet_jax.data.image_names import is_image, is_litter, no_images, unread_format
 from resnet_jax.data.sources.bad_examples import BadExamples
 from resnet_jax.data.sources.files import Files
 from resnet_jax.data.sources.files.archive import ZipFiles
@@ -64,12 +64,7 @@ def _note_files(reading: LayoutReading, names: list[str]) -> None:
     names = [name for name in names if unread_format(name) is None]
     if names:
         more = ", ..." if len(names) > LISTED else ""
-        kinds = (
-            "file that is not an image by its name",
-            "files that are not images by their names",
-        )
-        what = counted(len(names), kinds[0], plural=kinds[1])
-        reading.notes.append(f"left out {what}: {', '.join(names[:LISTED])}{more}")
+        reading.notes.append(f"left out {no_images(len(names))}: {', '.join(names[:LISTED])}{more}")
 
 
 def _find(reading: LayoutReading, paths: dict[str, list[str]]) -> dict[str, Classes]:
